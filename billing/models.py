@@ -1,0 +1,153 @@
+"""How much: rates, usage events and their rollup."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Self
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from tenants.models import ApiKey, Organization, Project, TenantQuerySet, new_id
+
+
+class Component(models.TextChoices):
+    """What a rate prices. Each request is the sum of its components."""
+
+    INPUT = "input", _("Input")
+    CACHED_INPUT = "cached_input", _("Cached input")
+    OUTPUT = "output", _("Output")
+
+
+class RateQuerySet(models.QuerySet["Rate"]):
+    def valid_at(self, moment: datetime) -> Self:
+        return self.filter(valid__contains=moment)
+
+
+class Rate(models.Model):
+    """The price of one component of one model over a span of time.
+
+    `model` is the public id that customers name. `price` is in `currency` per `unit_scale` units.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    model = models.CharField(_("model"), max_length=100)
+    component = models.CharField(_("component"), max_length=20, choices=Component)
+    price = models.DecimalField(_("price"), max_digits=20, decimal_places=6)
+    unit_scale = models.PositiveIntegerField(default=1_000_000)
+    currency = models.CharField(max_length=3, default="EUR")
+    valid = DateTimeRangeField(_("valid"), default_bounds="[)")
+
+    objects = RateQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["model", "component", "valid"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(price__gte=0), name="rate_price_not_negative"),
+            models.CheckConstraint(
+                condition=Q(unit_scale__in=[1, 1_000_000]), name="rate_unit_scale_known"
+            ),
+            models.CheckConstraint(condition=Q(currency="EUR"), name="rate_currency_known"),
+            ExclusionConstraint(
+                name="rate_no_overlap",
+                expressions=[
+                    (F("model"), RangeOperators.EQUAL),
+                    (F("component"), RangeOperators.EQUAL),
+                    (F("valid"), RangeOperators.OVERLAPS),
+                ],
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.get_component_display()}"
+
+
+class Outcome(models.TextChoices):
+    """How a request ended; the ending decides what is billed."""
+
+    COMPLETED = "completed", _("Completed")
+    CLIENT_DISCONNECT = "client_disconnect", _("Client left")
+    UPSTREAM_ERROR = "upstream_error", _("Backend failed")
+    TIMEOUT = "timeout", _("Timed out")
+
+
+class UsageEvent(models.Model):
+    """The immutable record of one request. A trigger refuses UPDATE and DELETE."""
+
+    pk = models.CompositePrimaryKey("organization_id", "request_id")
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    request_id = models.UUIDField()
+    client_request_id = models.CharField(max_length=128, blank=True)
+    project = models.ForeignKey(Project, models.PROTECT, related_name="+")
+    api_key = models.ForeignKey(ApiKey, models.PROTECT, related_name="+")
+    model = models.CharField(max_length=100)
+    backend = models.CharField(max_length=100)
+    region = models.CharField(max_length=50)
+    endpoint = models.CharField(max_length=50)
+    streamed = models.BooleanField()
+    outcome = models.CharField(max_length=20, choices=Outcome)
+    admitted_at = models.DateTimeField()
+    occurred_at = models.DateTimeField()
+    ttft_ms = models.PositiveIntegerField(null=True)
+    duration_ms = models.PositiveIntegerField()
+    input_tokens = models.PositiveBigIntegerField()
+    cached_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField()
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+    currency = models.CharField(max_length=3)
+
+    objects = TenantQuerySet["UsageEvent"].as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-occurred_at"]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["organization", "-occurred_at", "-request_id"], name="usage_event_recent"
+            )
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(cached_tokens__lte=F("input_tokens")), name="usage_cached_within_input"
+            ),
+            models.CheckConstraint(condition=Q(amount__gte=0), name="usage_amount_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.request_id)
+
+
+class UsageHourQuerySet(TenantQuerySet["UsageHour"]):
+    def between(self, start: datetime, end: datetime) -> Self:
+        return self.filter(hour__gte=start, hour__lt=end)
+
+
+class UsageHour(models.Model):
+    """The sum of the events of one hour (UTC), by organization, project, key and model.
+
+    Written in the transaction that inserts the events, from the inserted rows alone.
+    """
+
+    pk = models.CompositePrimaryKey("organization_id", "hour", "api_key_id", "model")
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="+")
+    api_key = models.ForeignKey(ApiKey, models.PROTECT, related_name="+")
+    model = models.CharField(max_length=100)
+    hour = models.DateTimeField()
+    requests = models.PositiveBigIntegerField()
+    failed_requests = models.PositiveBigIntegerField()
+    input_tokens = models.PositiveBigIntegerField()
+    cached_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField()
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+    currency = models.CharField(max_length=3)
+
+    objects = UsageHourQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["hour"], name="usage_hour_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:00} {self.model}"

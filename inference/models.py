@@ -1,0 +1,127 @@
+"""Where: regions, backends, models and their deployments. Customers see only models and regions."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from tenants.models import new_id
+
+
+class Region(models.Model):
+    """Where a backend stands."""
+
+    code = models.SlugField(_("code"), primary_key=True, max_length=50)
+    site = models.CharField(_("site"), max_length=100)
+    country = models.CharField(_("country"), max_length=2, help_text=_("ISO 3166-1, two letters"))
+    jurisdiction = models.CharField(_("jurisdiction"), max_length=50)
+
+    class Meta:
+        ordering: ClassVar = ["code"]
+
+    def __str__(self) -> str:
+        return self.site
+
+
+class Task(models.TextChoices):
+    """What a model can be asked to do; the gateway offers an endpoint to the models of its task."""
+
+    CHAT = "chat", _("Chat")
+    COMPLETION = "completion", _("Completion")
+
+
+class ModelQuerySet(models.QuerySet["Model"]):
+    def enabled(self) -> Self:
+        return self.filter(is_enabled=True)
+
+
+class Model(models.Model):
+    """What customers name in a request."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    public_id = models.CharField(
+        _("id"),
+        max_length=100,
+        unique=True,
+        validators=[RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$")],
+        help_text=_("What customers put in the field “model”."),
+    )
+    name = models.CharField(_("name"), max_length=100)
+    description = models.TextField(_("description"), blank=True)
+    tasks = ArrayField(models.CharField(max_length=20, choices=Task), verbose_name=_("tasks"))
+    context_tokens = models.PositiveIntegerField(_("context"))
+    licence = models.CharField(_("licence"), max_length=100, blank=True)
+    owned_by = models.CharField(_("made by"), max_length=100)
+    is_enabled = models.BooleanField(_("enabled"), default=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ModelQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["public_id"]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class Engine(models.TextChoices):
+    VLLM = "vllm", "vLLM"
+    LLAMACPP = "llamacpp", "llama.cpp"
+
+
+class BackendState(models.TextChoices):
+    ACTIVE = "active", _("Active")
+    DRAINING = "draining", _("Draining")
+    DISABLED = "disabled", _("Disabled")
+
+
+class Backend(models.Model):
+    """One engine server. `healthy` is None until the first check."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.SlugField(_("name"), max_length=50, unique=True)
+    base_url = models.URLField(
+        _("URL"), max_length=200, help_text=_("Without /v1: http://10.0.0.5:8000")
+    )
+    engine = models.CharField(_("engine"), max_length=20, choices=Engine, default=Engine.VLLM)
+    region = models.ForeignKey(Region, models.PROTECT, related_name="backends")
+    weight = models.PositiveSmallIntegerField(
+        _("weight"), default=1, validators=[MinValueValidator(1), MaxValueValidator(100)]
+    )
+    state = models.CharField(
+        _("state"), max_length=20, choices=BackendState, default=BackendState.ACTIVE
+    )
+    sealed_key = models.BinaryField(default=b"", editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    healthy = models.BooleanField(null=True, editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+    check_ms = models.PositiveIntegerField(null=True, editable=False)
+    check_error = models.CharField(max_length=200, blank=True, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Deployment(models.Model):
+    """A model on a backend, under the name that the engine knows it by."""
+
+    model = models.ForeignKey(Model, models.CASCADE, related_name="deployments")
+    backend = models.ForeignKey(Backend, models.CASCADE, related_name="deployments")
+    engine_model = models.CharField(_("name on the engine"), max_length=200)
+
+    class Meta:
+        ordering: ClassVar = ["model", "backend"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "backend"], name="deployment_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.backend}"

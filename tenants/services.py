@@ -1,0 +1,95 @@
+"""What can be done to organizations, projects and keys. Each act is atomic and audited."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.db import transaction
+from django.utils import timezone
+
+from tenants import audit, keys
+from tenants.models import ApiKey, Membership, Organization, Project, Role, User
+from tenants.valkey import snapshot_changed
+
+
+class NewKey(NamedTuple):
+    """A key just made, and its secret, which is shown once and kept nowhere."""
+
+    api_key: ApiKey
+    secret: str
+
+
+@transaction.atomic
+def organization_create(*, actor: User | None, name: str, slug: str) -> Organization:
+    organization = Organization.objects.create(name=name, slug=slug)
+    audit.record(
+        actor=actor,
+        action="organization.create",
+        target=organization,
+        organization=organization,
+        name=name,
+    )
+    return organization
+
+
+@transaction.atomic
+def member_add(
+    *, actor: User | None, organization: Organization, user: User, role: Role
+) -> Membership:
+    membership = Membership.objects.create(organization=organization, user=user, role=role)
+    audit.record(
+        actor=actor, action="member.add", target=membership, organization=organization, role=role
+    )
+    return membership
+
+
+@transaction.atomic
+def project_create(*, actor: User | None, organization: Organization, name: str) -> Project:
+    project = Project.objects.create(organization=organization, name=name)
+    audit.record(
+        actor=actor, action="project.create", target=project, organization=organization, name=name
+    )
+    return project
+
+
+@transaction.atomic
+def api_key_create(*, actor: User | None, project: Project, name: str) -> NewKey:
+    secret = keys.key_mint()
+    api_key = ApiKey.objects.create(
+        organization=project.organization,
+        project=project,
+        name=name,
+        hint=keys.key_hint(secret),
+        digest=keys.key_digest(secret),
+        pepper_version=keys.newest_pepper_version(),
+        created_by=actor,
+    )
+    audit.record(
+        actor=actor,
+        action="api_key.create",
+        target=api_key,
+        organization=project.organization,
+        name=name,
+        hint=api_key.hint,
+    )
+    transaction.on_commit(snapshot_changed)
+    return NewKey(api_key, secret)
+
+
+@transaction.atomic
+def api_key_revoke(*, actor: User | None, api_key: ApiKey) -> ApiKey:
+    """Revoke `api_key` for good; revoking it again changes nothing."""
+    api_key = ApiKey.objects.select_for_update().get(pk=api_key.pk)
+    if api_key.revoked_at is None:
+        api_key.revoked_at = timezone.now()
+        api_key.save(update_fields=["revoked_at"])
+        audit.record(
+            actor=actor,
+            action="api_key.revoke",
+            target=api_key,
+            organization=api_key.organization,
+            name=api_key.name,
+            hint=api_key.hint,
+        )
+        transaction.on_commit(snapshot_changed)
+    return api_key

@@ -1,0 +1,36 @@
+"""Connections to Valkey, and the channel on which a change of the snapshot is announced."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+import redis
+import redis.asyncio
+import structlog
+from django.conf import settings
+
+SNAPSHOT_CHANNEL: Final = "snapshot"
+
+log = structlog.get_logger()
+
+
+@cache
+def client() -> redis.Redis:
+    """The process's blocking client."""
+    return redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=5, socket_connect_timeout=2)
+
+
+def async_client() -> redis.asyncio.Redis:
+    """A new client for the running event loop; the caller closes it."""
+    return redis.asyncio.Redis.from_url(
+        settings.VALKEY_URL, socket_timeout=5, socket_connect_timeout=2
+    )
+
+
+def snapshot_changed() -> None:
+    """Tell every gateway to reload. Without Valkey they reload by age instead."""
+    try:
+        client().publish(SNAPSHOT_CHANNEL, b"changed")
+    except redis.RedisError as error:
+        log.warning("snapshot.announce_failed", error=type(error).__name__)
