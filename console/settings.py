@@ -165,8 +165,23 @@ ACCOUNT_LOGOUT_ON_GET = False
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-EMAIL_BACKEND = env("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+
+# Mail: printed, unless an SMTP server is named
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "Sluice <no-reply@localhost>")
+MAILERS = {
+    "default": {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": os.environ["SMTP_HOST"],
+            "port": int(env("SMTP_PORT", "587")),
+            "username": env("SMTP_USERNAME", ""),
+            "password": env_secret("SMTP_PASSWORD"),
+            "use_tls": True,
+        },
+    }
+    if "SMTP_HOST" in os.environ
+    else {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
+}
 
 # API keys and stored secrets: version -> pepper, newest last; Fernet keys, newest first
 API_KEY_PEPPERS = {

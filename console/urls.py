@@ -1,3 +1,70 @@
+"""The map of the site. A page's url name is its view's name and its row in `console.access`."""
+
 from __future__ import annotations
 
-urlpatterns: list = []
+from django.contrib import admin
+from django.urls import include, path
+
+from console.views import home, keys, models, site, usage
+from console.views.operator import backends, organizations, overview
+from console.views.operator import models as operator_models
+
+probes = [
+    path("healthz", site.healthz, name="healthz"),
+    path("readyz", site.readyz, name="readyz"),
+    path("metrics", site.metrics, name="metrics"),
+]
+
+customer = [
+    path("", home.org_home, name="org_home"),
+    path("keys/", keys.keys, name="keys"),
+    path("keys/create/", keys.key_create, name="key_create"),
+    path("keys/<uuid:key>/revoke/", keys.key_revoke, name="key_revoke"),
+    path("keys/<uuid:key>/first-request/", keys.key_first_request, name="key_first_request"),
+    path("usage/", usage.usage, name="usage"),
+    path("usage.csv", usage.usage_csv, name="usage_csv"),
+    path("models/", models.models, name="models"),
+]
+
+operator = [
+    path("", overview.operator_overview, name="operator_overview"),
+    path("organizations/", organizations.operator_organizations, name="operator_organizations"),
+    path(
+        "organizations/<slug:org>/",
+        organizations.operator_organization,
+        name="operator_organization",
+    ),
+    path("backends/", backends.operator_backends, name="operator_backends"),
+    path("backends/add/", backends.operator_backend_add, name="operator_backend_add"),
+    path(
+        "backends/<slug:backend>/test/",
+        backends.operator_backend_test,
+        name="operator_backend_test",
+    ),
+    path(
+        "backends/<slug:backend>/state/",
+        backends.operator_backend_state,
+        name="operator_backend_state",
+    ),
+    path("models/", operator_models.operator_models, name="operator_models"),
+    path(
+        "models/<path:model>/rates/",
+        operator_models.operator_model_rates,
+        name="operator_model_rates",
+    ),
+    path(
+        "models/<path:model>/enabled/",
+        operator_models.operator_model_enabled,
+        name="operator_model_enabled",
+    ),
+]
+
+urlpatterns = [
+    *probes,
+    path("", site.home, name="home"),
+    path("theme/", site.theme, name="theme"),
+    path("accounts/", include("allauth.urls")),
+    path("o/<slug:org>/", include(customer)),
+    path("operator/", include(operator)),
+    path("admin/", admin.site.urls),
+]

@@ -1,7 +1,7 @@
 """API keys: mint, check and digest. Pure functions.
 
-A key is `sluice_sk_` + 43 base62 characters of secret (256 bits) + 6 base62 characters of CRC-32 over
-all before, so that a scanner or the gateway can refuse junk without a lookup.
+A key is `sluice_sk_`, 43 base62 characters of secret (256 bits) and 6 base62 characters of CRC-32
+over all before, so that a scanner or the gateway can refuse junk without a lookup.
 """
 
 from __future__ import annotations
