@@ -1,0 +1,134 @@
+"""The bodies of the fake engine's answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tests.fake_vllm.ask import MODEL, Ask, Json
+from tests.fake_vllm.refusals import MAX_MODEL_LEN
+
+FINGERPRINT: Final = "vllm-0.32.0-376dadb1"
+METRICS: Final = Path(__file__).parent / "recorded" / "metrics.txt"
+
+
+def _usage(ask: Ask, output_tokens: int) -> Json:
+    return {
+        "prompt_tokens": ask.prompt_tokens,
+        "total_tokens": ask.prompt_tokens + output_tokens,
+        "completion_tokens": output_tokens,
+    }
+
+
+def _head(ask: Ask, *, is_chunk: bool) -> Json:
+    name = "text_completion"
+    if ask.is_chat:
+        name = "chat.completion.chunk" if is_chunk else "chat.completion"
+    return {"id": ask.id, "object": name, "created": ask.created, "model": ask.model}
+
+
+def answer(ask: Ask) -> Json:
+    total = ask.output_tokens * ask.choices
+    details = {
+        "cached_tokens": ask.cached_tokens, "created_cache_tokens": 0, "multimodal_tokens": None,
+    }  # fmt: skip
+    body = {
+        **_head(ask, is_chunk=False),
+        "choices": [_choice(ask, index) for index in range(ask.choices)],
+        "service_tier": None,
+        "system_fingerprint": FINGERPRINT,
+        "usage": {
+            **_usage(ask, total),
+            "prompt_tokens_details": details,
+            "completion_tokens_details": None,
+        },
+    }
+    extras: tuple[str, ...] = ("kv_transfer_params", "ec_transfer_params", "metrics")
+    if ask.is_chat:
+        extras = ("prompt_logprobs", "prompt_token_ids", "prompt_text", *extras)
+    return body | dict.fromkeys(extras)
+
+
+def _choice(ask: Ask, index: int) -> Json:
+    text = "".join(ask.text(position) for position in range(ask.output_tokens))
+    ending = {"logprobs": None, "finish_reason": ask.finish_reason, "stop_reason": None}
+    if not ask.is_chat:
+        nulls = ("token_ids", "prompt_logprobs", "prompt_token_ids", "routed_experts")
+        return {"index": index, "text": text, **ending, **dict.fromkeys(nulls)}
+    extras = ("refusal", "annotations", "audio", "function_call", "reasoning")
+    message = {"role": "assistant", "content": text, **dict.fromkeys(extras)}
+    return {
+        "index": index, "message": message, **ending, "token_ids": None, "routed_experts": None,
+    }  # fmt: skip
+
+
+def _chunk(ask: Ask, choice: Json, output_tokens: int) -> Json:
+    chunk = {**_head(ask, is_chunk=True), "choices": [choice]}
+    if ask.continuous_usage:
+        chunk["usage"] = {**_usage(ask, output_tokens), "completion_tokens_details": None}
+    elif not ask.is_chat:
+        chunk["usage"] = None
+    return chunk
+
+
+def first_chunk(ask: Ask, index: int) -> Json:
+    delta = {"role": "assistant", "content": ""}
+    choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+    return {**_chunk(ask, choice, 0), "prompt_token_ids": None, "prompt_text": None}
+
+
+def token_chunk(ask: Ask, index: int, position: int) -> Json:
+    tokens = position * ask.choices + index + 1
+    return _chunk(ask, _token_choice(ask, index, position), tokens)
+
+
+def _token_choice(ask: Ask, index: int, position: int) -> Json:
+    is_last = position == ask.output_tokens - 1
+    finish = ask.finish_reason if is_last else None
+    text = ask.text(position)
+    if not ask.is_chat:
+        extras = ("stop_reason", "prompt_token_ids", "token_ids")
+        choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
+        return choice | dict.fromkeys(extras)
+    stop = {"stop_reason": None} if is_last else {}
+    choice = {"index": index, "delta": {"content": text}, "logprobs": None, "finish_reason": finish}
+    return {**choice, **stop, "token_ids": None}
+
+
+def usage_chunk(ask: Ask) -> Json:
+    details = {"cached_tokens": ask.cached_tokens, "created_cache_tokens": 0}
+    usage = {**_usage(ask, ask.output_tokens * ask.choices), "prompt_tokens_details": details}
+    return {
+        **_head(ask, is_chunk=True), "choices": [], "usage": usage,
+        "system_fingerprint": FINGERPRINT,
+    }  # fmt: skip
+
+
+def models() -> Json:
+    allowed = dict.fromkeys(("allow_sampling", "allow_logprobs", "allow_view"), True)
+    denied = dict.fromkeys(
+        ("allow_create_engine", "allow_search_indices", "allow_fine_tuning", "is_blocking"), False
+    )
+    head = {"id": f"modelperm-{uuid.uuid4().hex[:16]}", "object": "model_permission"}
+    times = {"created": int(time.time())}
+    permission = {**head, **times, **allowed, **denied, "organization": "*", "group": None}
+    model = {"id": MODEL, "object": "model", **times, "owned_by": "vllm", "root": f"./{MODEL}"}
+    rest = {"parent": None, "max_model_len": MAX_MODEL_LEN, "permission": [permission]}
+    return {"object": "list", "data": [{**model, **rest}]}
+
+
+def metrics(counts: Mapping[str, float]) -> str:
+    """The recorded metrics, with the counts of now by their names."""
+    text = METRICS.read_text().replace("tiny-llama", MODEL)
+    for name, count in counts.items():
+        text = re.sub(rf"(?m)^({name}{{[^}}]*}}) .*$", rf"\g<1> {float(count)}", text)
+    return text
+
+
+def dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,253 @@
+"""The fake engine as an ASGI app."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from tests.fake_vllm import answers, refusals
+from tests.fake_vllm.answers import dump
+from tests.fake_vllm.ask import Ask, ask_read
+from tests.fake_vllm.refusals import Refused, refused
+
+type Message = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[Message]]
+type Send = Callable[[Message], Awaitable[None]]
+
+API_KEYS: Final = os.environ.get("FAKE_VLLM_API_KEYS", "").split()
+GENERATIONS: Final = {"/v1/chat/completions": "messages", "/v1/completions": "prompt"}
+
+
+class ClientLeft(Exception):  # noqa: N818
+    """Nobody reads any more."""
+
+
+class Died(Exception):  # noqa: N818
+    """Leaves the app in the middle of an answer, which makes the server cut the connection."""
+
+
+@dataclass
+class State:
+    """What happened since the start or the last reset; `requests` counts generations asked for."""
+
+    running: int = 0
+    requests: int = 0
+    aborted: int = 0
+    finished: int = 0
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    last_request_headers: dict[str, str] = field(default_factory=dict)
+    last_request_body: Any = None
+
+
+state = State()
+
+
+class Client:
+    """Whoever reads an answer; it may leave."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._gone = asyncio.ensure_future(self._watch(receive))
+
+    @staticmethod
+    async def _watch(receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def wait(self, time_ms: float | None) -> None:
+        """Wait, for ever with None; ClientLeft as soon as nobody reads any more."""
+        timeout_s = None if time_ms is None else time_ms / 1000
+        await asyncio.wait([self._gone], timeout=timeout_s)
+        if self._gone.done():
+            raise ClientLeft
+
+    def forget(self) -> None:
+        self._gone.cancel()
+
+
+async def generate(ask: Ask, client: Client) -> AsyncIterator[int]:
+    """Yield the position of each token as it comes; one step makes a token of every choice."""
+    await client.wait(ask.slow_first_ms)
+    for position in range(ask.output_tokens):
+        if position == ask.stall_after:
+            await client.wait(None)
+        if position == ask.die_after:
+            raise Died
+        await client.wait(ask.delay_ms)
+        state.generated_tokens += ask.choices
+        yield position
+
+
+async def events(ask: Ask, client: Client) -> AsyncIterator[str]:
+    """The `data:` of each server-sent event."""
+    if ask.is_chat:
+        for index in range(ask.choices):
+            yield dump(answers.first_chunk(ask, index))
+    async for position in generate(ask, client):
+        for index in range(ask.choices):
+            chunk = dump(answers.token_chunk(ask, index, position))
+            yield '{"id": not json' if ask.is_garbage and position == 0 else chunk
+    if ask.include_usage:
+        yield dump(answers.usage_chunk(ask))
+    yield "[DONE]"
+
+
+# --- HTTP ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request and the way to answer it."""
+
+    scope: Mapping[str, Any]
+    receive: Receive
+    send: Send
+    headers: Mapping[str, str]
+    request_id: str
+
+    async def start(self, status: int, content_type: str, length: int | None = None) -> None:
+        headers = [("server", "uvicorn"), ("content-type", content_type)]
+        headers += [("vary", "Origin"), ("x-request-id", self.request_id)]
+        if length is not None:
+            headers.append(("content-length", str(length)))
+        raw = [(name.encode(), value.encode()) for name, value in headers]
+        await self.send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def write(self, data: bytes, *, more: bool = False) -> None:
+        await self.send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def answer(self, status: int, text: str, content_type: str = "application/json") -> None:
+        data = text.encode()
+        await self.start(status, content_type, len(data))
+        await self.write(data)
+
+    async def body(self) -> bytes:
+        data, more = b"", True
+        while more:
+            message = await self.receive()
+            data, more = data + message.get("body", b""), message.get("more_body", False)
+        return data
+
+
+async def app(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    if scope["type"] != "http":
+        return
+    headers = _headers(scope)
+    request_id = headers.get("x-request-id") or uuid.uuid4().hex[:16]
+    call = Call(scope, receive, send, headers, request_id)
+    try:
+        await _route(call)
+    except Refused as error:
+        await call.answer(error.status, dump(error.body))
+
+
+def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
+    """The headers by lower-case name; what came twice is joined by a comma."""
+    headers = dict[str, str]()
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+async def _route(call: Call) -> None:
+    method, path = call.scope["method"], call.scope["path"]
+    _authorize(call, path)
+    if path in GENERATIONS:
+        _allow(method, "POST")
+        await _generation(call, GENERATIONS[path])
+    elif path in PAGES:
+        _allow(method, "GET")
+        text, content_type = PAGES[path]()
+        await call.answer(200, text, content_type)
+    elif path == "/_fake/reset":
+        vars(state).update(vars(State(running=state.running)))
+        await call.answer(200, "{}")
+    else:
+        raise Refused(404, {"detail": "Not Found"})
+
+
+def _authorize(call: Call, path: str) -> None:
+    """vLLM guards what is under /v1 alone."""
+    given = call.headers.get("authorization", "").removeprefix("Bearer ")
+    if API_KEYS and path.startswith("/v1") and given not in API_KEYS:
+        raise Refused(401, {"error": "Unauthorized"})
+
+
+def _allow(method: str, allowed: str) -> None:
+    if method != allowed:
+        raise Refused(405, {"detail": "Method Not Allowed"})
+
+
+def _metrics() -> tuple[str, str]:
+    counts = {
+        "vllm:num_requests_running": state.running,
+        "vllm:prompt_tokens_total": state.prompt_tokens,
+        "vllm:generation_tokens_total": state.generated_tokens,
+    }
+    return answers.metrics(counts), "text/plain; version=0.0.4; charset=utf-8"
+
+
+JSON: Final = "application/json"
+PAGES: Final[Mapping[str, Callable[[], tuple[str, str]]]] = {
+    "/health": lambda: ("", JSON),
+    "/ping": lambda: ("", JSON),
+    "/version": lambda: ('{"version":"0.32.0"}', JSON),
+    "/load": lambda: (dump({"server_load": state.running}), JSON),
+    "/metrics": _metrics,
+    "/v1/models": lambda: (dump(answers.models()), JSON),
+    "/_fake/state": lambda: (dump(asdict(state)), JSON),
+}
+
+
+async def _generation(call: Call, needed: str) -> None:
+    raw = await call.body()
+    state.requests += 1
+    state.last_request_headers = dict(call.headers)
+    state.last_request_body = raw.decode(errors="replace")
+    body = refusals.parse(call.headers, raw)
+    state.last_request_body = body
+    refusals.validate(body, needed)
+    refusals.check_model(body)
+    ask = ask_read(body, is_chat=needed == "messages", request_id=call.request_id)
+    refusals.check_length(ask)
+    await _run(call, ask, streamed=bool(body.get("stream")))
+
+
+async def _run(call: Call, ask: Ask, *, streamed: bool) -> None:
+    if ask.status is not None:
+        raise refused(ask.status, refusals.ENGINE_DEAD)
+    client = Client(call.receive)
+    state.running += 1
+    state.prompt_tokens += ask.prompt_tokens
+    try:
+        await (_stream if streamed else _whole)(call, ask, client)
+        state.finished += 1
+    except ClientLeft:
+        state.aborted += 1
+    finally:
+        state.running -= 1
+        client.forget()
+
+
+async def _stream(call: Call, ask: Ask, client: Client) -> None:
+    await call.start(200, "text/event-stream; charset=utf-8")
+    async for event in events(ask, client):
+        await call.write(f"data: {event}\n\n".encode(), more=True)
+    await call.write(b"")
+
+
+async def _whole(call: Call, ask: Ask, client: Client) -> None:
+    text = "{not json" if ask.is_garbage else dump(answers.answer(ask))
+    try:
+        async for _position in generate(ask, client):
+            pass
+    except Died:
+        await call.start(200, JSON, len(text.encode()))
+        await call.write(text.encode()[: len(text) // 2], more=True)
+        raise
+    await call.answer(200, text)

@@ -1,0 +1,107 @@
+"""What a request asks of the fake engine, and its commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+type Json = dict[str, Any]
+
+MODEL: Final = os.environ.get("FAKE_VLLM_MODEL", "tiny-llama")
+DEFAULT_TOKENS: Final = 16
+PROMPT_OVERHEAD_TOKENS: Final = 8
+WORDS: Final = ("index", " found", " but", " compile", " stream", " io", " day", " über")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One generation, read from its request. Times in milliseconds."""
+
+    id: str
+    is_chat: bool
+    model: str
+    choices: int
+    prompt_tokens: int
+    asked_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    slow_first_ms: int
+    delay_ms: int
+    is_empty_first: bool
+    stall_after: int | None
+    die_after: int | None
+    is_garbage: bool
+    status: int | None
+    include_usage: bool
+    continuous_usage: bool
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def text(self, position: int) -> str:
+        """The text of the token at `position`, from 0."""
+        return "" if position == 0 and self.is_empty_first else WORDS[position % len(WORDS)]
+
+    @property
+    def finish_reason(self) -> str:
+        return "stop" if self.output_tokens < self.asked_tokens else "length"
+
+
+def ask_read(body: Json, *, is_chat: bool, request_id: str) -> Ask:
+    texts = _texts(body, is_chat=is_chat)
+    commands = _commands(texts[-1])
+    asked = body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_TOKENS
+    options = body.get("stream_options") or {}
+    include_usage = bool(options.get("include_usage"))
+    return Ask(
+        id=("chatcmpl-" if is_chat else "cmpl-") + request_id,
+        is_chat=is_chat,
+        model=body.get("model") or MODEL,
+        choices=body.get("n") or 1,
+        prompt_tokens=sum(len(text.split()) for text in texts) + PROMPT_OVERHEAD_TOKENS,
+        asked_tokens=asked,
+        output_tokens=min(asked, commands.get("tokens") or asked),
+        cached_tokens=commands.get("cached") or 0,
+        slow_first_ms=commands.get("slow-first") or 0,
+        delay_ms=commands.get("delay") or 0,
+        is_empty_first="empty" in commands,
+        stall_after=_count(commands, "stall"),
+        die_after=_count(commands, "die"),
+        is_garbage="garbage" in commands,
+        status=commands.get("status"),
+        include_usage=include_usage,
+        continuous_usage=include_usage and bool(options.get("continuous_usage_stats")),
+    )
+
+
+def _texts(body: Json, *, is_chat: bool) -> list[str]:
+    """The texts that count as prompt; the last one carries the commands."""
+    if not is_chat:
+        prompt = body["prompt"]
+        return [prompt] if isinstance(prompt, str) else [str(part) for part in prompt] or [""]
+    texts = [(message.get("role"), _content(message)) for message in body["messages"]]
+    last = max((i for i, (role, _) in enumerate(texts) if role == "user"), default=None)
+    if last is not None:
+        texts.append(texts.pop(last))
+    return [text for _, text in texts] or [""]
+
+
+def _content(message: Json) -> str:
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return " ".join(part.get("text", "") for part in content)
+
+
+def _commands(text: str) -> dict[str, int | None]:
+    found = re.findall(r"!([a-z-]+)(?: (\d+))?", text)
+    return {name: int(number) if number else None for name, number in found}
+
+
+def _count(commands: Mapping[str, int | None], name: str, default: int = 3) -> int | None:
+    if name not in commands:
+        return None
+    number = commands[name]
+    return default if number is None else number
