@@ -47,6 +47,7 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "theme": chosen_theme(request),
         "organization": getattr(request, "organization", None),
         "member": getattr(request, "member", None),
+        "organizations": lambda: Organization.objects.for_user(user) if user else (),
         "is_operator": user is not None and user.is_authenticated and user.is_staff,
     }
 

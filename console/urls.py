@@ -68,3 +68,6 @@ urlpatterns = [
     path("operator/", include(operator)),
     path("admin/", admin.site.urls),
 ]
+
+handler403 = site.permission_denied
+handler500 = site.server_error

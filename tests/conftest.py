@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings
+from django.test import override_settings
 
 if TYPE_CHECKING:
     from tenants.models import Organization, Project, User
@@ -64,6 +65,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 SERVERS = pytest.StashKey[Path]()
 VALKEY = pytest.StashKey[Any]()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _static_files_as_they_lie() -> Iterator[None]:
+    """Pages name static files without a hash, so that tests need no collectstatic."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    with override_settings(STORAGES=settings.STORAGES | {"staticfiles": plain}):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,217 @@
+"""How numbers, times, states and small drawings look on a page. A builtin of every template.
+
+Thin spaces (U+2009) group digits and stand before a unit. What is not known is `–`, never 0.
+"""
+
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
 from django import template
+from django.template import Context
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format, get_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 register = template.Library()
+
+THIN: Final = "\u2009"
+NONE: Final = "–"
+ICONS: Final = Path(__file__).resolve().parent.parent / "icons"
+SPARK: Final = (96, 28)
+_SCALES: Final = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+_AGES: Final = ((3600, "h"), (60, "min"), (1, "s"))
+
+
+# Numbers
+
+
+@register.filter
+def number(value: float | Decimal | None) -> str:
+    """A whole number in groups of three: `18 392 779 434`."""
+    return NONE if value is None else _decimal(Decimal(value), 0)
+
+
+@register.filter
+def short_number(value: float | Decimal | None) -> str:
+    """Three digits and a scale, for tiles: `18.4 B`; whole below 10 000."""
+    if value is None or value < 10_000:
+        return number(value)
+    size, letter = next(scale for scale in _SCALES if value >= scale[0])
+    scaled = Decimal(value) / size
+    return _decimal(scaled, 2 if scaled < 10 else 1 if scaled < 100 else 0) + THIN + letter
+
+
+@register.filter
+def percent_of(part: float | Decimal, whole: float | Decimal) -> str:
+    """`part` of `whole` as `29.8 %`; of nothing it is `–`."""
+    if not whole:
+        return NONE
+    return _decimal(100 * Decimal(part) / Decimal(whole), 1) + THIN + "%"
+
+
+@register.filter
+def money(amount: Decimal | None, places: int = 2) -> str:
+    """EUR rounded to `places` decimals: `€2 240.65`."""
+    return NONE if amount is None else "€" + _decimal(amount, places)
+
+
+@register.filter
+def exact_money(amount: Decimal | None) -> str:
+    """EUR to the last of 12 decimals, in groups of three: `€0.000 012 340 000`."""
+    return money(amount, 12)
+
+
+@register.filter
+def price(amount: Decimal | None) -> str:
+    """EUR as long as it is, at least cents: `€0.15`, `€0.055`."""
+    if amount is None:
+        return NONE
+    exponent = amount.normalize().as_tuple().exponent
+    return money(amount, max(2, -exponent if isinstance(exponent, int) else 0))
+
+
+def _decimal(value: Decimal, places: int) -> str:
+    rounded = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    whole, _point, part = f"{rounded:,f}".partition(".")
+    whole = whole.replace(",", THIN).replace("-", "−")
+    if not part:
+        return whole
+    decimals = part if len(part) <= 3 else THIN.join(re.findall(r"\d{1,3}", part))
+    return whole + str(get_format("DECIMAL_SEPARATOR")) + decimals
+
+
+# Times, always UTC
+
+
+@register.filter
+def utc(moment: datetime | None) -> str:
+    """`21 Nov 2026 04:31`; the page says UTC once."""
+    return NONE if moment is None else _time(moment, date_format(_utc(moment), "j M Y H:i"))
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """`8 s ago` under 24 hours, then the day; the exact time is in the element's title."""
+    if moment is None:
+        return NONE
+    age = timezone.now() - moment
+    if age >= timedelta(hours=24):
+        return _time(moment, date_format(_utc(moment), "j M Y"))
+    return _time(moment, _("%(age)s ago") % {"age": span(max(age, timedelta(seconds=1)))})
+
+
+@register.filter
+def span(length: timedelta) -> str:
+    """The length of a time in its largest unit: `8 s`, `2 min`, `1 h`."""
+    seconds = max(0, int(length.total_seconds()))
+    size, unit = next((scale for scale in _AGES if seconds >= scale[0]), _AGES[-1])
+    return number(seconds // size) + THIN + unit
+
+
+def _time(moment: datetime, text: str) -> SafeString:
+    title = date_format(_utc(moment), "j M Y H:i:s") + " UTC"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', _utc(moment).isoformat(), title, text
+    )
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+# Drawings
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """The vendored icon `name`, inline. Raises FileNotFoundError for one that is not vendored."""
+    return _icon(name)
+
+
+@cache
+def _icon(name: str) -> SafeString:
+    paths = re.findall(r'<path (?!stroke="none").*?/>', (ICONS / f"{name}.svg").read_text())
+    return mark_safe(  # noqa: S308 - our own files
+        '<svg class="icon" viewBox="0 0 24 24" fill="none" stroke="currentColor"'
+        ' stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">'
+        + "".join(paths)
+        + "</svg>"
+    )
+
+
+@register.simple_tag
+def status(kind: str, word: str) -> SafeString:
+    """A state as a dot and a word. `kind` is ok, warn, bad or idle."""
+    dot = format_html('<span class="status-dot is-{}"></span>', kind)
+    return format_html('<span class="nw">{}{}</span>', dot, word)
+
+
+@register.simple_tag
+def swatch(slot: int) -> SafeString:
+    """The colour of a category, 1 to 6 (6 is "other")."""
+    return format_html(
+        '<svg class="sw" viewBox="0 0 10 10" aria-hidden="true">'
+        '<rect class="f{}" width="10" height="10" rx="2"/></svg>',
+        slot,
+    )
+
+
+@register.simple_tag
+def sharebar(part: float | Decimal, whole: float | Decimal, slot: int = 1) -> SafeString:
+    """A small bar of `part` in `whole`, in the colour of `slot`."""
+    share = min(100, 100 * Decimal(part) / Decimal(whole)) if whole else Decimal(0)
+    return format_html(
+        '<svg class="bar s" aria-hidden="true"><rect class="fline" width="100%" height="100%"'
+        ' rx="3"/><rect class="f{}" width="{}%" height="100%" rx="3"/></svg>',
+        slot,
+        f"{share:.1f}",
+    )
+
+
+@register.simple_tag
+def sparkline(values: Sequence[float | Decimal]) -> SafeString | str:
+    """A line over `values`, oldest first, from 0 up; nothing under two values."""
+    if len(values) < 2:
+        return ""
+    width, height = SPARK
+    step, top = Decimal(width) / (len(values) - 1), Decimal(max(values)) or Decimal(1)
+    points = " ".join(
+        f"{at * step:.1f},{height - 1 - (height - 2) * Decimal(value) / top:.1f}"
+        for at, value in enumerate(values)
+    )
+    return format_html(
+        '<svg class="spark" viewBox="0 0 {w} {h}" preserveAspectRatio="none" aria-hidden="true">'
+        '<polygon class="ar" points="0,{h} {p} {w},{h}"/><polyline class="ln" points="{p}"/></svg>',
+        w=width,
+        h=height,
+        p=points,
+    )
+
+
+# The menu
+
+
+@register.simple_tag(takes_context=True)
+def nav_link(context: Context, page: str, icon: str, label: str, org: str = "") -> SafeString:
+    """An entry of the menu, marked when its page, or a page below it, is open."""
+    url = reverse(page, kwargs={"org": org} if org else {})
+    path = _path(context)
+    is_root = page in {"org_home", "operator_overview"}
+    here = path == url or (path.startswith(url) and not is_root)
+    current = mark_safe(' aria-current="page"') if here else ""
+    return format_html('<a class="nv" href="{}"{}>{}{}</a>', url, current, _icon(icon), label)
+
+
+def _path(context: Context) -> str:
+    request: Any = context.get("request")
+    return request.path if request else ""
