@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from django.utils.translation import gettext as _
 
-type Format = Literal["count", "eur", "ms", "percent"]
+type Unit = Literal["count", "eur", "ms", "percent"]
 
 SLOTS: Final = 5
 """Categories that have a colour of their own, 1 to 5."""
@@ -32,10 +32,10 @@ def bars(
     series: Sequence[Series],
     *,
     step: timedelta,
-    format: Format = "count",
+    unit: Unit = "count",
 ) -> dict[str, Any]:
     """Stacked bars, one a moment, the first series at the bottom."""
-    return _spec(moments, series, step, format) | {"stack": True, "total": _("Total")}
+    return _spec(moments, series, step, unit) | {"stack": True, "total": _("Total")}
 
 
 def lines(
@@ -43,19 +43,19 @@ def lines(
     series: Sequence[Series],
     *,
     step: timedelta,
-    format: Format = "count",
+    unit: Unit = "count",
 ) -> dict[str, Any]:
-    return _spec(moments, series, step, format)
+    return _spec(moments, series, step, unit)
 
 
 def _spec(
-    moments: Sequence[datetime], series: Sequence[Series], step: timedelta, format: Format
+    moments: Sequence[datetime], series: Sequence[Series], step: timedelta, unit: Unit
 ) -> dict[str, Any]:
     return {
         "x": [int(moment.timestamp()) for moment in moments],
         "step": int(step.total_seconds()),
         "hours": step < timedelta(days=1),
-        "format": format,
+        "unit": unit,
         "series": [
             {"label": one.label, "color": f"--c{one.slot}", "data": list(one.values)}
             for one in series

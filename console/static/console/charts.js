@@ -71,11 +71,11 @@
     const rows = spec.series.map((series) => series.data.map((n) => (n === null ? null : Number(n))));
     const shown = spec.stack ? stacked(rows) : rows;
     const order = [...shown.keys()].sort((a, b) => (spec.stack ? b - a : a - b)); // the tallest bar is drawn first
-    const format = FORMATS[spec.format];
+    const format = FORMATS[spec.unit];
     const axis = { stroke: css("--axis"), font: "11px Inter", ticks: { show: false } };
     const margin = spec.stack ? ((spec.x[1] ?? spec.x[0] + spec.step) - spec.x[0]) / 2 : 0;
     const ticks = (_, values) => values.map((n) => format.axis(n, values[1] - values[0]));
-    const wide = spec.format === "eur" && Math.max(...shown.flat()) < 1 ? 72 : 52;
+    const wide = spec.unit === "eur" && Math.max(...shown.flat()) < 1 ? 72 : 52;
     const options = {
       width: box.clientWidth, height: box.clientHeight, legend: { show: false }, padding: [8, 16, 0, 0],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
