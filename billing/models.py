@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar, Self, override
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
@@ -61,6 +61,7 @@ class Rate(models.Model):
             ),
         ]
 
+    @override
     def __str__(self) -> str:
         return f"{self.model} {self.get_component_display()}"
 
@@ -115,6 +116,7 @@ class UsageEvent(models.Model):
             models.CheckConstraint(condition=Q(amount__gte=0), name="usage_amount_not_negative"),
         ]
 
+    @override
     def __str__(self) -> str:
         return str(self.request_id)
 
@@ -149,5 +151,6 @@ class UsageHour(models.Model):
     class Meta:
         indexes: ClassVar = [models.Index(fields=["hour"], name="usage_hour_hour")]
 
+    @override
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H:00} {self.model}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
-from typing import Final
+from typing import Final, Self
+
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from billing.models import Component, Rate
 
@@ -59,3 +62,28 @@ def prices_by_model(moment: datetime) -> dict[str, Prices]:
     return {
         model: Prices(**units) for model, units in found.items() if units.keys() == set(Component)
     }
+
+
+class PriceHistory:
+    """The prices of some models over a span of time, to rate a batch of requests with one query."""
+
+    def __init__(self, rates: Iterable[Rate]) -> None:
+        self._rates: defaultdict[str, list[Rate]] = defaultdict(list)
+        for rate in rates:
+            self._rates[rate.model].append(rate)
+
+    @classmethod
+    def load(cls, models: Collection[str], since: datetime, until: datetime) -> Self:
+        span = DateTimeTZRange(since, until, "[]")
+        return cls(Rate.objects.filter(model__in=models, valid__overlap=span))
+
+    def at(self, model: str, moment: datetime) -> Prices:
+        """The prices of `model` at `moment`. Raises LookupError without a full set."""
+        units = {
+            rate.component: UnitPrice(rate.price, rate.unit_scale)
+            for rate in self._rates[model]
+            if moment in rate.valid
+        }
+        if units.keys() != set(Component):
+            raise LookupError(f"no full set of rates for {model} at {moment.isoformat()}")
+        return Prices(**units)

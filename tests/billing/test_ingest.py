@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import msgspec
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Sum
+
+from billing.ingest import BATCH, DEAD_STREAM, GROUP, ingest
+from billing.metering import FIELD, STREAM, UsageRecord, encode
+from billing.models import Component, Outcome, UsageEvent, UsageHour
+from billing.services import rate_set
+from tenants.models import new_id
+from tenants.valkey import client
+from tests.conftest import Cast
+
+MODEL = "tiny-llama"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def rates(cast: Cast) -> None:
+    for component, price in (("input", "0.5"), ("cached_input", "0.1"), ("output", "1.5")):
+        rate_set(
+            actor=cast.oskar,
+            model=MODEL,
+            component=Component(component),
+            price=Decimal(price),
+            valid_from=NOON - timedelta(days=1),
+        )
+
+
+@pytest.fixture
+def record(cast: Cast, rates: None) -> UsageRecord:
+    return UsageRecord(
+        request_id=new_id(),
+        organization_id=cast.acme.id,
+        project_id=cast.project.id,
+        api_key_id=cast.key.api_key.id,
+        model=MODEL,
+        backend="gpu-1",
+        region="se-lulea",
+        endpoint="/v1/chat/completions",
+        streamed=False,
+        outcome=Outcome.COMPLETED,
+        admitted_at=NOON,
+        occurred_at=NOON + timedelta(seconds=2),
+        ttft_ms=80,
+        duration_ms=2000,
+        input_tokens=1000,
+        cached_tokens=400,
+        output_tokens=50,
+    )
+
+
+def put(*records: UsageRecord) -> None:
+    for record in records:
+        client().xadd(STREAM, {FIELD: encode(record)})
+
+
+def another(record: UsageRecord, **changes: object) -> UsageRecord:
+    return msgspec.structs.replace(record, request_id=new_id(), **changes)
+
+
+def test_a_request_becomes_one_event_with_its_exact_price(record: UsageRecord) -> None:
+    put(record)
+    assert ingest() == 1
+    event = UsageEvent.objects.get()
+    assert event.request_id == record.request_id
+    assert (event.input_tokens, event.cached_tokens, event.output_tokens) == (1000, 400, 50)
+    # 600 × 0.5 + 400 × 0.1 + 50 × 1.5 EUR per million
+    assert event.amount == Decimal("0.000415000000")
+    assert client().xlen(STREAM) == 0
+
+
+def test_a_record_delivered_twice_is_booked_once(record: UsageRecord) -> None:
+    put(record, record)
+    ingest()
+    put(record)
+    ingest()
+    assert UsageEvent.objects.count() == 1
+    assert UsageHour.objects.get().requests == 1
+
+
+def test_the_rollup_equals_its_events(record: UsageRecord, cast: Cast) -> None:
+    put(
+        *(
+            another(record, output_tokens=n, occurred_at=NOON + timedelta(minutes=20 * n))
+            for n in range(9)
+        )
+    )
+    ingest()
+    sums = dict.fromkeys(("input_tokens", "cached_tokens", "output_tokens", "amount"))
+    of_events = UsageEvent.objects.aggregate(**{name: Sum(name) for name in sums})
+    of_hours = UsageHour.objects.aggregate(**{name: Sum(name) for name in sums})
+    assert of_events == of_hours
+    assert UsageHour.objects.count() == 3
+    assert [hour.requests for hour in UsageHour.objects.order_by("hour")] == [3, 3, 3]
+
+
+def test_what_was_read_and_not_finished_is_booked_by_the_next_run(record: UsageRecord) -> None:
+    put(record)
+    client().xgroup_create(STREAM, GROUP, id="0")
+    client().xreadgroup(GROUP, "worker", {STREAM: ">"})  # a worker that died here
+    assert ingest() == 1
+    assert UsageEvent.objects.count() == 1
+
+
+def test_a_failed_backend_is_on_record_and_costs_nothing(record: UsageRecord) -> None:
+    put(another(record, outcome=Outcome.UPSTREAM_ERROR))
+    ingest()
+    assert UsageEvent.objects.get().amount == 0
+    assert UsageHour.objects.get().failed_requests == 1
+
+
+def test_a_client_that_left_pays_for_what_the_engine_counted(record: UsageRecord) -> None:
+    put(another(record, outcome=Outcome.CLIENT_DISCONNECT, cached_tokens=0, output_tokens=7))
+    ingest()
+    assert UsageEvent.objects.get().amount == Decimal("0.000510500000")
+
+
+def test_the_price_is_that_of_admission(record: UsageRecord, cast: Cast) -> None:
+    rate_set(
+        actor=cast.oskar,
+        model=MODEL,
+        component=Component.OUTPUT,
+        price=Decimal(100),
+        valid_from=NOON + timedelta(seconds=1),
+    )
+    put(record, another(record, admitted_at=NOON + timedelta(seconds=1)))
+    ingest()
+    amounts = UsageEvent.objects.order_by("admitted_at").values_list("amount", flat=True)
+    assert list(amounts) == [Decimal("0.000415"), Decimal("0.00534")]
+
+
+def test_what_cannot_be_booked_is_set_aside_and_stops_nobody_else(record: UsageRecord) -> None:
+    put(record, another(record, model="unpriced"), another(record, organization_id=uuid4()))
+    client().xadd(STREAM, {FIELD: b"no record at all"})
+    put(another(record, input_tokens=1, cached_tokens=2), another(record))
+    ingest()
+    assert UsageEvent.objects.count() == 2
+    assert client().xlen(DEAD_STREAM) == 4
+    assert client().xlen(STREAM) == 0
+
+
+def test_the_key_shows_when_it_was_last_used(record: UsageRecord, cast: Cast) -> None:
+    put(another(record, occurred_at=NOON + timedelta(hours=1)), record)
+    ingest()
+    cast.key.api_key.refresh_from_db()
+    assert cast.key.api_key.last_used_at == NOON + timedelta(hours=1)
+
+
+def test_more_than_a_batch_takes_more_runs(record: UsageRecord) -> None:
+    put(*(another(record) for _ in range(3)))
+    assert [ingest(2), ingest(2), ingest(2)] == [2, 1, 0]
+    assert BATCH > 3
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE billing_usageevent SET amount = 0", "DELETE FROM billing_usageevent"]
+)
+def test_postgresql_refuses_to_change_an_event(record: UsageRecord, change: str) -> None:
+    put(record)
+    ingest()
+    with (
+        pytest.raises(IntegrityError, match="append-only"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(change)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.models import Component, Rate
+from billing.pricing import Prices, UnitPrice, prices_by_model
+from billing.services import rate_set
+from tests.conftest import Cast
+
+tokens = st.integers(0, 10**10)
+prices = st.decimals(0, 10**6, places=6)
+
+
+@given(a=tokens, b=tokens, price=prices)
+def test_an_amount_is_exact_so_parts_add_up_to_the_whole(a: int, b: int, price: Decimal) -> None:
+    unit = UnitPrice(price, 1_000_000)
+    assert unit.amount(a) + unit.amount(b) == unit.amount(a + b)
+
+
+@given(cached=tokens, fresh=tokens, output=tokens, price=prices)
+def test_cached_tokens_are_priced_apart(
+    cached: int, fresh: int, output: int, price: Decimal
+) -> None:
+    free, unit = UnitPrice(Decimal(0), 1_000_000), UnitPrice(price, 1_000_000)
+    only_cached = Prices(input=free, cached_input=unit, output=free)
+    assert only_cached.amount(
+        input_tokens=cached + fresh, cached_tokens=cached, output_tokens=output
+    ) == unit.amount(cached)
+
+
+def test_more_cached_than_input_tokens_is_an_error() -> None:
+    unit = UnitPrice(Decimal(1), 1_000_000)
+    with pytest.raises(ValueError, match="not within"):
+        Prices(unit, unit, unit).amount(input_tokens=1, cached_tokens=2, output_tokens=0)
+
+
+def test_a_model_without_all_components_has_no_price(cast: Cast) -> None:
+    for component in (Component.INPUT, Component.OUTPUT):
+        rate_set(actor=cast.oskar, model="m", component=component, price=Decimal(1))
+    assert "m" not in prices_by_model(timezone.now())
+    rate_set(actor=cast.oskar, model="m", component=Component.CACHED_INPUT, price=Decimal(0))
+    assert "m" in prices_by_model(timezone.now())
+
+
+def test_a_new_rate_ends_the_one_in_force(cast: Cast) -> None:
+    start = timezone.now() - timedelta(days=2)
+    old = rate_set(
+        actor=cast.oskar, model="m", component=Component.INPUT, price=Decimal(1), valid_from=start
+    )
+    new = rate_set(actor=cast.oskar, model="m", component=Component.INPUT, price=Decimal(2))
+    old.refresh_from_db()
+    assert old.valid == DateTimeTZRange(start, new.valid.lower)
+
+
+def test_the_past_cannot_be_priced_again(cast: Cast) -> None:
+    rate_set(actor=cast.oskar, model="m", component=Component.INPUT, price=Decimal(1))
+    with pytest.raises(ValidationError, match="exists already"):
+        rate_set(
+            actor=cast.oskar,
+            model="m",
+            component=Component.INPUT,
+            price=Decimal(2),
+            valid_from=timezone.now() - timedelta(days=1),
+        )
+
+
+def test_postgresql_refuses_two_rates_for_one_moment(db: None) -> None:
+    valid = DateTimeTZRange(timezone.now(), None)
+    rate = {"model": "m", "component": Component.INPUT, "valid": valid}
+    Rate.objects.create(price=Decimal(1), **rate)
+    with pytest.raises(IntegrityError, match="rate_no_overlap"), transaction.atomic():
+        Rate.objects.create(price=Decimal(2), **rate)
