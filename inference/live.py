@@ -69,8 +69,9 @@ def in_flight_read() -> dict[str, int]:
     """Requests in flight by backend id, over all gateways alive."""
     valkey, sums = client(), dict[str, int]()
     for key in valkey.scan_iter(match=in_flight_key("*")):
-        for backend, count in valkey.hgetall(key).items():
-            sums[backend.decode()] = sums.get(backend.decode(), 0) + int(count)
+        for field_name, count in valkey.hgetall(key).items():
+            backend = _text(field_name)
+            sums[backend] = sums.get(backend, 0) + int(count)
     return sums
 
 
@@ -97,3 +98,7 @@ def _minute(start: datetime, row: Mapping[bytes, bytes]) -> Minute:
         output_tokens=count("output_tokens"),
         ttft=tuple(count(f"ttft:{i}") for i in range(len(TTFT_BOUNDS_MS) + 1)),
     )
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Self, override
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -24,6 +24,7 @@ class Region(models.Model):
     class Meta:
         ordering: ClassVar = ["code"]
 
+    @override
     def __str__(self) -> str:
         return self.site
 
@@ -65,6 +66,7 @@ class Model(models.Model):
     class Meta:
         ordering: ClassVar = ["public_id"]
 
+    @override
     def __str__(self) -> str:
         return self.public_id
 
@@ -106,6 +108,7 @@ class Backend(models.Model):
     class Meta:
         ordering: ClassVar = ["name"]
 
+    @override
     def __str__(self) -> str:
         return self.name
 
@@ -123,5 +126,6 @@ class Deployment(models.Model):
             models.UniqueConstraint(fields=["model", "backend"], name="deployment_unique")
         ]
 
+    @override
     def __str__(self) -> str:
         return f"{self.model} on {self.backend}"

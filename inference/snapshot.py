@@ -26,7 +26,6 @@ class KeyEntry:
     id: UUID
     organization_id: UUID
     project_id: UUID
-    pepper_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +69,11 @@ def snapshot_load() -> Snapshot:
 
 
 def _keys() -> dict[bytes, KeyEntry]:
-    rows = ApiKey.objects.active().values_list(
-        "digest", "id", "organization_id", "project_id", "pepper_version"
-    )
-    return {bytes(digest): KeyEntry(*rest) for digest, *rest in rows.iterator(chunk_size=5000)}
+    rows = ApiKey.objects.active().values_list("digest", "id", "organization_id", "project_id")
+    return {
+        bytes(digest): KeyEntry(key, organization, project)
+        for digest, key, organization, project in rows.iterator(chunk_size=5000)
+    }
 
 
 def _models(now: datetime) -> dict[str, ModelEntry]:

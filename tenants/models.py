@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, override
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
@@ -24,6 +24,7 @@ class UserManager(BaseUserManager["User"]):
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
+    @override
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email__iexact=username)
 
@@ -46,6 +47,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(Lower("email"), name="user_email_unique")]
 
+    @override
     def __str__(self) -> str:
         return self.name or self.email
 
@@ -68,6 +70,7 @@ class Organization(models.Model):
     class Meta:
         ordering: ClassVar = ["name"]
 
+    @override
     def __str__(self) -> str:
         return self.name
 
@@ -95,6 +98,7 @@ class Project(models.Model):
             models.UniqueConstraint("organization", Lower("name"), name="project_name_unique")
         ]
 
+    @override
     def __str__(self) -> str:
         return self.name
 
@@ -122,6 +126,7 @@ class Membership(models.Model):
             models.UniqueConstraint(fields=["organization", "user"], name="membership_unique")
         ]
 
+    @override
     def __str__(self) -> str:
         return f"{self.user} · {self.get_role_display()}"
 
@@ -151,6 +156,7 @@ class ApiKey(models.Model):
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
 
+    @override
     def __str__(self) -> str:
         return self.name
 
@@ -178,6 +184,7 @@ class AuditEntry(models.Model):
         ordering: ClassVar = ["-id"]
         verbose_name_plural = "audit entries"
 
+    @override
     def __str__(self) -> str:
         return f"{self.action} {self.target_type} {self.target_id}"
 
