@@ -16,13 +16,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.conf import settings
 from django.test import override_settings
 
 if TYPE_CHECKING:
+    from console.embedded import Running
     from tenants.models import Organization, Project, User
     from tenants.services import NewKey
 
@@ -40,14 +41,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start PostgreSQL and Valkey once a run; xdist workers inherit their addresses."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None and "SLUICE_TEST_SERVERS" not in os.environ:
-        from console.embedded import postgres_start, valkey_start
+        from console.embedded import Postgres, Running, Valkey
 
         folder = Path(tempfile.mkdtemp(prefix="sluice-test-"))
-        config.stash[SERVERS] = folder
-        folder.chmod(0o755)
-        os.environ["DATABASE_URL"] = postgres_start(folder / "postgres")
-        config.stash[VALKEY] = valkey_start(folder / "valkey")
-        os.environ["VALKEY_URL"] = config.stash[VALKEY].connection_url + "/0"
+        config.stash[FOLDER], config.stash[SERVERS] = folder, []
+        for name, server in (
+            ("DATABASE_URL", Postgres(folder / "postgres", durable=False)),
+            ("VALKEY_URL", Valkey(folder / "valkey", durable=False)),
+        ):
+            config.stash[SERVERS].append(Running(server))
+            os.environ[name] = server.url
     elif worker is not None:
         base = os.environ["VALKEY_URL"].rpartition("/")[0]
         os.environ["VALKEY_URL"] = f"{base}/{int(worker.removeprefix('gw')) + 1}"
@@ -56,15 +59,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if SERVERS in config.stash:
-        from console.embedded import postgres_stop
-
-        config.stash[VALKEY].stop()
-        postgres_stop(config.stash[SERVERS] / "postgres")
-        shutil.rmtree(config.stash[SERVERS], ignore_errors=True)
+        for server in config.stash[SERVERS]:
+            server.stop()
+        shutil.rmtree(config.stash[FOLDER], ignore_errors=True)
 
 
-SERVERS = pytest.StashKey[Path]()
-VALKEY = pytest.StashKey[Any]()
+FOLDER = pytest.StashKey[Path]()
+SERVERS = pytest.StashKey[list["Running"]]()
 
 
 @pytest.fixture(autouse=True, scope="session")
