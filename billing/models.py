@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import ClassVar, Self, override
+from datetime import UTC, datetime
+from typing import ClassVar, Final, Self, override
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Sum
+from django.db.models.functions import TruncDay
 from django.utils.translation import gettext_lazy as _
 
+from billing.usage import UsageRow, UsageSums
 from tenants.models import ApiKey, Organization, Project, TenantQuerySet, new_id
 
 
@@ -121,9 +123,30 @@ class UsageEvent(models.Model):
         return str(self.request_id)
 
 
+SUMMED: Final = (
+    "requests", "failed_requests", "input_tokens", "cached_tokens", "output_tokens", "amount",
+)  # fmt: skip
+
+
 class UsageHourQuerySet(TenantQuerySet["UsageHour"]):
     def between(self, start: datetime, end: datetime) -> Self:
         return self.filter(hour__gte=start, hour__lt=end)
+
+    def sums(self) -> UsageSums:
+        """All of it in one sum."""
+        found = self.aggregate(**{name: Sum(name) for name in SUMMED})
+        return UsageSums(**{name: value for name, value in found.items() if value is not None})
+
+    def sums_by(self, group: str) -> dict[str, UsageSums]:
+        """The sum of each `group`: model, api_key or project; keys and projects by their id."""
+        rows = self.order_by().values_list(group).annotate(*map(Sum, SUMMED))
+        return {str(name): UsageSums(*sums) for name, *sums in rows}
+
+    def over_time(self, group: str, *, by_hour: bool = False) -> list[UsageRow]:
+        """The sums of each `group` in each day, or hour, of UTC, oldest first."""
+        moment = F("hour") if by_hour else TruncDay("hour", tzinfo=UTC)
+        rows = self.values_list(moment, group).annotate(*map(Sum, SUMMED)).order_by(moment, group)
+        return [UsageRow(when, str(name), UsageSums(*sums)) for when, name, *sums in rows]
 
 
 class UsageHour(models.Model):
