@@ -136,6 +136,7 @@ def _book(records: Sequence[UsageRecord]) -> None:
             for record, amount in zip(records, amounts, strict=True):
                 copy.write_row((*_values(record), amount, "EUR"))
         cursor.execute(_BOOK)
+    connection.check_constraints()
 
 
 def _values(record: UsageRecord) -> tuple[Any, ...]:

@@ -31,7 +31,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "console.settings"
 os.environ.setdefault("SECRET_KEY", "test-secret-key-" * 4)
 os.environ.setdefault("API_KEY_PEPPERS", "test-pepper")
 os.environ.setdefault("ENCRYPTION_KEYS", "dGVzdC1lbmNyeXB0aW9uLWtleS0zMi1ieXRlcyEhISE=")
-os.environ.setdefault("STATIC_ROOT", tempfile.gettempdir() + "/sluice-test-static")
+os.environ.setdefault("STATIC_ROOT", tempfile.mkdtemp(prefix="sluice-test-static-"))
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 
 PASSWORD = "correct horse battery staple"

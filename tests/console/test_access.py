@@ -1,0 +1,144 @@
+"""Every page has a row in ACCESS, and every row is tried as everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from billing.models import Component
+from billing.services import rate_set
+from console.access import ACCESS, Who
+from inference import control
+from inference.models import Task
+from tests.conftest import Cast
+
+THEIR_OWN: Final = {"admin", "allauth"}
+"""Parts with access rules of their own: the stock admin asks for staff, allauth for itself."""
+
+POST_ONLY: Final = {
+    "theme",
+    "key_revoke",
+    "operator_backend_test",
+    "operator_backend_state",
+    "operator_model_enabled",
+}
+
+
+def names(patterns: list[URLPattern | URLResolver]) -> Iterator[str]:
+    for pattern in patterns:
+        if isinstance(pattern, URLPattern):
+            yield pattern.name or str(pattern.pattern)
+        elif not _has_rules_of_its_own(pattern):
+            yield from names(pattern.url_patterns)
+
+
+def _has_rules_of_its_own(resolver: URLResolver) -> bool:
+    module = getattr(resolver.urlconf_name, "__name__", "")
+    return resolver.app_name == "admin" or module.partition(".")[0] in THEIR_OWN
+
+
+def test_every_page_has_its_row_and_every_row_its_page() -> None:
+    assert sorted(names(get_resolver().url_patterns)) == sorted(ACCESS)
+
+
+@pytest.fixture
+def places(cast: Cast) -> dict[str, dict[str, str | UUID]]:
+    """Arguments of the pages that need some, all of them Acme's or the platform's."""
+    region = control.region_create(
+        actor=cast.oskar, code="se", site="Luleå", country="SE", jurisdiction="EU"
+    )
+    control.backend_register(
+        actor=cast.oskar, name="gpu-1", base_url="http://127.0.0.1:9", engine="vllm", region=region
+    )
+    control.model_create(
+        actor=cast.oskar,
+        public_id="acme/tiny",
+        name="Tiny",
+        tasks=[Task.CHAT],
+        context_tokens=2048,
+        owned_by="Acme",
+    )
+    for component in Component:
+        rate_set(actor=cast.oskar, model="acme/tiny", component=component, price=Decimal(1))
+    key: dict[str, str | UUID] = {"org": "acme", "key": cast.key.api_key.id}
+    return {
+        "key_revoke": key,
+        "key_first_request": key,
+        "operator_organization": {"org": "acme"},
+        "operator_backend_test": {"backend": "gpu-1"},
+        "operator_backend_state": {"backend": "gpu-1"},
+        "operator_model_rates": {"model": "acme/tiny"},
+        "operator_model_enabled": {"model": "acme/tiny"},
+    }
+
+
+def ask(name: str, kwargs: dict[str, str | UUID], user: object) -> int:
+    client = Client()
+    if not isinstance(user, AnonymousUser):
+        client.force_login(user)  # type: ignore[arg-type] # a User
+    url = reverse(name, kwargs=kwargs)
+    return (client.post if name in POST_ONLY else client.get)(url).status_code
+
+
+SERVED: Final = {200, 302, 422}
+LOG_IN: Final = {302}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, who in ACCESS.items() if who in {Who.MEMBER, Who.KEY_MAKER}]
+)
+def test_a_page_of_an_organization_is_for_its_members(
+    name: str, cast: Cast, places: dict[str, dict[str, str | UUID]]
+) -> None:
+    kwargs = places.get(name, {"org": "acme"})
+    assert ask(name, kwargs, cast.olivia) in SERVED
+    assert ask(name, kwargs, cast.max) in SERVED
+    assert ask(name, kwargs, cast.rita) == 404
+    assert ask(name, kwargs, cast.oskar) == 404
+    assert ask(name, kwargs, AnonymousUser()) in LOG_IN
+
+
+@pytest.mark.parametrize("name", [n for n, who in ACCESS.items() if who is Who.KEY_MAKER])
+@pytest.mark.parametrize("role", ["billing", "auditor"])
+def test_a_lesser_role_is_told_that_it_may_not(
+    name: str, role: str, cast: Cast, places: dict[str, dict[str, str | UUID]]
+) -> None:
+    cast.max.memberships.update(role=role)
+    assert ask(name, places.get(name, {"org": "acme"}), cast.max) == 403
+
+
+@pytest.mark.parametrize("name", [n for n, who in ACCESS.items() if who is Who.OPERATOR])
+def test_an_operators_page_does_not_exist_for_customers(
+    name: str, cast: Cast, places: dict[str, dict[str, str | UUID]]
+) -> None:
+    kwargs = places.get(name, {})
+    assert ask(name, kwargs, cast.oskar) in SERVED
+    assert ask(name, kwargs, cast.olivia) == 404
+    assert ask(name, kwargs, AnonymousUser()) in LOG_IN
+
+
+@pytest.mark.parametrize("name", [n for n, who in ACCESS.items() if who is Who.USER])
+def test_a_page_for_people_asks_who_you_are(name: str, cast: Cast) -> None:
+    for user in (cast.olivia, cast.oskar):
+        assert ask(name, {}, user) in SERVED
+    assert ask(name, {}, AnonymousUser()) in LOG_IN
+
+
+@pytest.mark.parametrize("name", [n for n, who in ACCESS.items() if who is Who.ANYONE])
+def test_an_open_page_is_open(name: str, cast: Cast) -> None:
+    assert ask(name, {}, AnonymousUser()) in SERVED
+
+
+def test_a_key_of_another_organization_does_not_exist(cast: Cast) -> None:
+    kwargs: dict[str, str | UUID] = {"org": "acme", "key": cast.rival_key.api_key.id}
+    assert ask("key_revoke", kwargs, cast.olivia) == 404
+    assert ask("key_first_request", kwargs, cast.olivia) == 404
+    cast.rival_key.api_key.refresh_from_db()
+    assert cast.rival_key.api_key.is_active

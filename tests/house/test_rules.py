@@ -1,0 +1,109 @@
+"""The rules of the house, read off the code itself."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+ROOT = Path(settings.BASE_DIR)
+APPS = ("console", "inference", "billing", "tenants")
+TEMPLATES = sorted((ROOT / "console" / "templates").rglob("*.html"))
+
+
+def modules(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if "migrations" not in path.parts:
+                yield path
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_the_top_level_is_the_one_of_the_design() -> None:
+    mine = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
+    assert mine - {"static"} == {*APPS, "tests", "deploy", "docs"}
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_every_app_has_a_readme_of_one_screen(app: str) -> None:
+    lines = (ROOT / app / "README.md").read_text().splitlines()
+    assert 5 < len(lines) <= 60
+
+
+def test_the_views_reach_rows_of_tenants_by_the_one_door_only() -> None:
+    tenant_owned = r"\b(ApiKey|Project|Membership|AuditEntry|UsageEvent|UsageHour)\.objects\.(\w+)"
+    for path in (ROOT / "console" / "views").glob("*.py"):
+        for model, method in re.findall(tenant_owned, path.read_text()):
+            assert method == "for_organization", f"{path.name}: {model}.objects.{method}"
+
+
+def test_only_the_audit_module_writes_the_audit_trail() -> None:
+    for path in modules(*APPS):
+        if path.name != "audit.py":
+            assert "AuditEntry.objects.create" not in path.read_text(), path
+            assert "AuditEntry(" not in path.read_text().replace("class AuditEntry(", ""), path
+
+
+def test_no_module_is_longer_than_it_can_be_read() -> None:
+    for path in modules(*APPS):
+        assert len(path.read_text().splitlines()) <= 450, path
+
+
+def test_models_never_see_http() -> None:
+    for app in ("tenants", "billing", "inference"):
+        assert not any(name.startswith("django.http") for name in imports(ROOT / app / "models.py"))
+
+
+def test_business_rules_use_no_signals_and_no_overridden_save() -> None:
+    for path in modules(*APPS):
+        assert not any(name.startswith("django.db.models.signals") for name in imports(path)), path
+        assert "def save(" not in path.read_text(), path
+
+
+def test_money_is_never_a_float() -> None:
+    for path in modules("billing"):
+        text = path.read_text()
+        assert "float(" not in text, path
+        assert "FloatField" not in text, path
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_is_inline_in_a_template(path: Path) -> None:
+    text = path.read_text()
+    assert not re.search(r"<[^>]*\sstyle=", text)
+    assert not re.search(r"<[^>]*\son\w+=", text)
+    assert "hx-on" not in text
+    assert "<style" not in text
+    for tag, body in re.findall(r"<script([^>]*)>(.*?)</script>", text, re.DOTALL):
+        assert "application/json" in tag or not body.strip()
+
+
+def test_the_changelog_and_the_package_name_one_version() -> None:
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert package["project"]["version"] == settings.VERSION
+
+
+def test_the_console_has_little_css_and_script_of_its_own() -> None:
+    own = ROOT / "console" / "static" / "console"
+    assert sum(path.stat().st_size for path in own.glob("*.css")) <= 12 * 1024
+    assert sum(len(path.read_text().splitlines()) for path in own.glob("*.js")) <= 200
+
+
+def test_every_variable_of_the_settings_is_documented() -> None:
+    text = (ROOT / "console" / "settings.py").read_text()
+    read = set(re.findall(r'env(?:_bool|_list|_secret)?\(\s*"(\w+)"', text))
+    documented = (ROOT / "docs" / "settings.md").read_text()
+    missing = sorted(name for name in read if f"`{name}`" not in documented)
+    assert not missing
