@@ -10,62 +10,29 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+import django
 import pytest
 from django.conf import settings
 from django.test import override_settings
 
-if TYPE_CHECKING:
-    from console.embedded import Running
-    from tenants.models import Organization, Project, User
-    from tenants.services import NewKey
+from tests import servers
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "console.settings"
-os.environ.setdefault("SECRET_KEY", "test-secret-key-" * 4)
-os.environ.setdefault("API_KEY_PEPPERS", "test-pepper")
-os.environ.setdefault("ENCRYPTION_KEYS", "dGVzdC1lbmNyeXB0aW9uLWtleS0zMi1ieXRlcyEhISE=")
-os.environ.setdefault("STATIC_ROOT", tempfile.mkdtemp(prefix="sluice-test-static-"))
-os.environ.setdefault("LOG_LEVEL", "WARNING")
+servers.start()
+django.setup()  # here, since the conftests below this one import models
+
+from tenants import services  # noqa: E402
+from tenants.models import Organization, Project, Role, User  # noqa: E402
+from tenants.services import NewKey  # noqa: E402
+from tenants.valkey import client  # noqa: E402
 
 PASSWORD = "correct horse battery staple"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Start PostgreSQL and Valkey once a run; xdist workers inherit their addresses."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    if worker is None and "SLUICE_TEST_SERVERS" not in os.environ:
-        from console.embedded import Postgres, Running, Valkey
-
-        folder = Path(tempfile.mkdtemp(prefix="sluice-test-"))
-        config.stash[FOLDER], config.stash[SERVERS] = folder, []
-        for name, server in (
-            ("DATABASE_URL", Postgres(folder / "postgres", durable=False)),
-            ("VALKEY_URL", Valkey(folder / "valkey", durable=False)),
-        ):
-            config.stash[SERVERS].append(Running(server))
-            os.environ[name] = server.url
-    elif worker is not None:
-        base = os.environ["VALKEY_URL"].rpartition("/")[0]
-        os.environ["VALKEY_URL"] = f"{base}/{int(worker.removeprefix('gw')) + 1}"
-    settings.SECRET_KEY  # noqa: B018 - reads the settings, now that they can be read
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if SERVERS in config.stash:
-        for server in config.stash[SERVERS]:
-            server.stop()
-        shutil.rmtree(config.stash[FOLDER], ignore_errors=True)
-
-
-FOLDER = pytest.StashKey[Path]()
-SERVERS = pytest.StashKey[list["Running"]]()
+def pytest_unconfigure() -> None:
+    servers.stop()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -80,8 +47,6 @@ def _static_files_as_they_lie() -> Iterator[None]:
 def _empty_valkey() -> Iterator[None]:
     """Nothing of one test is left in Valkey for the next."""
     yield
-    from tenants.valkey import client
-
     client().flushdb()
 
 
@@ -105,9 +70,6 @@ def cast(db: None) -> Cast:
 
 
 def make_cast() -> Cast:
-    from tenants import services
-    from tenants.models import Role, User
-
     olivia = User.objects.create_user("olivia@acme.test", PASSWORD, name="Olivia Ek")
     max_ = User.objects.create_user("max@acme.test", PASSWORD, name="Max Berg")
     rita = User.objects.create_user("rita@rival.test", PASSWORD, name="Rita Dahl")

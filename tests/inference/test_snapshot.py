@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from inference import control
+from inference.models import Backend, BackendState, Model, Task
+from inference.snapshot import snapshot_load
+from tenants import keys, services
+from tests.conftest import Cast
+
+
+def test_a_key_speaks_for_its_organization_and_project(cast: Cast) -> None:
+    entry = snapshot_load().keys[keys.key_digest(cast.key.secret)]
+    assert (entry.organization_id, entry.project_id) == (cast.acme.id, cast.project.id)
+
+
+def test_a_revoked_key_is_not_in_it(cast: Cast) -> None:
+    services.api_key_revoke(actor=cast.olivia, api_key=cast.key.api_key)
+    assert keys.key_digest(cast.key.secret) not in snapshot_load().keys
+
+
+def test_a_model_comes_with_its_prices_and_routes(model: Model, backend: Backend) -> None:
+    entry = snapshot_load().models["tiny-llama"]
+    assert [(r.backend, r.base_url, r.engine_model, r.key) for r in entry.routes] == [
+        ("gpu-1", "http://127.0.0.1:9", "llama", "engine-secret")
+    ]
+    assert str(entry.prices.input.price) == "0.500000"
+
+
+def test_the_backends_key_is_sealed_at_rest_and_not_printed(model: Model, backend: Backend) -> None:
+    assert b"engine-secret" not in bytes(backend.sealed_key)
+    assert "engine-secret" not in repr(snapshot_load())
+
+
+@pytest.mark.parametrize("state", [BackendState.DRAINING, BackendState.DISABLED])
+def test_a_backend_that_drains_or_is_disabled_gets_no_work(
+    model: Model, backend: Backend, cast: Cast, state: BackendState
+) -> None:
+    control.backend_set_state(actor=cast.oskar, backend=backend, state=state)
+    assert snapshot_load().models["tiny-llama"].routes == ()
+
+
+def test_a_model_without_a_full_set_of_rates_cannot_be_served(model: Model, cast: Cast) -> None:
+    unpriced = control.model_create(
+        actor=cast.oskar,
+        public_id="unpriced",
+        name="Unpriced",
+        tasks=[Task.CHAT],
+        context_tokens=2048,
+        owned_by="Sluice",
+    )
+    Model.objects.filter(pk=unpriced.pk).update(is_enabled=True)
+    assert set(snapshot_load().models) == {"tiny-llama"}
+
+
+def test_a_disabled_model_is_not_in_it(model: Model, cast: Cast) -> None:
+    control.model_set_enabled(actor=cast.oskar, model=model, enabled=False)
+    assert snapshot_load().models == {}
