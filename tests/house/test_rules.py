@@ -61,9 +61,16 @@ def test_no_module_is_longer_than_it_can_be_read() -> None:
         assert len(path.read_text().splitlines()) <= 450, path
 
 
-def test_models_never_see_http() -> None:
-    for app in ("tenants", "billing", "inference"):
-        assert not any(name.startswith("django.http") for name in imports(ROOT / app / "models.py"))
+def test_http_stays_in_the_console_and_the_gateway() -> None:
+    for path in modules("tenants", "billing", "inference"):
+        if "gateway" not in path.parts:
+            assert not any(name.startswith("django.http") for name in imports(path)), path
+
+
+def test_the_gateway_sees_no_pages_sessions_or_templates() -> None:
+    pages = ("django.contrib", "django.template", "django.shortcuts", "console")
+    for path in modules("inference/gateway"):
+        assert not any(name.startswith(pages) for name in imports(path)), path
 
 
 def test_business_rules_use_no_signals_and_no_overridden_save() -> None:

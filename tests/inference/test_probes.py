@@ -39,7 +39,7 @@ def test_the_engines_key_is_sent(cast: Cast, region: Region, key: str, ok: bool)
 
 
 def test_a_check_is_kept_and_a_change_is_announced(cast: Cast, backend: Backend) -> None:
-    with client().pubsub() as announcements:
+    with client().pubsub() as announcements:  # type: ignore[no-untyped-call]
         announcements.subscribe(SNAPSHOT_CHANNEL)
         assert announcements.get_message(timeout=2)  # the subscription itself
         assert backends_check() == 0
