@@ -42,6 +42,8 @@ class Server(Protocol):
     """A server that can be run: how to start it, where it is, whether it answers."""
 
     @property
+    def title(self) -> str: ...
+    @property
     def data_dir(self) -> Path: ...
     @property
     def url(self) -> str: ...
@@ -75,6 +77,7 @@ class Postgres:
     password: str = field(default_factory=secrets.token_urlsafe, repr=False)
     port: int = field(default_factory=free_port)
     durable: bool = True
+    title: str = "PostgreSQL 18"
     stop_signal: Signals = SIGINT  # its "fast" shutdown: SIGTERM would wait for every client
 
     @property
@@ -151,6 +154,7 @@ class Valkey:
     password: str = field(default_factory=secrets.token_urlsafe, repr=False)
     port: int = field(default_factory=free_port)
     durable: bool = True
+    title: str = "Valkey 9"
     stop_signal: Signals = SIGTERM
 
     @property

@@ -59,6 +59,19 @@ def backend_register(
 
 
 @transaction.atomic
+def backend_move(*, actor: User | None, backend: Backend, base_url: str) -> Backend:
+    """The engine server answers at `base_url` now; the same address changes nothing."""
+    backend = Backend.objects.select_for_update().get(pk=backend.pk)
+    before, after = backend.base_url, base_url.rstrip("/")
+    if before != after:
+        backend.base_url = after
+        backend.save(update_fields=["base_url"])
+        audit.record(actor=actor, action="backend.move", target=backend, before=before, after=after)
+        transaction.on_commit(snapshot_changed)
+    return backend
+
+
+@transaction.atomic
 def backend_set_state(*, actor: User | None, backend: Backend, state: BackendState) -> Backend:
     """Active takes work; draining finishes what runs and takes none; disabled is not checked."""
     backend = Backend.objects.select_for_update().get(pk=backend.pk)

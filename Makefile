@@ -1,0 +1,88 @@
+# Everything here works from a fresh clone: Python 3.13 and make are all it needs.
+
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+UV_VERSION := 0.13.8
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+
+# Compiled modules make every start faster, whatever the machine's default is.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_PYTHON_DOWNLOADS := never
+export VIRTUAL_ENV :=
+
+# What checks need instead of secrets; nothing runs on these.
+CHECK_ENV := SECRET_KEY=$$(printf 'check-%.0s' 1 2 3 4 5 6 7 8 9 10)ABCDEFG API_KEY_PEPPERS=check \
+	ENCRYPTION_KEYS=Y2hlY2stZW5jcnlwdGlvbi1rZXktMzItYnl0ZXMhISE=
+
+# What uv says, without a line for each package.
+BIG := sed -u '/^ [+~-] /d; s/^ *Down/  Down/'
+
+UNIT := --ignore tests/e2e --ignore tests/bench
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+.PHONY: up down clean test lint unit e2e fmt bench chromium
+
+up: $(VENV)/.up .run/env ## run the whole platform until Ctrl-C
+	@$(PY) manage.py up
+
+down: ## stop it
+	@if [ -x $(PY) ] && [ -e .run/env ]; then $(PY) manage.py down; else echo "Nothing runs."; fi
+
+clean: down ## forget its data
+	rm -rf .run
+
+test: lint unit e2e ## everything that .ci/run checks
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(CHECK_ENV) $(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	git ls-files -z 'console/templates/*.html' | xargs -0 -r $(VENV)/bin/djade --check
+	$(CHECK_ENV) $(PY) -W error manage.py makemigrations --check --dry-run
+	$(CHECK_ENV) CONSOLE_URL=https://console.example.com $(PY) manage.py check --deploy --fail-level WARNING
+
+unit: $(VENV)/.dev
+	$(PY) -m pytest -n 2 $(UNIT)
+
+e2e: $(VENV)/.dev chromium
+	$(PY) -m pytest tests/e2e
+
+bench: $(VENV)/.dev ## the gateway's speed, beside nginx; writes .run/bench.json
+	$(PY) -m tests.bench
+
+fmt: $(VENV)/.dev
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+	git ls-files -z 'console/templates/*.html' | xargs -0 -r $(VENV)/bin/djade
+
+# The project's own environment: uv inside it, everything else from the lock.
+$(UV):
+	@python=; for candidate in python3.13 python3 python; do \
+		if $$candidate -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; \
+		then python=$$candidate; break; fi; done; \
+	if [ -z "$$python" ]; then echo "Sluice needs Python 3.13, and finds none: install it first." >&2; exit 1; fi; \
+	echo "Making $(VENV) with $$($$python --version)"; \
+	$$python -m venv $(VENV) || { echo "On Debian and Ubuntu: apt-get install python3.13-venv" >&2; exit 1; }; \
+	$(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/.up: uv.lock | $(UV)
+	@echo "Installing packages"
+	@$(UV) sync --locked --inexact --no-default-groups --group embedded --group demo 2>&1 | $(BIG)
+	@touch $@
+
+$(VENV)/.dev: uv.lock | $(UV)
+	@$(UV) sync --locked --inexact --all-groups 2>&1 | $(BIG)
+	@touch $@
+
+.run/env:
+	@$(PY) -m console.local
+
+chromium:
+ifeq ($(CHROMIUM),)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "The browser tests need Chromium: apt-get install chromium" >&2; exit 1; fi
+endif

@@ -1,0 +1,195 @@
+"""The whole platform on one machine: its services, their order and their environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from console import local
+from console.embedded import HOST, Postgres, Server, Valkey, free_port
+from console.leftovers import leftovers_kill
+from console.supervisor import Ready, Service, Supervisor, at_once, together
+
+DEMO_FILE: Final = "demo.json"
+STARTING_FILE: Final = "demo.starting.json"
+"""The demo file has this name until all is ready: whoever waits for `demo.json` may call then."""
+
+
+class PortTaken(Exception):  # noqa: N818 - told to a person
+    """A port that a service needs has another listener."""
+
+
+class Machine:
+    """Starts everything, in order and side by side where it can be, and stops it."""
+
+    def __init__(self, run_dir: Path, say: Callable[[str], None]) -> None:
+        self._run_dir, self._say = run_dir, say
+        self._console_port = int(os.environ.get("CONSOLE_PORT") or 8000)
+        self._gateway_port = int(os.environ.get("GATEWAY_PORT") or 8001)
+        self._engine_port = free_port()
+        self._supervisor = Supervisor(run_dir / "logs", say)
+        self._secrets = local.secrets_make(run_dir)
+        self._stores = _embedded_stores(run_dir, self._secrets)
+        self._addresses = self._addresses_find()
+        self._step, self._steps = 0, 6 + len(self._stores)
+
+    async def start(self) -> None:
+        """Raises PortTaken before anything starts, StartFailed when something does not."""
+        port_check("CONSOLE_PORT", self._console_port)
+        port_check("GATEWAY_PORT", self._gateway_port)
+        leftovers_kill(self._run_dir)
+        local.environment_write(self._secrets | self._addresses, self._run_dir)
+        self._demo_file_move(DEMO_FILE, STARTING_FILE)
+        await together(
+            self._start("Demo engine", self._engine()),
+            self._manage("Static files", "collectstatic", "--no-input"),
+            self._start_rest(),
+        )
+        self._demo_file_move(STARTING_FILE, DEMO_FILE)
+
+    async def stop(self) -> None:
+        await self._supervisor.stop()
+
+    async def _start_rest(self) -> None:
+        await together(*(self._start_store(store) for store in self._stores.values()))
+        await self._manage("Tables", "migrate", "--no-input")
+        await self._manage(
+            "Demo data",
+            "demo",
+            f"--file={self._run_dir / STARTING_FILE}",
+            f"--engine-url=http://{HOST}:{self._engine_port}",
+        )
+        await together(
+            self._start("Gateway", self._gateway()),
+            self._start("Console", self._console()),
+            self._start("Worker and beat", self._worker(), self._beat()),
+        )
+
+    async def _start_store(self, store: Server) -> None:
+        service = Service(
+            name=store.data_dir.name,
+            argv=store.argv,
+            is_ready=lambda: asyncio.to_thread(store.is_ready),
+            env=self._environment(),
+            identity=store.identity,
+            stop_signal=store.stop_signal,
+        )
+        await self._timed(store.title, self._prepare_and_start(store, service))
+
+    async def _prepare_and_start(self, store: Server, service: Service) -> None:
+        await asyncio.to_thread(store.prepare)
+        await self._supervisor.start(service)
+
+    async def _start(self, title: str, *services: Service) -> None:
+        await self._timed(title, self._supervisor.start(*services))
+
+    async def _manage(self, title: str, command: str, *options: str) -> None:
+        """Run a command of `manage.py` to its end."""
+        service = self._python(command, "manage.py", command, *options)
+        await self._timed(title, self._supervisor.run(service))
+
+    async def _timed(self, title: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` and tell that it is done, and how long it took."""
+        began = time.monotonic()
+        await work
+        self._step += 1
+        took_s = time.monotonic() - began
+        self._say(f"  [{self._step}/{self._steps}] {title:<16}{took_s:6.1f} s")
+
+    def _engine(self) -> Service:
+        models = f"--models={self._run_dir / 'models'}"
+        argv = ("-m", "inference.engines.demo", f"--port={self._engine_port}", models)
+        return self._python("engine", *argv, is_ready=_answers(self._engine_port, "/health"))
+
+    def _console(self) -> Service:
+        return self._granian("console", "console.asgi:application", self._console_port)
+
+    def _gateway(self) -> Service:
+        return self._granian("gateway", "inference.gateway.asgi:application", self._gateway_port)
+
+    def _granian(self, name: str, application: str, port: int) -> Service:
+        options = f"--interface asgi --loop uvloop --workers 1 --host {HOST} --port {port}"
+        argv = ("-m", "granian", *options.split(), application)
+        return self._python(name, *argv, is_ready=_answers(port, "/readyz"))
+
+    def _worker(self) -> Service:
+        return self._celery("worker", "--pool=threads", "--concurrency=2", "--without-gossip")
+
+    def _beat(self) -> Service:
+        return self._celery("beat", f"--schedule={self._run_dir / 'beat'}", "--pidfile=")
+
+    def _celery(self, name: str, *options: str) -> Service:
+        return self._python(name, "-m", "celery", "-A", "console.celery", name, *options)
+
+    def _python(self, name: str, *argv: str, is_ready: Ready = at_once) -> Service:
+        env = self._environment()
+        return Service(name, [sys.executable, *argv], is_ready, env=env, cwd=local.ROOT)
+
+    def _environment(self) -> dict[str, str]:
+        """What a person sets wins over what is kept in the run folder, but for addresses."""
+        mark = {local.MARK: str(self._run_dir)}
+        return self._secrets | dict(os.environ) | self._addresses | mark
+
+    def _addresses_find(self) -> dict[str, str]:
+        """Given servers and URLs as they are, embedded ones where they are this time."""
+        ours = {name: store.url for name, store in self._stores.items()} | {
+            "CONSOLE_URL": f"http://localhost:{self._console_port}",
+            "GATEWAY_URL": f"http://localhost:{self._gateway_port}/v1",
+            "STATIC_ROOT": str(self._run_dir / "static"),
+        }
+        names = {*ours, "DATABASE_URL", "VALKEY_URL"}
+        given = {name: value for name in names if (value := local.given(name))}
+        return ours | given
+
+    def _demo_file_move(self, before: str, after: str) -> None:
+        if (file := self._run_dir / before).exists():
+            file.replace(self._run_dir / after)
+
+
+def port_check(variable: str, port: int) -> None:
+    """Raises PortTaken when `port`, which the environment's `variable` sets, has a listener."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PortTaken(
+                f"Port {port} is taken ({error.strerror}). Stop what listens there, or choose "
+                f"another port: {variable}={port + 10} make up"
+            ) from error
+
+
+def _embedded_stores(run_dir: Path, secrets: Mapping[str, str]) -> dict[str, Server]:
+    """The stores that no given server replaces, by the variable that would name it."""
+    stores: dict[str, Server] = {
+        "DATABASE_URL": Postgres(run_dir / "postgres", secrets["POSTGRES_PASSWORD"]),
+        "VALKEY_URL": Valkey(run_dir / "valkey", secrets["VALKEY_PASSWORD"]),
+    }
+    return {name: store for name, store in stores.items() if not local.given(name)}
+
+
+def _answers(port: int, path: str) -> Ready:
+    """Whether a GET of `path` on `port` gives 200."""
+
+    async def is_ready() -> bool:
+        try:
+            async with asyncio.timeout(5):
+                return await _status(port, path) == 200
+        except (OSError, TimeoutError):
+            return False
+
+    return is_ready
+
+
+async def _status(port: int, path: str) -> int:
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    line = await reader.readline()
+    writer.close()
+    return int(line.split()[1]) if line else 0
