@@ -66,7 +66,7 @@ $(UV):
 	if [ -z "$$python" ]; then echo "Sluice needs Python 3.13, and finds none: install it first." >&2; exit 1; fi; \
 	echo "Making $(VENV) with $$($$python --version)"; \
 	$$python -m venv $(VENV) || { echo "On Debian and Ubuntu: apt-get install python3.13-venv" >&2; exit 1; }; \
-	$(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(PY) -m pip install -qq uv==$(UV_VERSION)
 
 $(VENV)/.up: uv.lock | $(UV)
 	@echo "Installing packages"

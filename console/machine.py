@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from celery import Celery
+
 from console import local
 from console.embedded import HOST, Postgres, Server, Valkey, free_port
 from console.leftovers import leftovers_kill
@@ -19,6 +21,9 @@ from console.supervisor import Ready, Service, Supervisor, at_once, together
 DEMO_FILE: Final = "demo.json"
 STARTING_FILE: Final = "demo.starting.json"
 """The demo file has this name until all is ready: whoever waits for `demo.json` may call then."""
+
+
+JUST_NOW_S: Final = 3
 
 
 class PortTaken(Exception):  # noqa: N818 - told to a person
@@ -37,7 +42,7 @@ class Machine:
         self._secrets = local.secrets_make(run_dir)
         self._stores = _embedded_stores(run_dir, self._secrets)
         self._addresses = self._addresses_find()
-        self._step, self._steps = 0, 6 + len(self._stores)
+        self._step, self._steps = 0, 7 + len(self._stores)
 
     async def start(self) -> None:
         """Raises PortTaken before anything starts, StartFailed when something does not."""
@@ -108,24 +113,31 @@ class Machine:
         return self._python("engine", *argv, is_ready=_answers(self._engine_port, "/health"))
 
     def _console(self) -> Service:
-        return self._granian("console", "console.asgi:application", self._console_port)
+        return self._granian("console", "asginl", "console.asgi:application", self._console_port)
 
     def _gateway(self) -> Service:
-        return self._granian("gateway", "inference.gateway.asgi:application", self._gateway_port)
+        application = "inference.gateway.asgi:application"
+        return self._granian("gateway", "asgi", application, self._gateway_port)
 
-    def _granian(self, name: str, application: str, port: int) -> Service:
-        options = f"--interface asgi --loop uvloop --workers 1 --host {HOST} --port {port}"
+    def _granian(self, name: str, interface: str, application: str, port: int) -> Service:
+        """`interface`: asgi, or asginl where the application knows no lifespan."""
+        options = f"--interface {interface} --loop uvloop --workers 1 --host {HOST} --port {port}"
         argv = ("-m", "granian", *options.split(), application)
         return self._python(name, *argv, is_ready=_answers(port, "/readyz"))
 
     def _worker(self) -> Service:
-        return self._celery("worker", "--pool=threads", "--concurrency=2", "--without-gossip")
+        options = ("--pool=threads", "--concurrency=2", "--without-gossip", "--without-mingle")
+        is_ready = _pings(self._environment()["VALKEY_URL"])
+        return self._celery("worker", *options, is_ready=is_ready)
 
     def _beat(self) -> Service:
-        return self._celery("beat", f"--schedule={self._run_dir / 'beat'}", "--pidfile=")
+        schedule = self._run_dir / "beat"
+        options = (f"--schedule={schedule}", "--pidfile=")
+        return self._celery("beat", *options, is_ready=_written_lately(schedule))
 
-    def _celery(self, name: str, *options: str) -> Service:
-        return self._python(name, "-m", "celery", "-A", "console.celery", name, *options)
+    def _celery(self, name: str, *options: str, is_ready: Ready) -> Service:
+        argv = ("-m", "celery", "-A", "console.celery", name, *options)
+        return self._python(name, *argv, is_ready=is_ready)
 
     def _python(self, name: str, *argv: str, is_ready: Ready = at_once) -> Service:
         env = self._environment()
@@ -172,6 +184,21 @@ def _embedded_stores(run_dir: Path, secrets: Mapping[str, str]) -> dict[str, Ser
         "VALKEY_URL": Valkey(run_dir / "valkey", secrets["VALKEY_PASSWORD"]),
     }
     return {name: store for name, store in stores.items() if not local.given(name)}
+
+
+def _pings(broker_url: str) -> Ready:
+    """Whether a Celery worker answers a ping."""
+    control = Celery(broker=broker_url).control
+    return lambda: asyncio.to_thread(lambda: bool(control.ping(timeout=0.3)))
+
+
+def _written_lately(file: Path) -> Ready:
+    """Whether `file` was written in the last seconds: beat does so when it has started."""
+
+    async def is_ready() -> bool:
+        return file.exists() and time.time() - file.stat().st_mtime < JUST_NOW_S
+
+    return is_ready
 
 
 def _answers(port: int, path: str) -> Ready:
