@@ -195,10 +195,10 @@ def _pings(broker_url: str) -> Ready:
 def _written_lately(file: Path) -> Ready:
     """Whether `file` was written in the last seconds: beat does so when it has started."""
 
-    async def is_ready() -> bool:
+    def is_fresh() -> bool:
         return file.exists() and time.time() - file.stat().st_mtime < JUST_NOW_S
 
-    return is_ready
+    return lambda: asyncio.to_thread(is_fresh)
 
 
 def _answers(port: int, path: str) -> Ready:
