@@ -82,15 +82,15 @@ class Meter:
         self._say(f"{self._proxy.name}: requests")
         rate = self._median(lambda run: run.rate, connections=CLIENTS, seconds=2)
         p50_ms = self._median(lambda run: run.p50_ms, connections=1, seconds=1)
-        p99_ms = self._half_load(rate)
+        p99_ms = self._half_load(rate, p50_ms)
         self._say(f"{self._proxy.name}: streams")
         streams = self._median(lambda run: run.rate, connections=CLIENTS, seconds=3, streamed=True)
         return Figures(rate, p50_ms, p99_ms, streams, cpu_s, kb, self._answered)
 
-    def _half_load(self, rate: float) -> float:
+    def _half_load(self, rate: float, p50_ms: float) -> float:
         """p99 at half of `rate`, on as many connections as make the pauses long enough for wrk."""
         connections = max(CLIENTS, int(rate / 2 * SHORTEST_PAUSE_MS / 1000))
-        pause_ms = connections / (rate / 2) * 1000
+        pause_ms = connections / (rate / 2) * 1000 - p50_ms
         return self._median(
             lambda run: run.p99_ms, connections=connections, seconds=3, pause_ms=pause_ms
         )

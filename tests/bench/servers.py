@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -58,12 +59,13 @@ def process(
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
+    """End a process; what it has left running after 20 s ends with it."""
     child.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         child.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 def wait_until_answering(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
