@@ -111,6 +111,12 @@ def ago(moment: datetime | None) -> str:
 
 
 @register.filter
+def age(moment: datetime) -> str:
+    """How long ago: `4 s`."""
+    return span(timezone.now() - moment)
+
+
+@register.filter
 def span(length: timedelta) -> str:
     """The length of a time in its largest unit: `8 s`, `2 min`, `1 h`."""
     seconds = max(0, int(length.total_seconds()))

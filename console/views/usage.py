@@ -1,13 +1,94 @@
-"""The customer's usage."""
+"""The customer's usage: the page and its export."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+import csv
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Final
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from billing.models import UsageHour
+from billing.usage import complete_until
+from console.access import member_page
+from console.forms import GROUPS, MEASURES, PRESETS, Days, UsageForm
+from console.http import OrganizationRequest
+from console.reports import UsageReport
+
+CSV_COLUMNS: Final = (
+    "requests", "failed_requests", "input_tokens", "cached_tokens", "output_tokens", "amount_eur",
+)  # fmt: skip
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet would take a cell that begins with it for."""
 
 
-def usage(request: HttpRequest, org: str) -> HttpResponse:
-    return HttpResponse("")
+@require_safe
+@member_page
+def usage(request: OrganizationRequest) -> HttpResponse:
+    form = UsageForm(request.GET)
+    is_valid = form.is_valid()
+    report = UsageReport(request.organization, form.range, form.grouped_by, form.measured_by)
+    context = {
+        "form": form,
+        "report": report,
+        "groups": GROUPS,
+        "measures": MEASURES,
+        "presets": PRESETS,
+        "complete_until": complete_until(),
+        "earlier": None if report.rows else _last_days_with_usage(request),
+    }
+    return render(request, "console/usage/usage.html", context, status=200 if is_valid else 422)
 
 
-def usage_csv(request: HttpRequest, org: str) -> HttpResponse:
-    return HttpResponse("")
+def _last_days_with_usage(request: OrganizationRequest) -> Days | None:
+    """A range as long as a month that ends on the last day with usage, if there is any."""
+    hours = UsageHour.objects.for_organization(request.organization)
+    last = hours.order_by("-hour").values_list("hour", flat=True).first()
+    return Days(last.date() - timedelta(days=29), last.date()) if last else None
+
+
+@require_safe
+@member_page
+def usage_csv(request: OrganizationRequest) -> HttpResponse:
+    """The rows behind the page, with exact amounts, for a spreadsheet or a script."""
+    form = UsageForm(request.GET)
+    if not form.is_valid():
+        return HttpResponse(form.errors.as_text(), content_type="text/plain", status=422)
+    name = f"usage-{request.organization.slug}-{form.range.first}-{form.range.last}.csv"
+    response = HttpResponse(
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+    report = UsageReport(request.organization, form.range, form.grouped_by)
+    csv.writer(response).writerows(_csv_rows(report))
+    return response
+
+
+def _csv_rows(report: UsageReport) -> Iterator[Sequence[object]]:
+    moment, pattern = ("hour", "%Y-%m-%dT%H:%MZ") if report.days.by_hour else ("day", "%Y-%m-%d")
+    yield [moment, report.group, *CSV_COLUMNS]
+    for row in report.rows:
+        sums = row.sums
+        yield [
+            row.moment.strftime(pattern),
+            _cell(_csv_name(report, row.group)),
+            sums.requests,
+            sums.failed_requests,
+            sums.input_tokens,
+            sums.cached_tokens,
+            sums.output_tokens,
+            f"{sums.amount:.12f}",
+        ]
+
+
+def _csv_name(report: UsageReport, group: str) -> str:
+    name, note = report.names.get(group, (group, ""))
+    return f"{name} ({note})" if note else name
+
+
+def _cell(text: str) -> str:
+    """`text` as text: with a quote before it where a spreadsheet would run it as a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text

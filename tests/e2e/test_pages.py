@@ -1,0 +1,133 @@
+"""Every page that a person can open, in both themes and two widths: policy, access and layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Page
+
+from console.access import ACCESS
+from tests.conftest import Cast
+from tests.e2e.conftest import LogIn, screenshots
+
+pytestmark = pytest.mark.django_db
+
+AXE: Final = (Path(__file__).parent / "vendor/axe.min.js").read_text()
+LOOKS: Final = [(theme, width) for theme in ("light", "dark") for width in (1440, 390)]
+
+PAGES: Final[dict[str, tuple[str, str]]] = {
+    # name: who opens it, and its address
+    "login": ("", "/accounts/login/"),
+    "password reset": ("", "/accounts/password/reset/"),
+    "password reset done": ("", "/accounts/password/reset/done/"),
+    "password link spent": ("", "/accounts/password/reset/key/1-spent/"),
+    "password changed": ("", "/accounts/password/reset/key/done/"),
+    "sign-up closed": ("", "/accounts/signup/"),
+    "logout": ("olivia", "/accounts/logout/"),
+    "home without organization": ("nora", "/"),
+    "not found": ("olivia", "/nothing/"),
+    "org_home": ("olivia", "/o/acme/"),
+    "org_home, nothing yet": ("rita", "/o/rival/"),
+    "keys": ("olivia", "/o/acme/keys/"),
+    "keys, revoked": ("olivia", "/o/acme/keys/?state=revoked"),
+    "keys, none revoked": ("rita", "/o/rival/keys/?state=revoked"),
+    "key_create": ("olivia", "/o/acme/keys/create/"),
+    "key_revoke": ("olivia", "/o/acme/keys/{key}/revoke/"),
+    "usage": ("olivia", "/o/acme/usage/"),
+    "usage by key, tokens": ("olivia", "/o/acme/usage/?group=api_key&measure=tokens&days=7"),
+    "usage by hour": ("olivia", "/o/acme/usage/?from={today}&to={today}&measure=requests"),
+    "usage, nothing yet": ("rita", "/o/rival/usage/"),
+    "usage, empty range": ("olivia", "/o/acme/usage/?from=2020-01-01&to=2020-01-07"),
+    "usage, bad range": ("olivia", "/o/acme/usage/?from=2026-02-01&to=2026-01-01"),
+    "models": ("olivia", "/o/acme/models/"),
+    "operator_overview": ("oskar", "/operator/"),
+    "operator_organizations": ("oskar", "/operator/organizations/"),
+    "operator_organization": ("oskar", "/operator/organizations/acme/"),
+    "operator_backends": ("oskar", "/operator/backends/"),
+    "operator_backend_add": ("oskar", "/operator/backends/add/"),
+    "operator_models": ("oskar", "/operator/models/"),
+    "operator_model_rates": ("oskar", "/operator/models/gpt-oss-120b/rates/"),
+}
+NO_PAGE: Final = {
+    # not HTML, or only a POST, or a redirect
+    "healthz", "readyz", "metrics", "theme", "home", "usage_csv", "key_first_request",
+    "operator_backend_test", "operator_backend_state", "operator_model_enabled",
+}  # fmt: skip
+
+
+def test_every_page_of_the_access_table_is_opened_here() -> None:
+    assert set(ACCESS) - NO_PAGE <= set(PAGES)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_sound_in_every_look(name: str, people: Cast, context_of: LogIn) -> None:
+    who, address = PAGES[name]
+    page = context_of(who).new_page()
+    faults = listen(page)
+    opened = page.goto(_filled(address, people))
+    assert opened is not None
+    assert "script-src 'self'" in (opened.all_headers()["content-security-policy"])
+
+    look(page, name)
+
+    assert faults == []
+
+
+def _filled(address: str, people: Cast) -> str:
+    from django.utils import timezone
+
+    return address.format(key=people.key.api_key.id, today=timezone.now().date())
+
+
+def listen(page: Page) -> list[str]:
+    """What goes wrong on `page` from now on: errors of scripts, the console and the policy."""
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+    page.on("console", lambda entry: faults.append(entry.text) if _is_fault(entry) else None)
+    return faults
+
+
+def _is_fault(entry: Any) -> bool:
+    """The browser reports the status of the page itself, too: error pages are meant."""
+    return entry.type in {"error", "warning"} and "the server responded with" not in entry.text
+
+
+def look(page: Page, name: str) -> None:
+    """Assert that the open page is accessible and fits, in every theme and width."""
+    page.evaluate("document.fonts.ready.then(() => 0)")
+    for theme, width in LOOKS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate(
+            "theme => { document.documentElement.dataset.bsTheme = theme;"
+            " dispatchEvent(new Event('themechange')) }",
+            theme,
+        )
+        save(page, f"{name}-{theme}-{width}")
+        assert too_wide(page) == 0, f"{name} scrolls sideways at {width}"
+        assert axe(page) == [], f"{name} in {theme} at {width}"
+
+
+def too_wide(page: Page) -> int:
+    width: int = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    return width
+
+
+def axe(page: Page) -> list[str]:
+    """What axe finds, as `rule: element`."""
+    page.evaluate(AXE)
+    found: list[str] = page.evaluate(
+        "axe.run().then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ': ' + n.html)))"
+    )
+    return found
+
+
+def save(page: Page, name: str) -> None:
+    if folder := screenshots():
+        page.wait_for_timeout(250)
+        page.screenshot(
+            path=folder / f"{name.replace(', ', '-').replace(' ', '-')}.png", full_page=True
+        )
