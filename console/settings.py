@@ -65,7 +65,7 @@ INSTALLED_APPS = [
     "inference",
     "billing",
     "tenants",
-    "django.contrib.admin",
+    "console.admin_apps.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",

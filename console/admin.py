@@ -1,0 +1,100 @@
+"""What the read-only admin shows. No secret has a field here: a form would print it.
+
+Usage events and their rollup are left out: the admin takes no composite primary keys.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from billing.models import Rate
+from console.admin_site import ReadOnlyAdmin
+from inference.models import Backend, Deployment, Model, Region
+from tenants.models import ApiKey, AuditEntry, Membership, Organization, Project, User
+
+
+@admin.register(User)
+class UserAdmin(ReadOnlyAdmin):
+    list_display = ("email", "name", "is_staff", "is_active", "last_login")
+    search_fields = ("email", "name")
+    list_filter = ("is_staff", "is_active")
+    exclude = ("password", "groups", "user_permissions")
+
+
+@admin.register(Organization)
+class OrganizationAdmin(ReadOnlyAdmin):
+    list_display = ("name", "slug", "created_at")
+    search_fields = ("name", "slug")
+
+
+@admin.register(Project)
+class ProjectAdmin(ReadOnlyAdmin):
+    list_display = ("name", "organization", "created_at")
+    list_select_related = ("organization",)
+    search_fields = ("name", "organization__name")
+
+
+@admin.register(Membership)
+class MembershipAdmin(ReadOnlyAdmin):
+    list_display = ("user", "organization", "role", "created_at")
+    list_select_related = ("user", "organization")
+    list_filter = ("role",)
+    search_fields = ("user__email", "organization__name")
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin):
+    list_display = ("name", "hint", "organization", "project", "last_used_at", "revoked_at")
+    list_select_related = ("organization", "project")
+    search_fields = ("name", "hint", "organization__name")
+    fields = (
+        "id", "name", "hint", "organization", "project", "created_by", "created_at",
+        "last_used_at", "revoked_at",
+    )  # fmt: skip
+    readonly_fields = fields
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "action", "target_type", "target_id", "organization", "actor")
+    list_select_related = ("organization", "actor")
+    list_filter = ("action",)
+    search_fields = ("target_id", "organization__name", "actor__email")
+    show_full_result_count = False
+
+
+@admin.register(Region)
+class RegionAdmin(ReadOnlyAdmin):
+    list_display = ("code", "site", "country", "jurisdiction")
+
+
+@admin.register(Backend)
+class BackendAdmin(ReadOnlyAdmin):
+    list_display = ("name", "base_url", "engine", "region", "state", "healthy", "checked_at")
+    list_select_related = ("region",)
+    list_filter = ("state", "engine")
+    fields = (
+        "id", "name", "base_url", "engine", "region", "weight", "state", "healthy", "checked_at",
+        "check_ms", "check_error", "created_at",
+    )  # fmt: skip
+    readonly_fields = fields
+
+
+@admin.register(Model)
+class ModelAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "name", "is_enabled", "context_tokens", "owned_by")
+    list_filter = ("is_enabled",)
+    search_fields = ("public_id", "name")
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ReadOnlyAdmin):
+    list_display = ("model", "backend", "engine_model")
+    list_select_related = ("model", "backend")
+
+
+@admin.register(Rate)
+class RateAdmin(ReadOnlyAdmin):
+    list_display = ("model", "component", "price", "unit_scale", "currency", "valid")
+    list_filter = ("component",)
+    search_fields = ("model",)

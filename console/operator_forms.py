@@ -1,0 +1,132 @@
+"""The forms of the operator's pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, override
+from urllib.parse import urlsplit
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from billing.models import Component
+from inference.models import Backend, Engine, Model, Region
+from inference.probes import Check
+
+START_FORMAT: Final = "%Y-%m-%dT%H:%M"
+
+
+class BackendForm(forms.Form):
+    """A new backend, and the model it serves."""
+
+    name = forms.SlugField(
+        label=_("Name"), max_length=50, help_text=_("Letters, digits and hyphens: lulea-gpu-01")
+    )
+    base_url = forms.CharField(
+        label=_("URL"), max_length=200, help_text=_("Without /v1: http://10.0.0.5:8000")
+    )
+    key = forms.CharField(
+        label=_("Engine key"),
+        required=False,
+        max_length=500,
+        widget=forms.PasswordInput(render_value=True, attrs={"autocomplete": "off"}),
+        help_text=_("What the engine wants as bearer token, if it wants one. Stored encrypted."),
+    )
+    engine = forms.ChoiceField(label=_("Engine"), choices=Engine.choices, initial=Engine.VLLM)
+    region = forms.ModelChoiceField(label=_("Region"), queryset=Region.objects.all())
+    weight = forms.IntegerField(
+        label=_("Weight"),
+        min_value=1,
+        max_value=100,
+        initial=1,
+        help_text=_("Its share of the work beside other backends of the same model."),
+    )
+    model = forms.ModelChoiceField(
+        label=_("Model"),
+        queryset=Model.objects.all(),
+        required=False,
+        empty_label=_("None yet"),
+        help_text=_("What customers ask for."),
+    )
+    engine_model = forms.CharField(
+        label=_("Name on the engine"),
+        required=False,
+        max_length=200,
+        help_text=_("Empty: the one that the engine serves."),
+    )
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if Backend.objects.filter(name=name).exists():
+            raise ValidationError(_("A backend with this name exists already."))
+        return name
+
+    def clean_base_url(self) -> str:
+        return clean_base_url(self.cleaned_data["base_url"])
+
+    def match_engine(self, check: Check) -> None:
+        """Compare what was typed with what the engine answered; a mismatch is a field's error."""
+        if not check.ok:
+            self.add_error("base_url", check.error)
+        elif self.cleaned_data.get("model"):
+            self._match_model(check.models)
+
+    def _match_model(self, served: tuple[str, ...]) -> None:
+        named = self.cleaned_data["engine_model"]
+        if not named and len(served) == 1:
+            self.cleaned_data["engine_model"] = served[0]
+        elif named not in served:
+            message = _("The engine serves: %(models)s.") if served else _("It serves no model.")
+            self.add_error("engine_model", message % {"models": ", ".join(served)})
+
+
+def clean_base_url(value: str) -> str:
+    """`value` as http(s)://host[:port], or a ValidationError that says what is wrong."""
+    url = value.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError as error:
+        raise ValidationError(_("This is not a URL. Write http://host:port.")) from error
+    if parts.scheme not in {"http", "https"}:
+        raise ValidationError(_("Start with http:// or https://."))
+    if not parts.hostname or any(char.isspace() for char in url):
+        raise ValidationError(_("Name a host: http://host:port."))
+    if parts.username is not None or parts.password is not None:
+        raise ValidationError(_("No user or password in the URL: use the field for the key."))
+    if parts.path or parts.query or parts.fragment or "?" in url or "#" in url:
+        raise ValidationError(_("Only scheme, host and port, nothing after: Sluice adds /v1."))
+    return url
+
+
+class RateForm(forms.Form):
+    """A new price of one component of a model."""
+
+    component = forms.ChoiceField(label=_("Component"), choices=Component.choices)
+    price = forms.DecimalField(
+        label=_("EUR per million tokens"),
+        min_value=Decimal(0),
+        max_digits=20,
+        decimal_places=6,
+        widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"}),
+    )
+    valid_from = forms.DateTimeField(
+        label=_("Valid from, UTC"),
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=START_FORMAT),
+        help_text=_("Empty: from now on. A rate that was valid is never changed."),
+    )
+
+    def clean_valid_from(self) -> datetime | None:
+        start: datetime | None = self.cleaned_data["valid_from"]
+        if start is not None and start < timezone.now():
+            raise ValidationError(_("This has passed. Leave it empty to start now."))
+        return start and start.astimezone(UTC)
+
+    @override
+    def add_error(self, field: str | None, error: Any) -> None:
+        """What the service refuses concerns the start."""
+        super().add_error(field or "valid_from", error)

@@ -1,0 +1,72 @@
+"""The audit trail in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from inference.models import Backend
+from tenants.models import AuditEntry
+
+ACTIONS: Final = {
+    "organization.create": gettext_lazy("Organization created"),
+    "member.add": gettext_lazy("Member added"),
+    "project.create": gettext_lazy("Project created"),
+    "api_key.create": gettext_lazy("API key created"),
+    "api_key.revoke": gettext_lazy("API key revoked"),
+    "region.create": gettext_lazy("Region created"),
+    "backend.register": gettext_lazy("Backend added"),
+    "backend.set_state": gettext_lazy("Backend state changed"),
+    "model.create": gettext_lazy("Model created"),
+    "model.deploy": gettext_lazy("Model deployed"),
+    "model.enable": gettext_lazy("Model enabled"),
+    "model.disable": gettext_lazy("Model disabled"),
+    "rate.set": gettext_lazy("Rate set"),
+}
+_NAMES: Final = ("name", "public_id", "model", "hint", "backend", "component", "role", "price")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What happened, to what, by whom and when."""
+
+    what: str
+    details: str
+    who: str
+    moment: datetime
+
+
+def trail_read(entries: QuerySet[AuditEntry], limit: int) -> list[Line]:
+    """The latest `limit` of `entries`, newest first. Two queries."""
+    found = list(entries.select_related("actor")[:limit])
+    names = _backend_names(found)
+    return [_line(entry, names) for entry in found]
+
+
+def _line(entry: AuditEntry, names: dict[str, str]) -> Line:
+    return Line(
+        what=str(ACTIONS.get(entry.action, entry.action)),
+        details=" · ".join(_details(entry, names)),
+        who=str(entry.actor or _("Sluice itself")),
+        moment=entry.created_at,
+    )
+
+
+def _details(entry: AuditEntry, names: dict[str, str]) -> list[str]:
+    details = [str(entry.data[name]) for name in _NAMES if name in entry.data]
+    if entry.action == "backend.set_state":
+        details.append(names.get(entry.target_id, entry.target_id))
+        details.append("{before} → {after}".format_map(entry.data))
+    return details
+
+
+def _backend_names(entries: Sequence[AuditEntry]) -> dict[str, str]:
+    ids = {entry.target_id for entry in entries if entry.action == "backend.set_state"}
+    rows = Backend.objects.filter(pk__in=ids).values_list("pk", "name") if ids else ()
+    return {str(pk): name for pk, name in rows}
