@@ -117,6 +117,7 @@ DATABASES: dict[str, Any] = {
     "default": {
         **dj_database_url.parse(env("DATABASE_URL", "postgres://sluice@localhost:5432/sluice")),
         "OPTIONS": {"pool": {"min_size": 1, "max_size": 8, "timeout": 10}},
+        "CONN_HEALTH_CHECKS": True,  # a restart of PostgreSQL costs no request
     }
 }
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, override
@@ -157,32 +157,48 @@ class Keeper:
         self._process = await self._spawn()
         deadline = time.monotonic() + START_TIMEOUT_S
         while self._process.returncode is None and time.monotonic() < deadline:
-            if await self.service.is_ready():
+            if await self._is_ready():
                 return self._process.returncode is None
             await asyncio.sleep(_READY_POLL_S)
         self._kill_group()
         return False
 
+    async def _is_ready(self) -> bool:
+        """A check that breaks says no: what it asks may be down itself."""
+        try:
+            return await self.service.is_ready()
+        except Exception:
+            return False
+
     async def _spawn(self) -> asyncio.subprocess.Process:
-        service = self.service
-        process = await asyncio.create_subprocess_exec(
-            *service.argv,
-            env=dict(service.env),
-            cwd=service.cwd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops in order
-            preexec_fn=_die_with_parent(service.stop_signal),
-            **service.identity,
-        )
-        if process.stdout is not None:
-            self._copying = asyncio.create_task(self._copy(process.stdout))
+        """The pipe is our own: with asyncio's, `wait` would wait for its last writer as well."""
+        service, (output, its_end) = self.service, os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *service.argv,
+                env=dict(service.env),
+                cwd=service.cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=its_end,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the supervisor, which stops in order
+                preexec_fn=_die_with_parent(service.stop_signal),
+                **service.identity,
+            )
+        finally:
+            os.close(its_end)
+        self._copying = asyncio.create_task(self._copy(output))
         return process
 
-    async def _copy(self, output: asyncio.StreamReader) -> None:
-        while data := await output.read(65536):
-            self._log.write(data)
+    async def _copy(self, output: int) -> None:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader),
+            open(output, "rb", buffering=0),  # noqa: ASYNC230, SIM115
+        )
+        with closing(transport):
+            while data := await reader.read(65536):
+                self._log.write(data)
 
     async def _end(self) -> str:
         """How the process ended, in words. What it leaves behind ends with it."""
