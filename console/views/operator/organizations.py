@@ -130,7 +130,7 @@ def _projects(organization: Organization) -> list[dict[str, Any]]:
     active = Count("api_keys", filter=Q(api_keys__revoked_at=None))
     projects = Project.objects.for_organization(organization).annotate(active_keys=active)
     nothing = {"sum_requests": 0, "sum_amount": Decimal(0)}
-    return [{"project": p, **sums.get(p.pk, nothing)} for p in projects]
+    return [{**sums.get(p.pk, nothing), "project": p} for p in projects]
 
 
 def _with_sums(found: QuerySet[Organization], since: datetime) -> QuerySet[Organization]:
