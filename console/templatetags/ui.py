@@ -53,10 +53,11 @@ def short_number(value: float | Decimal | None) -> str:
 
 @register.filter
 def percent_of(part: float | Decimal, whole: float | Decimal) -> str:
-    """`part` of `whole` as `29.8 %`; of nothing it is `–`."""
+    """`part` of `whole` as `29.8 %`, `0.03 %`, `100 %`; of nothing it is `–`."""
     if not whole:
         return NONE
-    return _decimal(100 * Decimal(part) / Decimal(whole), 1) + THIN + "%"
+    share = 100 * Decimal(part) / Decimal(whole)
+    return _decimal(share, 0 if share in {0, 100} else 1 if share >= 1 else 2) + THIN + "%"
 
 
 @register.filter

@@ -6,10 +6,10 @@ With SCREENSHOTS=folder in the environment, each page is saved there in each loo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import pytest
 from django.core.management import call_command
@@ -90,7 +90,8 @@ def browser() -> Iterator[Browser]:
             connections.close_all()
 
 
-type LogIn = Callable[[str], BrowserContext]
+class LogIn(Protocol):
+    def __call__(self, who: str, *, java_script_enabled: bool = True) -> BrowserContext: ...
 
 
 @pytest.fixture
@@ -98,8 +99,8 @@ def context_of(server: LiveServer, browser: Browser, stage: Stage) -> Iterator[L
     """A fresh browser profile in which `who` (the name before the @) is logged in."""
     opened: list[BrowserContext] = []
 
-    def log_in(who: str) -> BrowserContext:
-        context = browser.new_context(base_url=server.url)
+    def log_in(who: str, *, java_script_enabled: bool = True) -> BrowserContext:
+        context = browser.new_context(base_url=server.url, java_script_enabled=java_script_enabled)
         opened.append(context)
         if who:
             value = stage.sessions[who]

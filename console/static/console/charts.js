@@ -31,9 +31,10 @@
   const day = date({ day: "numeric", month: "short" });
   const minute = date({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
+  // Each row on top of those before it; where there is nothing at all, there is no bar to draw.
   const stacked = (rows) => {
-    let sum = rows[0]?.map(() => 0);
-    return rows.map((row) => (sum = sum.map((value, at) => value + (row[at] ?? 0))));
+    let sum = rows[0]?.map(() => null);
+    return rows.map((row) => (sum = sum.map((value, at) => value + row[at] || null)));
   };
 
   function tooltip(spec, rows, format) {
