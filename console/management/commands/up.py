@@ -6,6 +6,8 @@ import asyncio
 import json
 import signal
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, override
 
 from django.conf import settings
@@ -32,6 +34,8 @@ curl {gateway_url}/chat/completions -H 'Authorization: Bearer {api_key}' \
 Logs are in {logs}. Ctrl-C or `make down` stops everything.
 """
 
+type Step = Callable[[], Awaitable[None]]
+
 
 class Command(BaseCommand):
     help = "Run the whole platform on this machine until Ctrl-C or `make down`."
@@ -49,16 +53,8 @@ class Command(BaseCommand):
             raise CommandError(str(failed)) from None
 
     async def _run(self) -> None:
-        """Start, wait for a signal, stop. A signal while it starts stops it as well."""
         machine = Machine(local.RUN_DIR, self._say)
-        _cancel_on_signal()
-        try:
-            await self._start(machine)
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            self._say("Stopping …")
-        finally:
-            await machine.stop()
+        await until_signal(lambda: self._start(machine), machine.stop)
         self._say("Stopped.")
 
     async def _start(self, machine: Machine) -> None:
@@ -73,6 +69,20 @@ class Command(BaseCommand):
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+async def until_signal(start: Step, stop: Step) -> None:
+    """Do `start`, wait for SIGINT or SIGTERM, do `stop`.
+
+    A signal while it starts stops it as well, and a second one does not disturb the stopping.
+    """
+    _cancel_on_signal()
+    try:
+        with suppress(asyncio.CancelledError):
+            await start()
+            await asyncio.Event().wait()
+    finally:
+        await stop()
 
 
 def _cancel_on_signal() -> None:
