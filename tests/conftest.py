@@ -36,10 +36,13 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _static_files_as_they_lie() -> Iterator[None]:
-    """Pages name static files without a hash, so that tests need no collectstatic."""
+def _quick_settings() -> Iterator[None]:
+    """Static files without a hash, so that tests need no collectstatic; a hasher that is fast."""
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    with override_settings(STORAGES=settings.STORAGES | {"staticfiles": plain}):
+    with override_settings(
+        STORAGES=settings.STORAGES | {"staticfiles": plain},
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+    ):
         yield
 
 

@@ -108,16 +108,17 @@ def _denied(request: HttpRequest) -> dict[str, Any] | None:
     slug = match.kwargs.get("org") if match else None
     if match is None or slug is None or not request.user.is_authenticated:
         return None
-    found = Membership.objects.filter(organization__slug=slug).select_related("user")
-    member = found.select_related("organization").filter(user=request.user).first()
+    mine = request.user.memberships.select_related("organization")
+    member = mine.filter(organization__slug=slug).first()
     if member is None:
         return None
+    members = Membership.objects.for_organization(member.organization).select_related("user")
     allowed = ROLES[ACCESS[match.url_name or ""]]
     return {
         "organization": member.organization.name,
         "role": member.get_role_display(),
         "allowed": ", ".join(str(role.label) for role in Role if role in allowed),
-        "owners": [str(other.user) for other in found.filter(role=Role.OWNER)],
+        "owners": [str(other.user) for other in members.filter(role=Role.OWNER)],
     }
 
 
