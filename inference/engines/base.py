@@ -1,0 +1,127 @@
+"""What one engine kind does differently from another, as data and pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Usage(NamedTuple):
+    """Tokens as an engine counted them. Cached tokens are part of the input tokens."""
+
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+
+
+NO_USAGE: Final = Usage(0, 0, 0)
+
+
+class Fault(NamedTuple):
+    """What the customer did wrong, in our words: an engine's own words leak names and paths."""
+
+    message: str
+    param: str | None
+    code: str | None
+
+
+class EngineError(msgspec.Struct):
+    """The inside of an engine's error answer."""
+
+    message: str = ""
+    type: str = ""
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """`running_count` are the bytes that mark an event which holds a count so far; `cut` matches
+    what the gateway asked for and the client did not, to be removed from the bytes of a stream.
+    """
+
+    health_path: str
+    running_metric: str
+    max_choices: int
+    running_count: bytes
+    cut: re.Pattern[bytes]
+    request_fields: Callable[[str, bool], bytes]
+    """(cache salt, streamed) -> JSON members, each with a comma before it."""
+    usage_read: Callable[[bytes], Usage | None]
+    """Usage in one JSON document: a whole answer or the data of one event."""
+    fault_read: Callable[[EngineError], Fault | None]
+    """The customer's fault behind a 4xx of the engine; None when it is not the customer's."""
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: Count | None = None
+
+
+class OpenAIUsage(msgspec.Struct):
+    """The member `usage` of OpenAI's answers."""
+
+    prompt_tokens: Count
+    completion_tokens: Count = 0
+    prompt_tokens_details: _Details | None = None
+
+    def usage(self) -> Usage:
+        details = self.prompt_tokens_details
+        cached = details.cached_tokens if details else None
+        return Usage(
+            self.prompt_tokens, min(cached or 0, self.prompt_tokens), self.completion_tokens
+        )
+
+
+class _ErrorAnswer(msgspec.Struct):
+    error: EngineError
+
+
+_decode_error: Final = msgspec.json.Decoder(_ErrorAnswer).decode
+
+
+def error_read(body: bytes) -> EngineError:
+    """The error in `body`, empty when there is none to be read."""
+    try:
+        return _decode_error(body).error
+    except msgspec.MsgspecError:
+        return EngineError()
+
+
+def last_count(engine: Engine, block: bytes) -> bytes:
+    """The data of the last event that holds a count in `block`, whole server-sent events."""
+    for event in reversed(block.split(b"\n\n")):
+        if engine.running_count in event:
+            return event[event.find(b"{") :]
+    return b"{}"
+
+
+PROMPT_TOO_LONG: Final = Fault(
+    "The prompt is longer than this model's context. Shorten it, or drop older messages.",
+    "messages",
+    "context_length_exceeded",
+)
+MAX_TOKENS_TOO_LARGE: Final = Fault(
+    "`max_tokens` is larger than this model's context. Send a smaller number.",
+    "max_tokens",
+    "context_length_exceeded",
+)
+NO_TOOLS: Final = Fault(
+    "This model does not take `tools`. Send the request without them, or choose another model.",
+    "tools",
+    "unsupported_parameter",
+)
+TEXT_ONLY: Final = Fault(
+    "This model takes text only. Remove images and audio from `messages`.",
+    "messages",
+    "unsupported_content",
+)
+BAD_FORMAT: Final = Fault(
+    "The engine cannot follow this `response_format`. Simplify its JSON schema.",
+    "response_format",
+    "invalid_response_format",
+)

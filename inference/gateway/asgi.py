@@ -1,0 +1,16 @@
+"""The gateway's ASGI entry point: `granian --interface asgi inference.gateway.asgi:application`."""
+
+from __future__ import annotations
+
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+django.setup()
+
+from inference.gateway.gateway import Gateway  # noqa: E402 - needs the apps
+from inference.gateway.handler import GatewayHandler  # noqa: E402
+from inference.gateway.urls import resolve  # noqa: E402
+
+application = GatewayHandler(Gateway(), resolve)

@@ -1,0 +1,76 @@
+"""Who asks: from the headers of a request to the entry of its API key in the snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from functools import cache
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+
+from inference.gateway.errors import InvalidApiKey, InvalidRequest
+from inference.gateway.handler import GatewayRequest
+from inference.snapshot import KeyEntry, Snapshot
+from tenants.keys import key_digest, key_is_well_formed
+
+_BEARER: Final = "bearer "
+_PLAIN_HEADERS: Final = (b"x-api-key", b"api-key")
+
+
+class ApiKeyAuthentication:
+    """DRF's authentication by API key, awaited."""
+
+    async def authenticate(self, request: GatewayRequest) -> tuple[None, KeyEntry]:
+        """The entry of the key; there is no user. Raises InvalidApiKey or InvalidRequest."""
+        snapshot = request.gateway.keeper.snapshot
+        credential = credential_read(request)
+        entry = key_entry(snapshot, credential) if credential else None
+        if entry is None:
+            raise InvalidApiKey(headers={"WWW-Authenticate": self.authenticate_header(request)})
+        return None, entry
+
+    def authenticate_header(self, request: GatewayRequest) -> str:
+        return 'Bearer realm="sluice"'
+
+
+class HasKey:
+    """DRF's permission: only with a key that was found."""
+
+    async def has_permission(self, request: GatewayRequest, view: object) -> bool:
+        return request.auth is not None
+
+
+def credential_read(request: GatewayRequest) -> str:
+    """The one credential in all headers that may carry one; empty without."""
+    found = {_token(value) for value in request.header_values(b"authorization")}
+    for name in _PLAIN_HEADERS:
+        found.update(value.strip() for value in request.header_values(name))
+    if len(found) > 1:
+        text = "The request carries two different credentials. Send one."
+        raise InvalidRequest(text, code="conflicting_credentials")
+    return found.pop() if found else ""
+
+
+def _token(authorization: str) -> str:
+    """The token of `Bearer <token>`; another scheme stays whole and is no key."""
+    is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
+    return authorization[len(_BEARER) :].strip() if is_bearer else authorization
+
+
+def key_entry(snapshot: Snapshot, key: str) -> KeyEntry | None:
+    """The entry of `key` under any pepper; junk is refused by its checksum, without a lookup."""
+    if not key_is_well_formed(key):
+        return None
+    for version in sorted(settings.API_KEY_PEPPERS, reverse=True):
+        if entry := snapshot.keys.get(key_digest(key, version)):
+            return entry
+    return None
+
+
+@cache
+def cache_salt(organization_id: UUID) -> str:
+    """What keeps one organization's cached prefixes apart from all others', on every engine."""
+    secret = hashlib.sha256(b"cache salt:" + settings.SECRET_KEY.encode()).digest()
+    return hmac.digest(secret, organization_id.bytes, "sha256").hex()

@@ -1,0 +1,68 @@
+"""DRF's view made asynchronous and lean.
+
+It keeps DRF's authentication classes, permission classes, exception handler and schema, and awaits
+them. It does no content negotiation, no parsing and no rendering: the gateway speaks JSON alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
+
+from django.http import HttpResponse, HttpResponseBase
+from rest_framework.views import APIView
+
+from inference.gateway.errors import InvalidApiKey, MethodNotAllowed, exception_handler
+from inference.gateway.handler import GatewayRequest
+
+
+class Authentication(Protocol):
+    async def authenticate(self, request: GatewayRequest) -> tuple[Any, Any] | None: ...
+
+
+class Permission(Protocol):
+    async def has_permission(self, request: GatewayRequest, view: AsyncAPIView) -> bool: ...
+
+
+class AsyncAPIView(APIView):
+    """A view whose handlers, authentication and permissions are coroutines."""
+
+    authentication_classes: ClassVar[Sequence[type[Authentication]]] = ()  # type: ignore[assignment]  # awaited
+    permission_classes: ClassVar[Sequence[type[Permission]]] = ()  # type: ignore[assignment]  # awaited
+
+    async def dispatch(  # type: ignore[override]  # awaited
+        self, request: GatewayRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        try:
+            await self.perform_authentication(request)
+            await self.check_permissions(request)
+            return await self._handler(request)(request, *args, **kwargs)
+        except Exception as error:
+            return self.handle_exception(error)
+
+    async def perform_authentication(self, request: GatewayRequest) -> None:  # type: ignore[override]
+        for authentication in self.authentication_classes:
+            if found := await authentication().authenticate(request):
+                request.auth = found[1]
+                return
+
+    async def check_permissions(self, request: GatewayRequest) -> None:  # type: ignore[override]
+        for permission in self.permission_classes:
+            if not await permission().has_permission(request, self):
+                raise InvalidApiKey
+
+    def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override]
+        return exception_handler(exc, {"view": self, "request": self.request})
+
+    def _handler(self, request: GatewayRequest) -> Callable[..., Any]:
+        method = (request.method or "").lower()
+        handler = getattr(self, method, None) if method in self.http_method_names else None
+        if handler is None or method == "options":
+            raise MethodNotAllowed.instead_use(self._methods())
+        found: Callable[..., Any] = handler
+        return found
+
+    @classmethod
+    def _methods(cls) -> list[str]:
+        names = [name for name in cls.http_method_names if name != "options"]
+        return [name.upper() for name in names if hasattr(cls, name)]

@@ -1,0 +1,160 @@
+"""Everything that can go wrong under /v1, in OpenAI's shape."""
+# ruff: noqa: N818 - each is named for what went wrong
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+import structlog
+from django.http import HttpResponse
+from rest_framework import exceptions
+
+from inference.engines import Fault
+
+log = structlog.get_logger()
+
+
+class GatewayError(Exception):
+    """An answer other than the one asked for. `message` says what to do about it."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: str | None = None
+    message: str = "The server failed on this request. Try again, and tell us the request id."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.message = message or self.message
+        self.param, self.code = param, code or self.code
+        self.headers = headers or {}
+        super().__init__(self.message)
+
+    def body(self) -> bytes:
+        error = {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+        }
+        return msgspec.json.encode({"error": error})
+
+
+class InvalidRequest(GatewayError):
+    status = 400
+    type = "invalid_request_error"
+    message = "The request is not valid."
+
+    @classmethod
+    def of(cls, fault: Fault) -> InvalidRequest:
+        return cls(fault.message, param=fault.param, code=fault.code)
+
+
+class InvalidApiKey(InvalidRequest):
+    """One answer for every bad key, so that it tells nothing of any key."""
+
+    status = 401
+    code = "invalid_api_key"
+    message = (
+        "The API key is missing or not valid. "
+        "Send `Authorization: Bearer sluice_sk_…` with a key from the console."
+    )
+
+
+class UnknownPath(InvalidRequest):
+    status = 404
+    code = "unknown_url"
+
+
+class ModelNotFound(InvalidRequest):
+    status = 404
+    code = "model_not_found"
+
+    @classmethod
+    def named(cls, model: str) -> ModelNotFound:
+        shown = model if len(model) <= 100 else model[:100] + "…"
+        text = f"The model `{shown}` does not exist. `GET /v1/models` lists those that do."
+        return cls(text, param="model")
+
+
+class MethodNotAllowed(InvalidRequest):
+    status = 405
+    code = "method_not_allowed"
+
+    @classmethod
+    def instead_use(cls, methods: Sequence[str]) -> MethodNotAllowed:
+        allowed = ", ".join(methods)
+        return cls(f"This path takes {allowed} only.", headers={"Allow": allowed})
+
+
+class BodyTooLarge(InvalidRequest):
+    status = 413
+    code = "request_too_large"
+
+    @classmethod
+    def over(cls, limit_bytes: int) -> BodyTooLarge:
+        return cls(f"The body is larger than {limit_bytes:,} bytes. Send a smaller one.")
+
+
+class UnsupportedEncoding(InvalidRequest):
+    status = 415
+    code = "unsupported_content_encoding"
+    message = "The body is compressed. Send it as plain JSON, without `Content-Encoding`."
+
+
+class ClientLeft(GatewayError):
+    """Nobody reads this answer; the status is for the log."""
+
+    status = 499
+    code = "client_disconnect"
+
+
+class UpstreamError(GatewayError):
+    status = 502
+    code = "upstream_error"
+    message = "The model's server failed on this request; nothing was billed. Try again."
+
+
+class NoCapacity(GatewayError):
+    status = 503
+    code = "no_capacity"
+    message = "No server has room for this model at the moment. Try again in a few seconds."
+
+
+class NotReady(GatewayError):
+    status = 503
+    code = "not_ready"
+    message = "The gateway is starting. Try again in a few seconds."
+
+
+class UpstreamTimeout(GatewayError):
+    status = 504
+    code = "upstream_timeout"
+    message = "The model took too long to answer. Ask for fewer tokens, or stream the answer."
+
+
+def error_response(error: GatewayError) -> HttpResponse:
+    response = HttpResponse(error.body(), status=error.status, content_type="application/json")
+    for name, value in error.headers.items():
+        response.headers[name] = value
+    return response
+
+
+def exception_handler(exc: Exception, context: Mapping[str, Any]) -> HttpResponse:
+    """DRF's exception handler for the gateway: every exception becomes an answer."""
+    match exc:
+        case GatewayError():
+            return error_response(exc)
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            return error_response(InvalidApiKey())
+        case exceptions.APIException() if exc.status_code < 500:
+            return error_response(InvalidRequest())
+    log.error("request.failed", request_id=str(context["request"].id), exc_info=exc)
+    return error_response(GatewayError())

@@ -1,0 +1,43 @@
+"""One gateway process: what lives from its start to its stop."""
+
+from __future__ import annotations
+
+import redis.asyncio
+
+from inference.gateway.figures import LiveFigures
+from inference.gateway.keeper import SnapshotKeeper
+from inference.gateway.routing import Router
+from inference.gateway.settle import UsageWriter
+from inference.gateway.upstream import Upstream
+from tenants.valkey import async_client
+
+
+class Gateway:
+    """Its parts, started and stopped in order."""
+
+    router: Router
+    keeper: SnapshotKeeper
+    upstream: Upstream
+    writer: UsageWriter
+    figures: LiveFigures
+    _valkey: redis.asyncio.Redis
+
+    async def start(self) -> None:
+        self._valkey = async_client()
+        self.router = Router()
+        self.keeper = SnapshotKeeper(self._valkey)
+        self.upstream = Upstream()
+        self.writer = UsageWriter(self._valkey)
+        self.figures = LiveFigures(self._valkey, self.router)
+        await self.upstream.start()
+        self.writer.start()
+        self.figures.start()
+        self.keeper.start()
+
+    async def stop(self) -> None:
+        """Stop taking in, then deliver what is left."""
+        await self.keeper.stop()
+        await self.upstream.stop()
+        await self.writer.stop()
+        await self.figures.stop()
+        await self._valkey.aclose()

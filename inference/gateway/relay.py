@@ -1,0 +1,131 @@
+"""The bytes of a stream, from an engine to a client: cut, never parsed, token by token.
+
+An engine is asked for its count in every event, for a stream may end at any of them. Clients add
+up every count they see, so those that were not asked for are cut out. That works on bytes because
+a quote within a JSON string is escaped: `,"usage":{` can only be a member of an object.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from inference.engines import NO_USAGE, Engine, Usage, last_count
+
+END: Final = b"data: [DONE]\n\n"
+_USAGE_EVENT: Final = b'"choices":[]'
+_ERROR: Final = b'data: {"error"'
+_MODEL: Final = re.compile(rb'"model":("(?:[^"\\]++|\\.)*+")')
+
+
+class _Head(msgspec.Struct):
+    """What each event of a stream repeats."""
+
+    id: str = ""
+    object: str = ""
+    created: int = 0
+    model: str = ""
+
+
+_decode_head: Final = msgspec.json.Decoder(_Head).decode
+
+
+class EventFilter:
+    """Turns what an engine sends into what the client gets.
+
+    `is_done` once the engine said `[DONE]`, `is_broken` once it sent an error instead.
+    """
+
+    __slots__ = (
+        "_counted",
+        "_engine",
+        "_model",
+        "_rest",
+        "_swap",
+        "_usage_sent",
+        "_wants_usage",
+        "is_broken",
+        "is_done",
+    )
+
+    def __init__(self, engine: Engine, model: str, *, wants_usage: bool) -> None:
+        self._engine, self._wants_usage = engine, wants_usage
+        self._model = msgspec.json.encode(model)
+        self._swap: tuple[bytes, bytes] | None = None
+        self._rest = self._counted = b""
+        self._usage_sent = self.is_done = self.is_broken = False
+
+    @property
+    def usage(self) -> Usage:
+        """The engine's count so far."""
+        return self._engine.usage_read(last_count(self._engine, self._counted)) or NO_USAGE
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole events in `data` and what was left before it, as the client may see them."""
+        if self._rest:
+            data = self._rest + data
+        end = data.rfind(b"\n\n") + 2
+        if end == 1:
+            self._rest = data
+            return b""
+        block, self._rest = (data, b"") if end == len(data) else (data[:end], data[end:])
+        return self._filter(block)
+
+    def _filter(self, block: bytes) -> bytes:
+        if self._engine.running_count in block:
+            self._counted = block
+        if _ERROR in block:
+            block = block[: block.find(_ERROR)]
+            self.is_broken = True
+        elif block.endswith(END):
+            self.is_done = True
+        return self._rename(self._cut(block))
+
+    def _cut(self, block: bytes) -> bytes:
+        if _USAGE_EVENT not in block and not (self.is_done and self._wants_usage):
+            return self._engine.cut.sub(b"", block)
+        return b"".join(self._cut_event(event) for event in block.split(b"\n\n") if event)
+
+    def _cut_event(self, event: bytes) -> bytes:
+        if _USAGE_EVENT in event and self._engine.usage_read(event[event.find(b"{") :]):
+            if not self._wants_usage:
+                return b""
+            self._usage_sent = True
+            return event + b"\n\n"
+        if event + b"\n\n" == END and self._wants_usage and not self._usage_sent:
+            return self._own_usage_event() + END
+        return self._engine.cut.sub(b"", event) + b"\n\n"
+
+    def _own_usage_event(self) -> bytes:
+        """For an engine that puts its count into the last event with a choice."""
+        usage, head = self.usage, _decode_head(last_count(self._engine, self._counted))
+        count = {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens + usage.output_tokens,
+            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        }
+        document = {**msgspec.structs.asdict(head), "choices": [], "usage": count}
+        return b"data: " + msgspec.json.encode(document) + b"\n\n"
+
+    def _rename(self, block: bytes) -> bytes:
+        """Put the model's public id where the engine's own name for it stands."""
+        if self._swap is None:
+            found = _MODEL.search(block)
+            if found is None:
+                return block
+            self._swap = (found[0], b'"model":' + self._model)
+        engine_says, public = self._swap
+        return block if engine_says == public else block.replace(engine_says, public)
+
+
+def rename_model(body: bytes, model: str) -> bytes:
+    """`body`, a whole answer, with the public id of its model."""
+    found = _MODEL.search(body)
+    return (
+        body
+        if found is None
+        else b"".join((body[: found.start(1)], msgspec.json.encode(model), body[found.end(1) :]))
+    )

@@ -1,0 +1,36 @@
+"""The paths of the gateway. A trailing slash serves the same, nothing redirects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from inference.gateway import views
+from inference.gateway.endpoints import GENERATIONS
+from inference.gateway.handler import Target
+
+_MODEL: Final = "/v1/models/"
+
+_PATHS: Final[Mapping[str, Target]] = {
+    "/healthz": Target("healthz", views.HealthView.as_view()),
+    "/readyz": Target("readyz", views.ReadyView.as_view()),
+    "/metrics": Target("metrics", views.MetricsView.as_view()),
+    "/v1/models": Target("models", views.ModelListView.as_view()),
+    **{
+        f"/v1/{path}": Target(path, views.GenerationView.as_view(generates=row))
+        for path, row in GENERATIONS.items()
+    },
+}
+_model_view: Final = views.ModelView.as_view()
+_UNKNOWN: Final = Target("unknown", views.UnknownPathView.as_view())
+_NOT_SERVED: Final = Target("not served", views.NotServedView.as_view())
+
+
+def resolve(path: str) -> Target:
+    """Where `path` leads; ids of models may hold slashes."""
+    path = path.rstrip("/")
+    if target := _PATHS.get(path):
+        return target
+    if path.startswith(_MODEL):
+        return Target("model", _model_view, {"model": path.removeprefix(_MODEL)})
+    return _UNKNOWN if path == "/v1" or path.startswith("/v1/") else _NOT_SERVED

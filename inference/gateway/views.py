@@ -1,0 +1,126 @@
+"""The views of the gateway: generations, models, and what a platform asks of a process."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from django.http import HttpResponse, HttpResponseBase
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from inference.gateway.answers import event_stream, whole_answer
+from inference.gateway.auth import ApiKeyAuthentication, HasKey
+from inference.gateway.catalogue import model_document
+from inference.gateway.drf import AsyncAPIView
+from inference.gateway.endpoints import GENERATIONS, Generates
+from inference.gateway.errors import InvalidApiKey, ModelNotFound, UnknownPath
+from inference.gateway.exchange import Exchange
+from inference.gateway.handler import GatewayRequest
+from inference.gateway.metrics import IN_FLIGHT
+from inference.gateway.routing import model_for
+from inference.snapshot import KeyEntry, Route, Snapshot
+
+JSON: Final = "application/json"
+
+
+class KeyView(AsyncAPIView):
+    """A view for those who have an API key."""
+
+    authentication_classes = (ApiKeyAuthentication,)
+    permission_classes = (HasKey,)
+
+
+class GenerationView(KeyView):
+    """POST to an engine. Each path of `GENERATIONS` is this view with its row."""
+
+    generates: Generates | None = None
+
+    async def post(self, request: GatewayRequest) -> HttpResponseBase:
+        assert self.generates, "as_view takes the row"  # noqa: S101
+        body = self.generates.read(request.data)
+        model = model_for(request.gateway.keeper.snapshot, body.model, self.generates.task)
+        exchange = Exchange(
+            request, key_of(request), self.generates.path, model, streamed=bool(body.stream)
+        )
+        return await (event_stream if body.stream else whole_answer)(exchange, body)
+
+
+class ModelListView(KeyView):
+    async def get(self, request: GatewayRequest) -> HttpResponse:
+        models = request.gateway.keeper.snapshot.models.values()
+        return json_response({"object": "list", "data": [model_document(m) for m in models]})
+
+    head = get
+
+
+class ModelView(KeyView):
+    async def get(self, request: GatewayRequest, model: str) -> HttpResponse:
+        found = request.gateway.keeper.snapshot.models.get(model)
+        if found is None:
+            raise ModelNotFound.named(model)
+        return json_response(model_document(found))
+
+    head = get
+
+
+class UnknownPathView(KeyView):
+    """404 for those with a key; what paths there are is nobody else's business."""
+
+    async def get(self, request: GatewayRequest) -> HttpResponse:
+        text = f"Unknown path: {request.path[:200]}. The API has /v1/models, "
+        text += ", ".join(f"/v1/{path}" for path in GENERATIONS) + "."
+        raise UnknownPath(text)
+
+    head = post = put = patch = delete = get
+
+
+class NotServedView(AsyncAPIView):
+    """404 outside of /v1."""
+
+    async def get(self, request: GatewayRequest) -> HttpResponse:
+        raise UnknownPath("There is nothing here. The API is under /v1.")
+
+    head = post = put = patch = delete = get
+
+
+class HealthView(AsyncAPIView):
+    """The process lives."""
+
+    async def get(self, request: GatewayRequest) -> HttpResponse:
+        return json_response({"status": "ok"})
+
+    head = get
+
+
+class ReadyView(AsyncAPIView):
+    """The process can serve: it knows keys and models. Raises NotReady before."""
+
+    async def get(self, request: GatewayRequest) -> HttpResponse:
+        taken_at = request.gateway.keeper.snapshot.taken_at
+        return json_response({"status": "ready", "snapshot_taken_at": taken_at})
+
+    head = get
+
+
+class MetricsView(AsyncAPIView):
+    async def get(self, request: GatewayRequest) -> HttpResponse:
+        gateway = request.gateway
+        if gateway.keeper.is_ready:
+            for route in routes_of(gateway.keeper.snapshot):
+                IN_FLIGHT.labels(route.backend).set(gateway.router.in_flight[route.backend_id])
+        return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def key_of(request: GatewayRequest) -> KeyEntry:
+    """Whose key it is, behind a view that lets only keys in."""
+    if request.auth is None:
+        raise InvalidApiKey
+    return request.auth
+
+
+def routes_of(snapshot: Snapshot) -> list[Route]:
+    return [route for model in snapshot.models.values() for route in model.routes]
+
+
+def json_response(document: Any) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(document), content_type=JSON)

@@ -1,0 +1,197 @@
+"""A gateway as it is run, a fake engine behind it, and what both need in the database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2 as httpx
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from openai import OpenAI
+from pytest_django.plugin import DjangoDbBlocker
+
+from billing.metering import FIELD, STREAM, UsageRecord, decode
+from billing.models import Component
+from billing.services import rate_set
+from inference import control
+from inference.models import Backend, Model, Region, Task
+from tenants.valkey import client as valkey
+from tests import fake_vllm
+from tests.conftest import Cast, make_cast
+from tests.fake_vllm import FakeVllm
+from tests.fake_vllm.server import free_port
+
+ROOT: Final = Path(__file__).parents[3]
+START_TIMEOUT_S: Final = 30
+RECORD_TIMEOUT_S: Final = 5
+
+MODEL: Final = "acme/tiny"
+"""Served by the fake engine, which knows it as `tiny-llama`."""
+DEAD: Final = "dead"
+"""Its only backend is not there."""
+HALF_DEAD: Final = "half-dead"
+"""One of its two backends is not there; it has all the weight."""
+IDLE: Final = "idle"
+"""It has no backend."""
+COMPLETION_ONLY: Final = "completion-only"
+
+
+@dataclass(frozen=True)
+class World:
+    """What is committed for all tests of the gateway."""
+
+    cast: Cast
+    engine: FakeVllm
+    backend: Backend
+
+
+@dataclass(frozen=True)
+class Running:
+    """A gateway process; `url` has no /v1."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
+def wait_until[T](found: Callable[[], T], timeout_s: float = 5) -> T:
+    """The first true value of `found`; AssertionError past `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := found()):
+        assert time.monotonic() < deadline, f"still {value!r} after {timeout_s} s"
+        time.sleep(0.01)
+    return value
+
+
+@pytest.fixture(scope="package")
+def engine() -> Iterator[FakeVllm]:
+    with fake_vllm.running(api_keys=("engine-key",)) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def world(
+    engine: FakeVllm, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[World]:
+    """Committed once, since another process reads it, and gone after these tests."""
+    with django_db_blocker.unblock():
+        yield World(make_cast(), engine, _models(engine))
+        call_command("flush", interactive=False, verbosity=0)
+
+
+def _models(engine: FakeVllm) -> Backend:
+    region = control.region_create(
+        actor=None, code="se-north", site="Luleå", country="SE", jurisdiction="EU"
+    )
+    alive = _backend(region, "alive", engine.url)
+    dead = _backend(region, "dead", f"http://127.0.0.1:{free_port()}", weight=100)
+    _model(MODEL, alive)
+    _model(DEAD, dead)
+    _model(HALF_DEAD, alive, dead)
+    _model(IDLE)
+    _model(COMPLETION_ONLY, alive, tasks=(Task.COMPLETION,))
+    return alive
+
+
+def _backend(region: Region, name: str, url: str, weight: int = 1) -> Backend:
+    return control.backend_register(
+        actor=None, name=name, base_url=url, engine="vllm", region=region, key="engine-key",
+        weight=weight,
+    )  # fmt: skip
+
+
+def _model(
+    public_id: str, *backends: Backend, tasks: tuple[Task, ...] = (Task.CHAT, Task.COMPLETION)
+) -> Model:
+    model = control.model_create(
+        actor=None,
+        public_id=public_id,
+        name=public_id.title(),
+        tasks=tasks,
+        context_tokens=2048,
+        owned_by="Acme",
+    )
+    for component in Component:
+        rate_set(actor=None, model=public_id, component=component, price=Decimal("0.25"))
+    for backend in backends:
+        control.model_deploy(actor=None, model=model, backend=backend, engine_model="tiny-llama")
+    return control.model_set_enabled(actor=None, model=model, enabled=True)
+
+
+@contextmanager
+def gateway_running(**environment: str) -> Iterator[Running]:
+    """A gateway of its own, in the tests' database, with more `environment`."""
+    url = f"http://127.0.0.1:{free_port()}"
+    options = "--interface asgi --loop uvloop --workers 1 --no-ws --host 127.0.0.1 --port"
+    command = [
+        sys.executable, "-m", "granian", *options.split(), url.rpartition(":")[2],
+        "inference.gateway.asgi:application",
+    ]  # fmt: skip
+    base = os.environ["DATABASE_URL"].rpartition("/")[0]
+    env = os.environ | {"DATABASE_URL": f"{base}/{connection.settings_dict['NAME']}"}
+    process = subprocess.Popen(command, env=env | environment, cwd=ROOT)  # noqa: S603
+    try:
+        wait_until(lambda: is_ready(url, process), START_TIMEOUT_S)
+        yield Running(url, process)
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def is_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, "the gateway ended"
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="package")
+def gateway(world: World) -> Iterator[Running]:
+    with gateway_running(GATEWAY_MAX_BODY_BYTES="100000", GATEWAY_CONNECT_TIMEOUT_S="2") as running:
+        yield running
+
+
+@pytest.fixture
+def key(world: World) -> str:
+    return world.cast.key.secret
+
+
+@pytest.fixture
+def http(gateway: Running, key: str) -> Iterator[httpx.Client]:
+    """A client with Acme's key."""
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=gateway.url, headers=headers, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def openai(gateway: Running, key: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0) as client:
+        yield client
+
+
+def chat(text: str = "Hello", **fields: Any) -> dict[str, Any]:
+    """A chat request; commands of the fake engine stand in `text`."""
+    return {"model": MODEL, "messages": [{"role": "user", "content": text}], **fields}
+
+
+def records() -> list[UsageRecord]:
+    return [decode(entry[FIELD]) for _id, entry in valkey().xrange(STREAM)]
+
+
+def record_of(response: httpx.Response) -> UsageRecord:
+    """The one record of a request, which may still be on its way."""
+    wanted = response.headers["x-request-id"]
+    found = wait_until(lambda: [r for r in records() if str(r.request_id) == wanted])
+    assert len(found) == 1
+    return found[0]
