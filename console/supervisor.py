@@ -1,6 +1,6 @@
 """Runs services: starts them, keeps their logs, starts again what dies, stops them all.
 
-Why not a library: `docs/decisions/0002-supervisor.md`.
+Why not a library: `docs/decisions/0003-a-supervisor-of-our-own.md`.
 """
 
 from __future__ import annotations
