@@ -202,11 +202,11 @@ _LABELS: Final = {
     "api_key": gettext_lazy("API key"),
     "project": gettext_lazy("Project"),
 }
-_PLACES: Final = ((Decimal(1), 2), (Decimal("0.001"), 6))
+_PLACES: Final = ((Decimal(1), 2), (Decimal("1e-3"), 6), (Decimal("1e-6"), 9))
 
 
 def money_places(total: Decimal) -> int:
-    """How many decimals a page shows of amounts that add up to `total`: 2, 6 or all 12."""
+    """How many decimals a page shows of amounts that add up to `total`: 2, 6, 9 or all 12."""
     if not total:
         return 2
     return next((places for least, places in _PLACES if total >= least), 12)

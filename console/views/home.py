@@ -28,11 +28,14 @@ STEPS_SHOWN: Final = timedelta(days=7)
 def org_home(request: OrganizationRequest) -> HttpResponse:
     """The first steps until they are taken, this month in numbers, and the newest keys.
 
-    htmx asks for the steps alone, until the first request has arrived.
+    htmx asks for the steps alone, and for all of it again once the first request has arrived.
     """
     part = "#steps" if request.headers.get("HX-Request") else ""
     context = _steps(request) if part else _steps(request) | _month(request) | _keys(request)
-    return render(request, f"console/home/home.html{part}", context)
+    response = render(request, f"console/home/home.html{part}", context)
+    if part and context["first"]:
+        response["HX-Refresh"] = "true"
+    return response
 
 
 def _steps(request: OrganizationRequest) -> dict[str, Any]:

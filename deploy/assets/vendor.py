@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -29,31 +30,25 @@ FILES: Final = {
     ),
 }
 ICON_NAMES: Final = (
-    "ban",
     "building",
     "chart-bar",
     "check",
     "copy",
     "cube",
     "download",
-    "external-link",
-    "filter",
     "home",
     "key",
     "layout-dashboard",
     "logout",
     "menu-2",
-    "player-pause",
-    "player-play",
     "plug-connected",
     "plus",
-    "refresh",
     "selector",
     "server-2",
     "sun-moon",
     "user",
-    "x",
 )
+HEADING: Final = "# file package version licence sha256"
 SOURCE_MAP: Final = re.compile(rb"\s*(/\*#|//#) sourceMappingURL=\S+( \*/)?\s*$")
 
 
@@ -63,12 +58,10 @@ def main() -> None:
     chosen += [("@tabler/icons", f"icons/outline/{icon}.svg", ICONS) for icon in ICON_NAMES]
     chosen += [("axe-core", "axe.min.js", E2E)]
     for folder in (VENDOR, ICONS, E2E):
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     lines = [copied(name, path, folder) for name, path, folder in chosen]
     (ASSETS / "VENDORED.txt").write_text("\n".join([HEADING, *sorted(lines)]) + "\n")
-
-
-HEADING: Final = "# file package version licence sha256"
 
 
 def copied(package: str, path: str, folder: Path) -> str:
