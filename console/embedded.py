@@ -1,5 +1,7 @@
 """PostgreSQL and Valkey from their wheels, where no server is given: `make up` and the tests.
 
+    python -m console.embedded COMMAND …    runs a command on throw-away servers
+
 Both listen on 127.0.0.1 with a password. A Unix socket would be a little faster, but its path may
 have no more than 107 bytes, and a checkout may lie deeper.
 """
@@ -12,12 +14,16 @@ import secrets
 import socket
 import stat
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
+from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypedDict, override
 
 import psycopg
@@ -241,3 +247,27 @@ def _let_through(folder: Path) -> None:
         mode = above.stat().st_mode
         if not mode & stat.S_IXOTH:
             above.chmod(mode | stat.S_IXOTH)
+
+
+@contextmanager
+def throwaway() -> Iterator[dict[str, str]]:
+    """Both servers, empty, for as long as the block runs: the environment that points at them."""
+    with TemporaryDirectory(prefix="sluice-") as name, ExitStack() as stack:
+        folder, env = Path(name), dict[str, str]()
+        for variable, server in (
+            ("DATABASE_URL", Postgres(folder / "postgres", durable=False)),
+            ("VALKEY_URL", Valkey(folder / "valkey", durable=False)),
+        ):
+            stack.callback(Running(server).stop)
+            env[variable] = server.url
+        yield env
+
+
+def main() -> int:
+    """Run the command of the arguments on throw-away servers; its exit status."""
+    with throwaway() as env:
+        return subprocess.run(sys.argv[1:], env=os.environ | env, check=False).returncode  # noqa: S603
+
+
+if __name__ == "__main__":
+    sys.exit(main())
