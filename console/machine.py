@@ -131,9 +131,10 @@ class Machine:
         return self._celery("worker", *options, is_ready=is_ready)
 
     def _beat(self) -> Service:
-        schedule = self._run_dir / "beat"
-        options = (f"--schedule={schedule}", "--pidfile=")
-        return self._celery("beat", *options, is_ready=_written_lately(schedule))
+        folder = self._run_dir / "beat"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        options = (f"--schedule={folder / 'schedule'}", "--pidfile=")
+        return self._celery("beat", *options, is_ready=_written_lately(folder))
 
     def _celery(self, name: str, *options: str, is_ready: Ready) -> Service:
         argv = ("-m", "celery", "-A", "console.celery", name, *options)
@@ -192,11 +193,12 @@ def _pings(broker_url: str) -> Ready:
     return lambda: asyncio.to_thread(lambda: bool(control.ping(timeout=0.3)))
 
 
-def _written_lately(file: Path) -> Ready:
-    """Whether `file` was written in the last seconds: beat does so when it has started."""
+def _written_lately(folder: Path) -> Ready:
+    """Whether a file in `folder` was written in the last seconds: beat does so once started."""
 
     def is_fresh() -> bool:
-        return file.exists() and time.time() - file.stat().st_mtime < JUST_NOW_S
+        times = (file.stat().st_mtime for file in folder.iterdir())
+        return time.time() - max(times, default=0) < JUST_NOW_S
 
     return lambda: asyncio.to_thread(is_fresh)
 
