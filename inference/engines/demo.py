@@ -48,6 +48,7 @@ def serve(model: Path, port: int) -> None:
     params.antiprompt = list(STOPS)
     params.sampling.temp, params.sampling.penalty_repeat = 0.0, 1.1
     params.endpoint_metrics, params.endpoint_slots, params.ui = True, False, False
+    params.cors_origins = ""  # no page in a browser has business with it
     params.cache_ram_mib = 0  # a slot's own prefix is cache enough, and prompts are not hoarded
     server = xllamacpp.Server(params)
     print(f"{ENGINE_MODEL} on {server.listening_address}", flush=True)  # noqa: T201
