@@ -36,7 +36,9 @@ class BackendForm(forms.Form):
         help_text=_("What the engine wants as bearer token, if it wants one. Stored encrypted."),
     )
     engine = forms.ChoiceField(label=_("Engine"), choices=Engine.choices, initial=Engine.VLLM)
-    region = forms.ModelChoiceField(label=_("Region"), queryset=Region.objects.all())
+    region = forms.ModelChoiceField(
+        label=_("Region"), queryset=Region.objects.all(), empty_label=_("Choose one")
+    )
     weight = forms.IntegerField(
         label=_("Weight"),
         min_value=1,

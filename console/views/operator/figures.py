@@ -50,10 +50,10 @@ class Range:
 RANGES: Final = {
     one.name: one
     for one in (
-        Range("1h", gettext_lazy("1 h"), HOUR, MINUTE, pgettext_lazy("chart", "per minute")),
-        Range("24h", gettext_lazy("24 h"), DAY, HOUR, pgettext_lazy("chart", "per hour")),
-        Range("7d", gettext_lazy("7 d"), 7 * DAY, 6 * HOUR, pgettext_lazy("chart", "per 6 h")),
-        Range("30d", gettext_lazy("30 d"), 30 * DAY, DAY, pgettext_lazy("chart", "per day")),
+        Range("1h", gettext_lazy("1 h"), HOUR, MINUTE, pgettext_lazy("chart", "per minute")),
+        Range("24h", gettext_lazy("24 h"), DAY, HOUR, pgettext_lazy("chart", "per hour")),
+        Range("7d", gettext_lazy("7 d"), 7 * DAY, 6 * HOUR, pgettext_lazy("chart", "per 6 h")),
+        Range("30d", gettext_lazy("30 d"), 30 * DAY, DAY, pgettext_lazy("chart", "per day")),
     )
 }
 
@@ -179,15 +179,15 @@ class Spender:
 
 def organizations_top(start: datetime, now: datetime, limit: int = 5) -> list[Spender]:
     """Those that spent most, the most first."""
-    rows = UsageHour.objects.between(start, now).values("organization")
+    rows = UsageHour.objects.between(start, now).values_list("organization")
     sums = rows.annotate(
         sum_requests=Sum("requests"),
         sum_tokens=Sum("input_tokens") + Sum("output_tokens"),
         sum_amount=Sum("amount"),
-    ).order_by("-sum_amount", "-sum_requests", "organization__slug")
-    names = ("organization__name", "organization__slug")
-    found = sums.values_list(*names, "sum_requests", "sum_tokens", "sum_amount")
-    return [Spender(*row) for row in found[:limit]]
+    ).order_by("-sum_amount", "-sum_requests", "organization")
+    found = list(sums[:limit])
+    names = Organization.objects.in_bulk([pk for pk, *_sums in found])
+    return [Spender(names[pk].name, names[pk].slug, *sums) for pk, *sums in found]
 
 
 @dataclass(frozen=True, slots=True)

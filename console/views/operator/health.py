@@ -214,7 +214,7 @@ def _backend_problem(
 
 def _age(row: BackendRow, now: datetime) -> str:
     if row.backend.checked_at is None:
-        return _("No check has run yet: the worker makes one every 5 s.")
+        return _("No check has run yet: the worker makes one every 5 s.")
     age = span(now - row.backend.checked_at)
     return _("The last check was %(age)s ago: is the worker running?") % {"age": age}
 

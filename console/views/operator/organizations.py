@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
+from uuid import UUID
 
 from django.db.models import (
     Count,
     DateTimeField,
-    DecimalField,
     IntegerField,
     Max,
     OuterRef,
@@ -33,37 +35,44 @@ from console.access import operator_page
 from console.http import OperatorRequest
 from console.reports import money_places
 from console.views.operator import figures
-from console.views.operator.paging import page_of
+from console.views.operator.paging import Page, page_of, page_of_ranked
 from console.views.operator.trail import trail_read
 from tenants.models import ApiKey, AuditEntry, Membership, Organization, Project
 
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 KEYS_SHOWN: Final = 50
 SORTS: Final = {
-    "name": ("name", _("Name")),
-    "amount": ("-amount", _("Amount, 30 d")),
-    "requests": ("-requests", _("Requests, 30 d")),
-    "active": ("-last_used", _("Last activity")),
+    "name": _("Name"),
+    "amount": _("Amount, 30 d"),
+    "requests": _("Requests, 30 d"),
+    "active": _("Last activity"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What was used in 30 days. `amount` is EUR."""
+
+    requests: int = 0
+    amount: Decimal = Decimal(0)
 
 
 @require_safe
 @operator_page
 def operator_organizations(request: OperatorRequest) -> HttpResponse:
     """Every organization, with what it used in 30 days."""
-    search = request.GET.get("q", "").strip()
-    sort = request.GET.get("sort", "")
+    search, sort = request.GET.get("q", "").strip(), request.GET.get("sort", "")
     sort = sort if sort in SORTS else "name"
-    found = _with_sums(_matching(search), _month_start())
-    after = request.GET.get("after", "")
-    page = page_of(found, unique="slug", after=after, order=SORTS[sort][0])
+    page, used = _page(_matching(search), sort, request.GET.get("after", ""))
+    rows = [(one, used.get(one.pk, Used())) for one in page.rows]
     context = {
         "search": search,
         "sort": sort,
-        "sorts": [(name, label) for name, (_order, label) in SORTS.items()],
+        "sorts": SORTS.items(),
         "never": NEVER,
         "page": page,
-        "places": _places(one.amount for one in page.rows),
+        "rows": rows,
+        "places": _places(used.amount for _one, used in rows),
     }
     return render(request, "console/operator/organizations.html", context)
 
@@ -72,24 +81,50 @@ def operator_organizations(request: OperatorRequest) -> HttpResponse:
 @operator_page
 def operator_organization(request: OperatorRequest, org: str) -> HttpResponse:
     """One organization: its people, projects, keys and usage."""
-    organization = get_object_or_404(
-        _with_sums(Organization.objects.all(), _month_start()), slug=org
-    )
-    now = timezone.now()
+    organization = get_object_or_404(_with_counts(Organization.objects.all()), slug=org)
+    now, month = timezone.now(), figures.RANGES["30d"]
     keys = ApiKey.objects.for_organization(organization).select_related("project")
-    projects = _projects(organization)
+    used = _used([organization.pk]).get(organization.pk, Used())
     context = {
         "tenant": organization,
+        "used": used,
+        "places": money_places(used.amount),
         "never": NEVER,
-        "breakdown": figures.requests_by_model(figures.RANGES["30d"], now, organization),
+        "range": month,
+        "breakdown": figures.requests_by_model(month, now, organization),
         "members": _members(organization),
-        "projects": projects,
-        "places": _places(row["sum_amount"] for row in projects),
+        "projects": _projects(organization),
         "keys": keys.order_by("revoked_at", "-created_at")[:KEYS_SHOWN],
         "keys_shown": KEYS_SHOWN,
         "trail": trail_read(AuditEntry.objects.for_organization(organization), 10),
     }
     return render(request, "console/operator/organization.html", context)
+
+
+def _page(
+    found: QuerySet[Organization], sort: str, after: str
+) -> tuple[Page[Organization], dict[UUID, Used]]:
+    """A page of `found`, and what those on it used.
+
+    By usage it is ranked here, from sums that are read in one pass; else by the database.
+    """
+    if sort in {"amount", "requests"}:
+        used, most = _used(), attrgetter(sort)
+        slugs = dict(found.values_list("slug", "pk"))
+        ranked = sorted(slugs, key=lambda slug: (-most(used.get(slugs[slug], Used())), slug))
+        return page_of_ranked(_with_counts(found), ranked, unique="slug", after=after), used
+    order = "-last_used" if sort == "active" else "name"
+    page = page_of(_with_counts(found), unique="slug", after=after, order=order)
+    return page, _used([one.pk for one in page.rows])
+
+
+def _used(organizations: Collection[UUID] | None = None) -> dict[UUID, Used]:
+    """The sums of 30 days, with today as the chart draws them, of `organizations` or of all."""
+    rows = UsageHour.objects.filter(hour__gte=_month_start())
+    if organizations is not None:
+        rows = rows.filter(organization__in=organizations)
+    sums = rows.values_list("organization").annotate(Sum("requests"), Sum("amount")).order_by()
+    return {pk: Used(requests, amount) for pk, requests, amount in sums}
 
 
 def _places(amounts: Iterable[Decimal]) -> int:
@@ -133,16 +168,13 @@ def _projects(organization: Organization) -> list[dict[str, Any]]:
     return [{**sums.get(p.pk, nothing), "project": p} for p in projects]
 
 
-def _with_sums(found: QuerySet[Organization], since: datetime) -> QuerySet[Organization]:
-    """Each with its counts, and its `requests` and `amount` (EUR) from `since` on."""
-    usage = UsageHour.objects.filter(hour__gte=since)
+def _with_counts(found: QuerySet[Organization]) -> QuerySet[Any]:
+    """Each with `members`, `project_count`, `active_keys` and `last_used`."""
     whole = IntegerField()
     return found.annotate(
         members=_of_each(Membership.objects.all(), Count("pk"), 0, whole),
         project_count=_of_each(Project.objects.all(), Count("pk"), 0, whole),
         active_keys=_of_each(ApiKey.objects.active(), Count("pk"), 0, whole),
-        requests=_of_each(usage, Sum("requests"), 0, whole),
-        amount=_of_each(usage, Sum("amount"), Decimal(0), DecimalField()),
         last_used=_of_each(ApiKey.objects.all(), Max("last_used_at"), NEVER, DateTimeField()),
     )
 

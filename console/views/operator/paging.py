@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import F, Model, QuerySet
+from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
 
 SIZE: Final = 50
 
@@ -21,20 +22,35 @@ class Page[M: Model]:
 
 
 def page_of[M: Model](
-    rows: QuerySet[M], *, unique: str, after: str, order: str = "", size: int = SIZE
+    rows: QuerySet[M], *, unique: str, after: str, order: str = "", size: int | None = None
 ) -> Page[M]:
     """The `size` rows that follow the one whose `unique` is `after`, or the first ones.
 
     `order` is a column or an annotation without NULLs, with "-" for the largest first; `unique`
-    breaks ties. An `after` that is gone starts over.
+    breaks ties, the same way round. Both are compared as one tuple, so that an annotation is
+    computed once. An `after` that is gone starts over.
     """
+    size = size or SIZE
     order = order or unique
     column = order.removeprefix("-")
+    way = order.removesuffix(column)
     seen = rows.filter(**{unique: after}).values_list(column, unique).first() if after else None
     if seen:
-        beyond = "lt" if order.startswith("-") else "gt"
-        tie = Q(**{column: seen[0], f"{unique}__gt": seen[1]})
-        rows = rows.filter(Q(**{f"{column}__{beyond}": seen[0]}) | tie)
-    found = list(rows.order_by(order, unique)[: size + 1])
+        beyond = TupleLessThan if way else TupleGreaterThan
+        rows = rows.filter(beyond((F(column), F(unique)), seen))
+    found = list(rows.order_by(order, way + unique)[: size + 1])
     last = str(getattr(found[size - 1], unique)) if len(found) > size else ""
     return Page(found[:size], after=last, is_first=seen is None)
+
+
+def page_of_ranked[M: Model](
+    rows: QuerySet[M], ranked: Sequence[str], *, unique: str, after: str, size: int | None = None
+) -> Page[M]:
+    """The rows whose `unique` follow `after` in `ranked`, in that order."""
+    size = size or SIZE
+    start = ranked.index(after) + 1 if after in ranked else 0
+    places = {value: at for at, value in enumerate(ranked[start : start + size])}
+    found = rows.filter(**{f"{unique}__in": places})
+    last = ranked[start + size - 1] if len(ranked) > start + size else ""
+    by_rank = sorted(found, key=lambda row: places[getattr(row, unique)])
+    return Page(by_rank, after=last, is_first=start == 0)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from inference.models import Backend
-from tenants.models import AuditEntry
+from tenants.models import AuditEntry, Membership
 
 ACTIONS: Final = {
     "organization.create": gettext_lazy("Organization created"),
@@ -43,9 +43,9 @@ class Line:
 
 
 def trail_read(entries: QuerySet[AuditEntry], limit: int) -> list[Line]:
-    """The latest `limit` of `entries`, newest first. Two queries."""
+    """The latest `limit` of `entries`, newest first. Three queries at most."""
     found = list(entries.select_related("actor")[:limit])
-    names = _backend_names(found)
+    names = _backend_names(found) | _member_names(found)
     return [_line(entry, names) for entry in found]
 
 
@@ -60,8 +60,9 @@ def _line(entry: AuditEntry, names: dict[str, str]) -> Line:
 
 def _details(entry: AuditEntry, names: dict[str, str]) -> list[str]:
     details = [str(entry.data[name]) for name in _NAMES if name in entry.data]
+    if entry.target_id in names:
+        details.insert(0, names[entry.target_id])
     if entry.action == "backend.set_state":
-        details.append(names.get(entry.target_id, entry.target_id))
         details.append("{before} → {after}".format_map(entry.data))
     return details
 
@@ -70,3 +71,9 @@ def _backend_names(entries: Sequence[AuditEntry]) -> dict[str, str]:
     ids = {entry.target_id for entry in entries if entry.action == "backend.set_state"}
     rows = Backend.objects.filter(pk__in=ids).values_list("pk", "name") if ids else ()
     return {str(pk): name for pk, name in rows}
+
+
+def _member_names(entries: Sequence[AuditEntry]) -> dict[str, str]:
+    ids = {entry.target_id for entry in entries if entry.action == "member.add"}
+    rows = Membership.objects.filter(pk__in=ids).select_related("user") if ids else ()
+    return {str(member.pk): str(member.user) for member in rows}
