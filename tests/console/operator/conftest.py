@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.db.models import Model as Row
 from django.test import Client
 from django.utils import timezone
 
@@ -115,7 +114,3 @@ def text_of(response: object) -> str:
     """What a page says, with its white space made plain."""
     content: bytes = response.content  # type: ignore[attr-defined] # any response
     return " ".join(content.decode().replace("\u2009", " ").split())
-
-
-def count_of(rows: type[Row]) -> int:
-    return rows._default_manager.count()
