@@ -21,7 +21,7 @@ DEPLOY_ENV := CONSOLE_URL=https://console.example.com SMTP_HOST=smtp.example.com
 BIG := sed -u '/^ [+~-] /d; s/^ *Down/  Down/'
 
 UNIT := --ignore tests/e2e --ignore tests/bench
-CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+CHROMIUM := $(wildcard /usr/bin/chromium)
 
 .PHONY: up down clean test lint unit e2e fmt bench chromium
 
