@@ -15,7 +15,8 @@ from inference.gateway.handler import GatewayRequest
 from inference.snapshot import KeyEntry, Snapshot
 from tenants.keys import key_digest, key_is_well_formed
 
-_BEARER: Final = "bearer "
+_BEARER: Final = "bearer"
+_NO_KEY: Final = "not a bearer token:"
 _PLAIN_HEADERS: Final = (b"x-api-key", b"api-key")
 
 
@@ -47,6 +48,7 @@ def credential_read(request: GatewayRequest) -> str:
     found = {_token(value) for value in request.header_values(b"authorization")}
     for name in _PLAIN_HEADERS:
         found.update(value.strip() for value in request.header_values(name))
+    found.discard("")
     if len(found) > 1:
         text = "The request carries two different credentials. Send one."
         raise InvalidRequest(text, code="conflicting_credentials")
@@ -54,9 +56,9 @@ def credential_read(request: GatewayRequest) -> str:
 
 
 def _token(authorization: str) -> str:
-    """The token of `Bearer <token>`; another scheme stays whole and is no key."""
-    is_bearer = authorization[: len(_BEARER)].lower() == _BEARER
-    return authorization[len(_BEARER) :].strip() if is_bearer else authorization
+    """The token of `Bearer <token>`; what has no scheme, or another, is no key."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == _BEARER else f"{_NO_KEY} {authorization}"
 
 
 def key_entry(snapshot: Snapshot, key: str) -> KeyEntry | None:

@@ -75,13 +75,14 @@ class LiveFigures:
         counts, self._counts = self._counts, Counter()
         in_flight = {str(backend): n for backend, n in self._router.in_flight.items() if n}
         key = minute_key(datetime.now(UTC))
-        async with self._valkey.pipeline(transaction=True) as pipe:
-            for name, count in counts.items():
-                pipe.hincrby(key, name, count)
-            if counts:
-                pipe.expire(key, KEPT_S)
-            pipe.delete(self._in_flight_key)
-            if in_flight:
-                pipe.hset(self._in_flight_key, mapping=in_flight)
-                pipe.expire(self._in_flight_key, IN_FLIGHT_KEPT_S)
-            await pipe.execute()
+        commands = [
+            *(("HINCRBY", key, name, count) for name, count in counts.items()),
+            ("EXPIRE", key, KEPT_S),
+            ("DEL", self._in_flight_key),
+            *(("HSET", self._in_flight_key, name, count) for name, count in in_flight.items()),
+            ("EXPIRE", self._in_flight_key, IN_FLIGHT_KEPT_S),
+        ]
+        pipeline = self._valkey.pipeline(transaction=True)
+        for command in commands:
+            pipeline.execute_command(*command)
+        await pipeline.execute()

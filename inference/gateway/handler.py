@@ -68,8 +68,9 @@ class GatewayRequest(HttpRequest):
         self.data = b""
         self.is_broken = False
 
+    @override
     @cached_property
-    def META(self) -> dict[str, Any]:  # type: ignore[override]  # noqa: N802 - Django's name
+    def META(self) -> dict[str, Any]:  # type: ignore[override]
         return {"REQUEST_METHOD": self.method, "PATH_INFO": self.path}
 
     def header_values(self, name: bytes) -> list[str]:
@@ -127,7 +128,7 @@ class GatewayHandler(ASGIHandler):
         self.gateway, self.resolve = gateway, resolve
 
     @override
-    async def __call__(
+    async def __call__(  # type: ignore[override]  # ASGI's own types say more
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         match scope["type"]:
@@ -137,7 +138,7 @@ class GatewayHandler(ASGIHandler):
                 await self._live(scope, receive, send)
 
     @override
-    async def handle(
+    async def handle(  # type: ignore[override]  # ASGI's own types say more
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         started, request = perf_counter(), GatewayRequest(scope, receive, self.gateway)

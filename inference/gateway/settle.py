@@ -86,7 +86,7 @@ class UsageWriter:
     async def _append(self, batch: list[bytes]) -> None:
         pipeline = self._valkey.pipeline(transaction=len(batch) > 1)
         for record in batch:
-            pipeline.execute_command("XADD", STREAM, "*", FIELD, record)  # type: ignore[no-untyped-call]
+            pipeline.execute_command("XADD", STREAM, "*", FIELD, record)
         await pipeline.execute()
 
     def _note_down(self, error: Exception) -> None:

@@ -12,18 +12,18 @@ from inference.gateway.handler import Target
 _MODEL: Final = "/v1/models/"
 
 _PATHS: Final[Mapping[str, Target]] = {
-    "/healthz": Target("healthz", views.HealthView.as_view()),
-    "/readyz": Target("readyz", views.ReadyView.as_view()),
-    "/metrics": Target("metrics", views.MetricsView.as_view()),
-    "/v1/models": Target("models", views.ModelListView.as_view()),
+    "/healthz": Target("healthz", views.HealthView.target()),
+    "/readyz": Target("readyz", views.ReadyView.target()),
+    "/metrics": Target("metrics", views.MetricsView.target()),
+    "/v1/models": Target("models", views.ModelListView.target()),
     **{
-        f"/v1/{path}": Target(path, views.GenerationView.as_view(generates=row))
+        f"/v1/{path}": Target(path, views.GenerationView.target(generates=row))
         for path, row in GENERATIONS.items()
     },
 }
-_model_view: Final = views.ModelView.as_view()
-_UNKNOWN: Final = Target("unknown", views.UnknownPathView.as_view())
-_NOT_SERVED: Final = Target("not served", views.NotServedView.as_view())
+_model_view: Final = views.ModelView.target()
+_UNKNOWN: Final = Target("unknown", views.UnknownPathView.target())
+_NOT_SERVED: Final = Target("not served", views.NotServedView.target())
 
 
 def resolve(path: str) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from inference.gateway.answers import event_stream, whole_answer
 from inference.gateway.auth import ApiKeyAuthentication, HasKey
 from inference.gateway.catalogue import model_document
-from inference.gateway.drf import AsyncAPIView
+from inference.gateway.drf import AsyncAPIView, Authentication, Permission
 from inference.gateway.endpoints import GENERATIONS, Generates
 from inference.gateway.errors import InvalidApiKey, ModelNotFound, UnknownPath
 from inference.gateway.exchange import Exchange
@@ -26,8 +27,8 @@ JSON: Final = "application/json"
 class KeyView(AsyncAPIView):
     """A view for those who have an API key."""
 
-    authentication_classes = (ApiKeyAuthentication,)
-    permission_classes = (HasKey,)
+    authentication_classes: Sequence[type[Authentication]] = (ApiKeyAuthentication,)
+    permission_classes: Sequence[type[Permission]] = (HasKey,)
 
 
 class GenerationView(KeyView):

@@ -186,7 +186,8 @@ def chat(text: str = "Hello", **fields: Any) -> dict[str, Any]:
 
 
 def records() -> list[UsageRecord]:
-    return [decode(entry[FIELD]) for _id, entry in valkey().xrange(STREAM)]
+    entries: Any = valkey().xrange(STREAM)
+    return [decode(entry[FIELD]) for _id, entry in entries]
 
 
 def record_of(response: httpx.Response) -> UsageRecord:

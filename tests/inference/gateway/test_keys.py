@@ -1,0 +1,111 @@
+"""Who gets in: one key, in any of three headers, and one answer for every bad one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2 as httpx
+import pytest
+from django.db import connection
+
+from tenants import services
+from tenants.keys import key_mint
+from tests.inference.gateway.conftest import Running, World, chat, records, wait_until
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def commit() -> Callable[[Callable[[], object]], object]:
+    """Do something on a connection of its own, so that other processes see it."""
+
+    def act(work: Callable[[], object]) -> object:
+        def run() -> object:
+            try:
+                return work()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(run).result()
+
+    return act
+
+
+def get_models(gateway: Running, *headers: tuple[str, str]) -> httpx.Response:
+    return httpx.get(f"{gateway.url}/v1/models", headers=httpx.Headers(headers, encoding="utf-8"))
+
+
+def test_a_key_is_taken_from_any_of_three_headers(gateway: Running, key: str) -> None:
+    for header in (
+        ("Authorization", f"Bearer {key}"),
+        ("authorization", f"bearer  {key}"),
+        ("x-api-key", key),
+        ("api-key", key),
+    ):
+        assert get_models(gateway, header).status_code == 200, header
+
+
+def test_the_same_key_twice_is_fine(gateway: Running, key: str) -> None:
+    answer = get_models(gateway, ("Authorization", f"Bearer {key}"), ("x-api-key", key))
+    assert answer.status_code == 200
+
+
+def test_two_different_keys_are_refused(gateway: Running, world: World) -> None:
+    keys = (world.cast.key.secret, world.cast.rival_key.secret)
+    for headers in (
+        [("Authorization", f"Bearer {keys[0]}"), ("x-api-key", keys[1])],
+        [("Authorization", f"Bearer {keys[0]}"), ("Authorization", f"Bearer {keys[1]}")],
+    ):
+        answer = get_models(gateway, *headers)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == "conflicting_credentials"
+
+
+def test_every_bad_key_gets_the_same_answer(gateway: Running, key: str) -> None:
+    forged = key[:-1] + ("a" if key[-1] != "a" else "b")
+    bad = [
+        [],
+        [("Authorization", "Bearer")],
+        [("Authorization", f"Basic {key}")],
+        [("Authorization", key)],
+        [("Authorization", "Bearer ké-y")],
+        [("Authorization", f"Bearer {forged}")],
+        [("Authorization", f"Bearer {key_mint()}")],
+        [("x-api-key", "sluice_sk_" + "0" * 5000)],
+    ]
+    answers = [get_models(gateway, *headers) for headers in bad]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.text for answer in answers}) == 1
+    assert len({answer.headers["www-authenticate"] for answer in answers}) == 1
+    error = answers[0].json()["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
+    assert error["param"] is None
+
+
+def test_without_a_key_no_path_and_no_method_is_told(gateway: Running) -> None:
+    for method, path in (("GET", "/v1/nothing"), ("DELETE", "/v1/models"), ("GET", "/v1")):
+        assert httpx.request(method, gateway.url + path).status_code == 401
+
+
+def test_a_new_key_works_and_a_revoked_key_is_refused_at_once(
+    gateway: Running, world: World, commit: Callable[[Callable[[], object]], object]
+) -> None:
+    cast = world.cast
+    new = services.NewKey(*commit(lambda: services.api_key_create(  # type: ignore[misc]
+        actor=cast.olivia, project=cast.project, name="short-lived"
+    )))  # fmt: skip
+    header = ("Authorization", f"Bearer {new.secret}")
+    wait_until(lambda: get_models(gateway, header).status_code == 200, timeout_s=2)
+    revoked_at = time.monotonic()
+    commit(lambda: services.api_key_revoke(actor=cast.olivia, api_key=new.api_key))
+    wait_until(lambda: get_models(gateway, header).status_code == 401, timeout_s=2)
+    assert time.monotonic() - revoked_at < 1
+
+
+def test_a_refused_key_leaves_no_record(gateway: Running) -> None:
+    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=chat())
+    assert answer.status_code == 401
+    assert records() == []
