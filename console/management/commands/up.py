@@ -54,8 +54,7 @@ class Command(BaseCommand):
 
     async def _run(self) -> None:
         machine = Machine(local.RUN_DIR, self._say)
-        await until_signal(lambda: self._start(machine), machine.stop)
-        self._say("Stopped.")
+        await until_signal(lambda: self._start(machine), lambda: self._stop(machine))
 
     async def _start(self, machine: Machine) -> None:
         began = time.monotonic()
@@ -65,6 +64,11 @@ class Command(BaseCommand):
         took_s = time.monotonic() - began
         logs = local.RUN_DIR / "logs"
         self._say(READY.format(name=settings.SITE_NAME, took_s=took_s, logs=logs, **demo))
+
+    async def _stop(self, machine: Machine) -> None:
+        self._say("Stopping …")
+        await machine.stop()
+        self._say("Stopped.")
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
