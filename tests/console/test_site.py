@@ -9,7 +9,6 @@ import redis
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.test import Client, RequestFactory
-
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 

@@ -100,7 +100,11 @@ def context_of(server: LiveServer, browser: Browser, stage: Stage) -> Iterator[L
     opened: list[BrowserContext] = []
 
     def log_in(who: str, *, java_script_enabled: bool = True) -> BrowserContext:
-        context = browser.new_context(base_url=server.url, java_script_enabled=java_script_enabled)
+        context = browser.new_context(
+            base_url=server.url,
+            java_script_enabled=java_script_enabled,
+            reduced_motion="reduce",
+        )
         opened.append(context)
         if who:
             value = stage.sessions[who]

@@ -104,6 +104,7 @@ def look(page: Page, name: str) -> None:
             " dispatchEvent(new Event('themechange')) }",
             theme,
         )
+        page.evaluate("Promise.allSettled(document.getAnimations().map(a => a.finished))")
         save(page, f"{name}-{theme}-{width}")
         assert too_wide(page) == 0, f"{name} scrolls sideways at {width}"
         assert axe(page) == [], f"{name} in {theme} at {width}"
@@ -118,7 +119,8 @@ def too_wide(page: Page) -> int:
 
 def axe(page: Page) -> list[str]:
     """What axe finds, as `rule: element`."""
-    page.evaluate(AXE)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
     found: list[str] = page.evaluate(
         "axe.run().then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ': ' + n.html)))"
     )
