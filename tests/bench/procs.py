@@ -1,4 +1,4 @@
-"""CPU time and memory of a process and its children, from /proc."""
+"""CPU time and memory of a process and its children, and of a core, from /proc."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def cpu_s(pid: int) -> float:
 def memory_kb(pid: int) -> float:
     """Resident memory of `pid` and its living children, in kB."""
     return sum(stat[PAGES] for stat in _tree(pid)) * PAGE_KB
+
+
+def core_cpu_s(core: int) -> float:
+    """User and system time so far of all processes on `core`, in seconds; kernel's own excluded."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    ticks = next(line.split()[1:4] for line in lines if line.startswith(f"cpu{core} "))
+    return sum(int(number) for number in ticks) / TICKS_PER_S
 
 
 def _tree(pid: int) -> list[list[int]]:
