@@ -55,7 +55,9 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_backend_add": Who.OPERATOR,
     "operator_backend_test": Who.OPERATOR,
     "operator_backend_state": Who.OPERATOR,
+    "operator_region_add": Who.OPERATOR,
     "operator_models": Who.OPERATOR,
+    "operator_model_add": Who.OPERATOR,
     "operator_model_rates": Who.OPERATOR,
     "operator_model_enabled": Who.OPERATOR,
 }

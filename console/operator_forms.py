@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from billing.models import Component
-from inference.models import Backend, Engine, Model, Region
+from inference.models import Backend, Engine, Model, Region, Task
 from inference.probes import Check
 
 START_FORMAT: Final = "%Y-%m-%dT%H:%M"
@@ -102,6 +102,93 @@ def clean_base_url(value: str) -> str:
     if parts.path or parts.query or parts.fragment or "?" in url or "#" in url:
         raise ValidationError(_("Only scheme, host and port, nothing after: Sluice adds /v1."))
     return url
+
+
+class RegionForm(forms.Form):
+    """A new place where backends can stand."""
+
+    code = forms.SlugField(label=_("Code"), max_length=50, help_text=_("In answers: se-lulea"))
+    site = forms.CharField(label=_("Site"), max_length=100, help_text=_("What people read: Luleå"))
+    country = forms.RegexField(
+        "^[A-Za-z]{2}$",
+        label=_("Country"),
+        help_text=_("ISO 3166-1, two letters: SE"),
+        error_messages={"invalid": _("Two letters: SE.")},
+    )
+    jurisdiction = forms.CharField(
+        label=_("Jurisdiction"), max_length=50, help_text=_("Whose law holds: EU")
+    )
+
+    def clean_code(self) -> str:
+        code: str = self.cleaned_data["code"].lower()
+        if Region.objects.filter(code=code).exists():
+            raise ValidationError(_("A region with this code exists already."))
+        return code
+
+    def clean_country(self) -> str:
+        country: str = self.cleaned_data["country"].upper()
+        return country
+
+
+def price_field(component: Component) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=component.label,
+        min_value=Decimal(0),
+        max_digits=20,
+        decimal_places=6,
+        widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"}),
+        help_text=_("EUR per million tokens"),
+    )
+
+
+class ModelForm(forms.Form):
+    """A new model with its first prices, and optionally the backend that serves it."""
+
+    public_id = forms.CharField(
+        label=_("Id"),
+        max_length=100,
+        validators=Model._meta.get_field("public_id").validators,
+        help_text=_("What customers put in the field “model”."),
+    )
+    name = forms.CharField(label=_("Name"), max_length=100)
+    owned_by = forms.CharField(label=_("Made by"), max_length=100)
+    licence = forms.CharField(label=_("Licence"), max_length=100, required=False)
+    description = forms.CharField(
+        label=_("Description"), required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    context_tokens = forms.IntegerField(
+        label=_("Context, tokens"), min_value=1, max_value=2**31 - 1
+    )
+    tasks = forms.MultipleChoiceField(
+        label=_("Tasks"), choices=Task.choices, widget=forms.CheckboxSelectMultiple
+    )
+    backend = forms.ModelChoiceField(
+        label=_("Backend"),
+        queryset=Backend.objects.all(),
+        required=False,
+        empty_label=_("None yet"),
+    )
+    engine_model = forms.CharField(
+        label=_("Name on the engine"),
+        required=False,
+        max_length=200,
+        help_text=_("Empty: the same as the id."),
+    )
+    input = price_field(Component.INPUT)
+    cached_input = price_field(Component.CACHED_INPUT)
+    output = price_field(Component.OUTPUT)
+    enable = forms.BooleanField(label=_("Offer it to customers now"), required=False, initial=True)
+
+    def clean_public_id(self) -> str:
+        public_id: str = self.cleaned_data["public_id"]
+        if Model.objects.filter(public_id=public_id).exists():
+            raise ValidationError(_("A model with this id exists already."))
+        return public_id
+
+    @property
+    def prices(self) -> dict[Component, Decimal]:
+        """EUR per million tokens, as typed."""
+        return {component: self.cleaned_data[component] for component in Component}
 
 
 class RateForm(forms.Form):

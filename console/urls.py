@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from console.views import home, keys, models, site, usage
-from console.views.operator import backends, organizations, overview
+from console.views.operator import backends, organizations, overview, regions
 from console.views.operator import models as operator_models
 
 probes = [
@@ -46,7 +46,9 @@ operator = [
         backends.operator_backend_state,
         name="operator_backend_state",
     ),
+    path("regions/add/", regions.operator_region_add, name="operator_region_add"),
     path("models/", operator_models.operator_models, name="operator_models"),
+    path("models/add/", operator_models.operator_model_add, name="operator_model_add"),
     path(
         "models/<path:model>/rates/",
         operator_models.operator_model_rates,

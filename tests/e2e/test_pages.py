@@ -47,6 +47,8 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_organization": ("oskar", "/operator/organizations/acme/"),
     "operator_backends": ("oskar", "/operator/backends/"),
     "operator_backend_add": ("oskar", "/operator/backends/add/"),
+    "operator_region_add": ("oskar", "/operator/regions/add/"),
+    "operator_model_add": ("oskar", "/operator/models/add/"),
     "operator_models": ("oskar", "/operator/models/"),
     "operator_model_rates": ("oskar", "/operator/models/gpt-oss-120b/rates/"),
 }

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Prefetch, Q, QuerySet, Sum
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -23,7 +24,7 @@ from billing.models import Component, Rate, UsageHour
 from billing.services import rate_set
 from console.access import operator_page
 from console.http import OperatorRequest
-from console.operator_forms import RateForm
+from console.operator_forms import ModelForm, RateForm
 from console.views.operator.figures import DAY
 from console.views.operator.health import can_serve
 from console.views.operator.paging import page_of
@@ -83,6 +84,19 @@ def operator_models(request: OperatorRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator_page
+def operator_model_add(request: OperatorRequest) -> HttpResponse:
+    """Add a model with its prices, and offer it at once if asked to."""
+    form = ModelForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        model = _add(request.user, form)
+        messages.success(request, _("%(model)s is added.") % {"model": model.public_id})
+        return redirect("operator_models")
+    status = HTTPStatus.UNPROCESSABLE_CONTENT if form.errors else None
+    return render(request, "console/operator/model_add.html", {"form": form}, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page
 def operator_model_rates(request: OperatorRequest, model: str) -> HttpResponse:
     """The prices of a model: now, later and before; POST sets one."""
     found = get_object_or_404(Model, public_id=model)
@@ -118,6 +132,21 @@ def operator_model_enabled(request: OperatorRequest, model: str) -> HttpResponse
     status = HTTPStatus.UNPROCESSABLE_CONTENT if posted else None
     part = "#part" if request.headers.get("HX-Request") else ""
     return render(request, f"console/operator/model_enabled.html{part}", context, status=status)
+
+
+@transaction.atomic
+def _add(actor: User, form: ModelForm) -> Model:
+    typed = form.cleaned_data
+    about = ("public_id", "name", "tasks", "context_tokens", "owned_by", "licence", "description")
+    model = control.model_create(actor=actor, **{name: typed[name] for name in about})
+    for component, price in form.prices.items():
+        rate_set(actor=actor, model=model.public_id, component=component, price=price)
+    if typed["backend"]:
+        named = typed["engine_model"] or model.public_id
+        control.model_deploy(actor=actor, model=model, backend=typed["backend"], engine_model=named)
+    if typed["enable"]:
+        control.model_set_enabled(actor=actor, model=model, enabled=True)
+    return model
 
 
 def _switch(request: OperatorRequest, model: Model, *, enabled: bool) -> HttpResponse:

@@ -231,3 +231,51 @@ def test_a_start_is_read_as_utc() -> None:
     form = RateForm({"component": "input", "price": "1", "valid_from": "2099-07-01T12:00"})
     assert form.is_valid()
     assert form.cleaned_data["valid_from"] == datetime(2099, 7, 1, 12, tzinfo=UTC)
+
+
+NEW_MODEL: dict[str, Any] = {
+    "public_id": "acme/new",
+    "name": "New",
+    "owned_by": "Acme",
+    "context_tokens": "8192",
+    "tasks": ["chat"],
+    "input": "0.5",
+    "cached_input": "0",
+    "output": "1.5",
+    "enable": "on",
+}
+
+
+def test_a_model_is_added_priced_deployed_and_offered(operator: Client, backend: Backend) -> None:
+    answer = operator.post(f"{URL}add/", NEW_MODEL | {"backend": str(backend.id)})
+    assert answer.status_code == 302
+    model = Model.objects.get(public_id="acme/new")
+    assert model.is_enabled
+    assert model.deployments.get().engine_model == "acme/new"
+    prices = Rate.objects.filter(model="acme/new").values_list("component", "price")
+    assert dict(prices) == {
+        "input": Decimal("0.5"),
+        "cached_input": Decimal(0),
+        "output": Decimal("1.5"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [
+        ("public_id", "two words", "valid value"),
+        ("public_id", "acme/tiny", "exists already"),
+        ("input", "", "required"),
+        ("output", "-1", "greater than or equal to 0"),
+        ("tasks", ["fly"], "not one of the available choices"),
+        ("context_tokens", "many", "whole number"),
+    ],
+)
+def test_a_bad_new_model_is_explained_and_what_was_typed_is_kept(
+    operator: Client, model: Model, field: str, typed: Any, said: str
+) -> None:
+    answer = operator.post(f"{URL}add/", NEW_MODEL | {field: typed})
+    assert answer.status_code == 422
+    assert said in answer.content.decode()
+    assert 'value="8192"' in answer.content.decode() or field == "context_tokens"
+    assert not Model.objects.filter(public_id="acme/new").exists()
