@@ -129,28 +129,35 @@ def _model(
 
 @contextmanager
 def gateway_running(**environment: str) -> Iterator[Running]:
-    """A gateway of its own, in the tests' database, with more `environment`."""
+    """A gateway of its own, ready, in the tests' database, with more `environment`."""
+    base = os.environ["DATABASE_URL"].rpartition("/")[0]
+    database = f"{base}/{connection.settings_dict['NAME']}"
+    with gateway_process(**{"DATABASE_URL": database} | environment) as running:
+        wait_until(lambda: is_ready(running), START_TIMEOUT_S)
+        yield running
+
+
+@contextmanager
+def gateway_process(**environment: str) -> Iterator[Running]:
+    """A gateway of its own, just started."""
     url = f"http://127.0.0.1:{free_port()}"
     options = "--interface asgi --loop uvloop --workers 1 --no-ws --host 127.0.0.1 --port"
     command = [
         sys.executable, "-m", "granian", *options.split(), url.rpartition(":")[2],
         "inference.gateway.asgi:application",
     ]  # fmt: skip
-    base = os.environ["DATABASE_URL"].rpartition("/")[0]
-    env = os.environ | {"DATABASE_URL": f"{base}/{connection.settings_dict['NAME']}"}
-    process = subprocess.Popen(command, env=env | environment, cwd=ROOT)  # noqa: S603
+    process = subprocess.Popen(command, env=os.environ | environment, cwd=ROOT)  # noqa: S603
     try:
-        wait_until(lambda: is_ready(url, process), START_TIMEOUT_S)
         yield Running(url, process)
     finally:
         process.terminate()
         process.wait(15)
 
 
-def is_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, "the gateway ended"
+def is_ready(running: Running) -> bool:
+    assert running.process.poll() is None, "the gateway ended"
     try:
-        return httpx.get(f"{url}/readyz").status_code == 200
+        return httpx.get(f"{running.url}/readyz").status_code == 200
     except httpx.TransportError:
         return False
 

@@ -1,0 +1,114 @@
+"""The stores come and go; requests that run do not notice, and nothing that was used is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2 as httpx
+import pytest
+import redis
+
+from billing.metering import FIELD, STREAM, UsageRecord, decode
+from console import embedded
+from console.embedded import Valkey
+from tests.fake_vllm import FakeVllm
+from tests.fake_vllm.server import free_port
+from tests.inference.gateway.conftest import (
+    Running,
+    World,
+    chat,
+    gateway_process,
+    gateway_running,
+    wait_until,
+)
+
+pytestmark = pytest.mark.django_db
+
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A Valkey of the test's own, not running yet; it keeps what it was told."""
+    with TemporaryDirectory(prefix="sluice-") as folder:
+        yield Valkey(Path(folder) / "valkey")
+
+
+def client_of(gateway: Running, key: str) -> httpx.Client:
+    return httpx.Client(base_url=gateway.url, headers={"x-api-key": key}, timeout=20)
+
+
+def records_in(valkey: Valkey) -> list[UsageRecord]:
+    with redis.Redis.from_url(valkey.url) as client:
+        return [decode(entry[FIELD]) for _id, entry in client.xrange(STREAM)]
+
+
+def live_sums(valkey: Valkey) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    with redis.Redis.from_url(valkey.url) as client:
+        for minute in client.keys("live:*"):
+            for name, count in client.hgetall(minute).items():
+                sums[name.decode()] += int(count)
+    return sums
+
+
+def test_records_wait_while_valkey_is_down(world: World, key: str, valkey: Valkey) -> None:
+    running = embedded.Running(valkey)
+    with gateway_running(VALKEY_URL=valkey.url) as gateway, client_of(gateway, key) as http:
+        ids = [http.post(CHAT, json=chat()).headers["x-request-id"]]
+        wait_until(lambda: len(records_in(valkey)) == 1)
+        running.stop()
+        for stream in (False, True):
+            answer = http.post(CHAT, json=chat(stream=stream))
+            assert answer.status_code == 200
+            ids.append(answer.headers["x-request-id"])
+        assert "sluice_gateway_usage_records_waiting 2.0" in http.get("/metrics").text
+        running = embedded.Running(valkey)
+        wait_until(lambda: len(records_in(valkey)) == 3)
+        assert [str(record.request_id) for record in records_in(valkey)] == ids
+    running.stop()
+
+
+def test_records_are_delivered_when_the_gateway_stops(
+    world: World, key: str, valkey: Valkey, engine: FakeVllm
+) -> None:
+    running = embedded.Running(valkey)
+    with gateway_running(VALKEY_URL=valkey.url) as gateway, client_of(gateway, key) as http:
+        for _ in range(20):
+            http.post(CHAT, json=chat())
+    assert len(records_in(valkey)) == 20
+    running.stop()
+
+
+def test_live_figures_tell_what_happened(world: World, key: str, valkey: Valkey) -> None:
+    running = embedded.Running(valkey)
+    with gateway_running(VALKEY_URL=valkey.url) as gateway, client_of(gateway, key) as http:
+        http.post(CHAT, json=chat(max_tokens=5))
+        http.post(CHAT, json=chat(max_tokens=5, stream=True))
+        http.post(CHAT, json=chat("!die", stream=True))
+        http.post(CHAT, json=chat(model="nope"))
+        httpx.get(f"{gateway.url}/v1/models")  # without a key: not counted
+    sums = live_sums(valkey)
+    assert (sums["requests"], sums["errors"], sums["refused"]) == (4, 1, 1)
+    assert (sums["input_tokens"], sums["output_tokens"]) == (9 + 9 + 9, 5 + 5 + 3)
+    assert sum(count for name, count in sums.items() if name.startswith("ttft:")) == 2
+    running.stop()
+
+
+def test_a_gateway_without_a_snapshot_is_alive_and_not_ready(key: str) -> None:
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    with gateway_process(DATABASE_URL=nowhere) as gateway:
+        wait_until(lambda: _status(gateway, "/healthz") == 200, timeout_s=20)
+        assert _status(gateway, "/readyz") == 503
+        answer = httpx.get(f"{gateway.url}/v1/models", headers={"x-api-key": key})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
+
+
+def _status(gateway: Running, path: str) -> int:
+    try:
+        return httpx.get(gateway.url + path).status_code
+    except httpx.TransportError:
+        return 0
