@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from django.conf import settings
+
 if TYPE_CHECKING:
     from console.embedded import Running
 
@@ -31,10 +33,15 @@ def start() -> None:
         os.environ["STATIC_ROOT"] = str(_folder())
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None:
-        base = os.environ["VALKEY_URL"].rpartition("/")[0]
-        os.environ["VALKEY_URL"] = f"{base}/{int(worker.removeprefix('gw')) + 1}"
+        _use_database(int(worker.removeprefix("gw")) + 1)
     elif "SLUICE_TEST_SERVERS" not in os.environ:
         _start_embedded()
+
+
+def _use_database(number: int) -> None:
+    """Valkey's database `number`, also in the settings: pytest-django may have read them before."""
+    base = os.environ["VALKEY_URL"].rpartition("/")[0]
+    os.environ["VALKEY_URL"] = settings.VALKEY_URL = f"{base}/{number}"
 
 
 def stop() -> None:
