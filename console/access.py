@@ -51,6 +51,7 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_overview": Who.OPERATOR,
     "operator_organizations": Who.OPERATOR,
     "operator_organization": Who.OPERATOR,
+    "operator_organization_add": Who.OPERATOR,
     "operator_backends": Who.OPERATOR,
     "operator_backend_add": Who.OPERATOR,
     "operator_backend_test": Who.OPERATOR,

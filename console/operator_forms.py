@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from billing.models import Component
 from inference.models import Backend, Engine, Model, Region, Task
 from inference.probes import Check
+from tenants.models import Organization, User
 
 START_FORMAT: Final = "%Y-%m-%dT%H:%M"
 
@@ -102,6 +103,29 @@ def clean_base_url(value: str) -> str:
     if parts.path or parts.query or parts.fragment or "?" in url or "#" in url:
         raise ValidationError(_("Only scheme, host and port, nothing after: Sluice adds /v1."))
     return url
+
+
+class OrganizationForm(forms.Form):
+    """A new customer and the person who owns the account."""
+
+    name = forms.CharField(label=_("Name"), max_length=100)
+    slug = forms.SlugField(
+        label=_("Short name"), max_length=50, help_text=_("In addresses: /o/vinter-bank/")
+    )
+    owner_email = forms.EmailField(label=_("E-mail of the owner"))
+    owner_name = forms.CharField(label=_("Name of the owner"), max_length=100)
+
+    def clean_slug(self) -> str:
+        slug: str = self.cleaned_data["slug"].lower()
+        if Organization.objects.filter(slug=slug).exists():
+            raise ValidationError(_("An organization with this short name exists already."))
+        return slug
+
+    def clean_owner_email(self) -> str:
+        email: str = self.cleaned_data["owner_email"].lower()
+        if User.objects.filter(email__iexact=email, is_staff=True).exists():
+            raise ValidationError(_("This is an operator, and operators own no organization."))
+        return email
 
 
 class RegionForm(forms.Form):

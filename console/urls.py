@@ -30,6 +30,11 @@ operator = [
     path("", overview.operator_overview, name="operator_overview"),
     path("organizations/", organizations.operator_organizations, name="operator_organizations"),
     path(
+        "organizations/add/",
+        organizations.operator_organization_add,
+        name="operator_organization_add",
+    ),
+    path(
         "organizations/<slug:org>/",
         organizations.operator_organization,
         name="operator_organization",

@@ -33,6 +33,32 @@ def organization_create(*, actor: User | None, name: str, slug: str) -> Organiza
 
 
 @transaction.atomic
+def organization_open(
+    *, actor: User | None, name: str, slug: str, owner_email: str, owner_name: str
+) -> Organization:
+    """Make a customer ready to work: the organization, its owner and a first project.
+
+    An owner who has no account yet gets one without a password, and chooses it by "forgot your
+    password".
+    """
+    organization = organization_create(actor=actor, name=name, slug=slug)
+    owner = User.objects.filter(email__iexact=owner_email).first() or user_create(
+        actor=actor, email=owner_email, name=owner_name
+    )
+    member_add(actor=actor, organization=organization, user=owner, role=Role.OWNER)
+    project_create(actor=actor, organization=organization, name="Default")
+    return organization
+
+
+@transaction.atomic
+def user_create(*, actor: User | None, email: str, name: str) -> User:
+    """An account that cannot log in before its person has chosen a password."""
+    user = User.objects.create_user(email, None, name=name)
+    audit.record(actor=actor, action="user.create", target=user)
+    return user
+
+
+@transaction.atomic
 def member_add(
     *, actor: User | None, organization: Organization, user: User, role: Role
 ) -> Membership:

@@ -9,6 +9,8 @@ import redis
 import redis.asyncio
 import structlog
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 SNAPSHOT_CHANNEL: Final = "snapshot"
 
@@ -17,8 +19,13 @@ log = structlog.get_logger()
 
 @cache
 def client() -> redis.Redis:
-    """The process's blocking client."""
-    return redis.Redis.from_url(settings.VALKEY_URL, socket_timeout=5, socket_connect_timeout=2)
+    """The process's blocking client. It tries once more, for a connection that went stale."""
+    return redis.Redis.from_url(
+        settings.VALKEY_URL,
+        socket_timeout=5,
+        socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), retries=1),
+    )
 
 
 def async_client() -> redis.asyncio.Redis:

@@ -44,6 +44,7 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "models": ("olivia", "/o/acme/models/"),
     "operator_overview": ("oskar", "/operator/"),
     "operator_organizations": ("oskar", "/operator/organizations/"),
+    "operator_organization_add": ("oskar", "/operator/organizations/add/"),
     "operator_organization": ("oskar", "/operator/organizations/acme/"),
     "operator_backends": ("oskar", "/operator/backends/"),
     "operator_backend_add": ("oskar", "/operator/backends/add/"),

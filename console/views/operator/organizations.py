@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
+from django.contrib import messages
 from django.db.models import (
     Count,
     DateTimeField,
@@ -25,18 +27,21 @@ from django.db.models import (
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.models import UsageHour
 from console.access import operator_page
 from console.http import OperatorRequest
+from console.operator_forms import OrganizationForm
 from console.reports import money_places
 from console.views.operator import figures
 from console.views.operator.paging import Page, page_of, page_of_ranked
 from console.views.operator.trail import trail_read
+from tenants import services
 from tenants.models import ApiKey, AuditEntry, Membership, Organization, Project
 
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,6 +60,22 @@ class Used:
 
     requests: int = 0
     amount: Decimal = Decimal(0)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page
+def operator_organization_add(request: OperatorRequest) -> HttpResponse:
+    """Open an account for a customer; its owner chooses a password by mail."""
+    form = OrganizationForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        organization = services.organization_open(actor=request.user, **form.cleaned_data)
+        said = gettext(
+            "%(name)s is ready. Its owner chooses a password with “Forgot your password”."
+        )
+        messages.success(request, said % {"name": organization.name})
+        return redirect("operator_organization", org=organization.slug)
+    status = HTTPStatus.UNPROCESSABLE_CONTENT if form.errors else None
+    return render(request, "console/operator/organization_add.html", {"form": form}, status=status)
 
 
 @require_safe

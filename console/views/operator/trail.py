@@ -16,6 +16,7 @@ from tenants.models import AuditEntry, Membership
 
 ACTIONS: Final = {
     "organization.create": gettext_lazy("Organization created"),
+    "user.create": gettext_lazy("Account created"),
     "member.add": gettext_lazy("Member added"),
     "project.create": gettext_lazy("Project created"),
     "api_key.create": gettext_lazy("API key created"),

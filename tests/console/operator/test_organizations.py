@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.mail import EmailMessage
 from django.test import Client
 
 from console.views.operator import paging
 from tenants import services
-from tenants.models import ApiKey, Organization
-from tests.conftest import Cast
+from tenants.models import ApiKey, Organization, User
+from tests.conftest import PASSWORD, Cast
 from tests.console.operator.conftest import Book, text_of
 
 URL = "/operator/organizations/"
@@ -147,3 +149,61 @@ def test_one_organization_asks_little_however_many_keys_it_has(
 @pytest.mark.parametrize("url", [URL, ACME])
 def test_reading_pages_are_not_posted_to(operator: Client, url: str) -> None:
     assert operator.post(url).status_code == 405
+
+
+NEW = {
+    "name": "Vinter Bank",
+    "slug": "Vinter-Bank",
+    "owner_email": "Sara@Vinter.test",
+    "owner_name": "Sara Lind",
+}
+
+
+def test_a_new_customer_can_log_in_once_a_password_is_chosen(
+    operator: Client, mailoutbox: list[EmailMessage]
+) -> None:
+    answer = operator.post(f"{URL}add/", NEW)
+    assert answer.status_code == 302
+    owner = User.objects.get(email="sara@vinter.test")
+    assert not owner.has_usable_password()
+    assert owner.memberships.get().role == "owner"
+    assert [p.name for p in Organization.objects.get(slug="vinter-bank").projects.all()] == [
+        "Default"
+    ]
+
+    Client().post("/accounts/password/reset/", {"email": "sara@vinter.test"})
+    link = re.search(r"/accounts/password/reset/key/\S+", str(mailoutbox[0].body))
+    assert link
+    sara = Client()
+    form = sara.get(link[0], follow=True)
+    chosen = {"password1": PASSWORD, "password2": PASSWORD}
+    sara.post(form.redirect_chain[-1][0], chosen)
+    sara.post("/accounts/login/", {"login": "sara@vinter.test", "password": PASSWORD})
+    assert sara.get("/", follow=True).redirect_chain[-1][0] == "/o/vinter-bank/"
+
+
+def test_a_person_who_has_an_account_keeps_it(operator: Client, cast: Cast) -> None:
+    operator.post(f"{URL}add/", NEW | {"owner_email": "OLIVIA@acme.test"})
+    assert cast.olivia.memberships.count() == 2
+    cast.olivia.refresh_from_db()
+    assert cast.olivia.name == "Olivia Ek"
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [
+        ("slug", "acme", "exists already"),
+        ("slug", "two words", "valid “slug”"),
+        ("owner_email", "sara", "valid email"),
+        ("owner_email", "oskar@sluice.test", "operators own no organization"),
+        ("name", "", "required"),
+    ],
+)
+def test_a_bad_new_organization_is_explained(
+    operator: Client, cast: Cast, field: str, typed: str, said: str
+) -> None:
+    answer = operator.post(f"{URL}add/", NEW | {field: typed})
+    assert answer.status_code == 422
+    assert said in answer.content.decode()
+    assert "Sara Lind" in answer.content.decode()
+    assert Organization.objects.count() == 2
