@@ -158,7 +158,7 @@ class Exchange:
         """`body` for the engine: what was parsed, and what the gateway owns."""
         engine = self.engine
         if body.choices > engine.max_choices:
-            text = f"This model gives at most {engine.max_choices} choices for a request."
+            text = f"This model gives {engine.max_choices} choices for a request at most."
             raise InvalidRequest(text, param="n", code="invalid_value")
         ours = msgspec.structs.replace(body, model=self.route.engine_model, stream_options=None)
         extras = engine.request_fields(cache_salt(self.key.organization_id), bool(body.stream))

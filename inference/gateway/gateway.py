@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import redis.asyncio
 
 from inference.gateway.figures import LiveFigures
@@ -33,6 +35,7 @@ class Gateway:
         self.writer.start()
         self.figures.start()
         self.keeper.start()
+        gc.freeze()  # what was loaded by now stays; to look at it again stalls every stream
 
     async def stop(self) -> None:
         """Stop taking in, then deliver what is left."""

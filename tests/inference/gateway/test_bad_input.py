@@ -211,6 +211,13 @@ def test_an_encoded_slash_is_a_slash(http: httpx.Client) -> None:
     assert http.get("/v1/models/acme%2Ftiny").json()["id"] == MODEL
 
 
+@pytest.mark.parametrize("path", ["%ff", "%00", "..%2f..%2fetc", "x" * 5000, "💥", "a?b=c#d"])
+def test_a_strange_id_is_an_unknown_model(http: httpx.Client, path: str) -> None:
+    error = error_in(http.get(f"/v1/models/{path}"), 404)
+    assert error["code"] == "model_not_found"
+    assert len(error["message"]) < 300
+
+
 def test_head_of_models_is_get_without_a_body(http: httpx.Client) -> None:
     head, get = http.head("/v1/models"), http.get("/v1/models")
     assert head.content == b""

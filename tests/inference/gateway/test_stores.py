@@ -83,6 +83,23 @@ def test_records_are_delivered_when_the_gateway_stops(
     running.stop()
 
 
+def test_a_stream_that_runs_ends_before_the_gateway_does(
+    world: World, key: str, valkey: Valkey
+) -> None:
+    running = embedded.Running(valkey)
+    with gateway_running(VALKEY_URL=valkey.url) as gateway, client_of(gateway, key) as http:
+        body = chat("!delay 40", max_tokens=20, stream=True)
+        with http.stream("POST", CHAT, json=body) as answer:
+            lines = (line for line in answer.iter_lines() if line)
+            first = next(lines)
+            gateway.process.terminate()
+            rest = list(lines)
+    assert first.startswith("data: {")
+    assert rest[-1] == "data: [DONE]"
+    assert [(r.outcome, r.output_tokens) for r in records_in(valkey)] == [("completed", 20)]
+    running.stop()
+
+
 def test_live_figures_tell_what_happened(world: World, key: str, valkey: Valkey) -> None:
     running = embedded.Running(valkey)
     with gateway_running(VALKEY_URL=valkey.url) as gateway, client_of(gateway, key) as http:
