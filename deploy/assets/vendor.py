@@ -35,6 +35,7 @@ ICON_NAMES: Final = (
     "check",
     "copy",
     "cube",
+    "database",
     "download",
     "home",
     "key",
