@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from functools import cache
 from typing import Final
 
@@ -86,13 +87,30 @@ class Upstream:
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
         if route.key:
             headers["Authorization"] = f"Bearer {route.key}"
+        url = _url(route.base_url, path)
         try:
-            response = await self._session.post(
-                _url(route.base_url, path), data=body, headers=headers, allow_redirects=False
-            )
+            try:
+                return Reply(await self._post(url, body, headers), route)
+            except aiohttp.ClientConnectionError as error:
+                if not _was_closed(error):
+                    raise
+                return Reply(await self._post(url, body, headers), route)
         except (aiohttp.ClientError, OSError) as error:
             raise _failed(route, error) from None
-        return Reply(response, route)
+
+    async def _post(self, url: URL, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
+
+
+def _was_closed(error: aiohttp.ClientConnectionError) -> bool:
+    """Whether the engine closed the connection before any answer.
+
+    Engines close idle connections, and some after a number of calls, just as the next one leaves:
+    that is no failure, and a new connection serves.
+    """
+    if isinstance(error, aiohttp.ClientOSError):
+        return error.errno in {errno.ECONNRESET, errno.EPIPE}
+    return isinstance(error, (aiohttp.ServerDisconnectedError, ConnectionResetError))
 
 
 @cache
