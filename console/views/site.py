@@ -18,6 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from console.access import ACCESS, ROLES
 from console.http import THEME_COOKIE, THEMES, UserRequest, chosen_theme
+from inference.gateway.auth import may_scrape
 from tenants.models import Membership, Organization, Role
 from tenants.valkey import client
 
@@ -58,6 +59,9 @@ def _valkey_answers() -> bool:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
+    """For Prometheus, which sends METRICS_TOKEN as its bearer token where one is set."""
+    if not may_scrape(request.headers.get("Authorization", "")):
+        return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
     return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
 

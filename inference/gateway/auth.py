@@ -71,6 +71,13 @@ def key_entry(snapshot: Snapshot, key: str) -> KeyEntry | None:
     return None
 
 
+def may_scrape(authorization: str) -> bool:
+    """Whether a request with this header may read the metrics: anyone, unless a token is set."""
+    wanted = f"Bearer {settings.METRICS_TOKEN}"
+    is_right = hmac.compare_digest(authorization.encode(), wanted.encode())
+    return not settings.METRICS_TOKEN or is_right
+
+
 @cache
 def cache_salt(organization_id: UUID) -> str:
     """What keeps one organization's cached prefixes apart from all others', on every engine."""

@@ -68,6 +68,12 @@ class InvalidApiKey(InvalidRequest):
     )
 
 
+class WrongMetricsToken(InvalidRequest):
+    status = 401
+    code = "invalid_metrics_token"
+    message = "Send `Authorization: Bearer …` with the METRICS_TOKEN of this server."
+
+
 class UnknownPath(InvalidRequest):
     status = 404
     code = "unknown_url"

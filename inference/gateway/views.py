@@ -10,11 +10,16 @@ from django.http import HttpResponse, HttpResponseBase
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from inference.gateway.answers import event_stream, whole_answer
-from inference.gateway.auth import ApiKeyAuthentication, HasKey
+from inference.gateway.auth import ApiKeyAuthentication, HasKey, may_scrape
 from inference.gateway.catalogue import model_document
 from inference.gateway.drf import AsyncAPIView, Authentication, Permission
 from inference.gateway.endpoints import GENERATIONS, Generates
-from inference.gateway.errors import InvalidApiKey, ModelNotFound, UnknownPath
+from inference.gateway.errors import (
+    InvalidApiKey,
+    ModelNotFound,
+    UnknownPath,
+    WrongMetricsToken,
+)
 from inference.gateway.exchange import Exchange
 from inference.gateway.handler import GatewayRequest
 from inference.gateway.metrics import IN_FLIGHT
@@ -105,6 +110,8 @@ class ReadyView(AsyncAPIView):
 
 class MetricsView(AsyncAPIView):
     async def get(self, request: GatewayRequest) -> HttpResponse:
+        if not may_scrape(request.header(b"authorization")):
+            raise WrongMetricsToken
         gateway = request.gateway
         if gateway.keeper.is_ready:
             for route in routes_of(gateway.keeper.snapshot):

@@ -8,7 +8,7 @@ import pytest
 import redis
 from django.core.exceptions import PermissionDenied
 from django.db import connection
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, override_settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -36,6 +36,16 @@ def test_readyz_names_the_store_that_does_not_answer(
 
     assert response.status_code == 503
     assert response.content == b"no answer: valkey\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [("", 401), ("Bearer wrong", 401), ("Bearer scrape-me", 200)]
+)
+def test_metrics_ask_for_the_token_where_one_is_set(
+    client: Client, db: None, sent: str, status: int
+) -> None:
+    with override_settings(METRICS_TOKEN="scrape-me"):
+        assert client.get("/metrics", headers={"Authorization": sent}).status_code == status
 
 
 def test_metrics_are_prometheus_text(client: Client, db: None) -> None:

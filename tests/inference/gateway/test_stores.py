@@ -129,3 +129,15 @@ def _status(gateway: Running, path: str) -> int:
         return httpx.get(gateway.url + path).status_code
     except httpx.TransportError:
         return 0
+
+
+def test_metrics_ask_for_the_token_where_one_is_set(world: World) -> None:
+    with gateway_running(METRICS_TOKEN="scrape-me") as gateway:
+        url = f"{gateway.url}/metrics"
+        refused = httpx.get(url, headers={"Authorization": "Bearer wrong"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (
+            401,
+            "invalid_metrics_token",
+        )
+        allowed = httpx.get(url, headers={"Authorization": "Bearer scrape-me"})
+        assert "sluice_gateway_" in allowed.text
