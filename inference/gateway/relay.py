@@ -84,9 +84,17 @@ class EventFilter:
         return self._rename(self._cut(block))
 
     def _cut(self, block: bytes) -> bytes:
-        if _USAGE_EVENT not in block and not (self.is_done and self._wants_usage):
+        """Event by event only from the one that holds the final count on; the rest in one go."""
+        special = block.find(_USAGE_EVENT)
+        if special < 0 and self.is_done and self._wants_usage:
+            special = len(block) - len(END)
+        if special < 0:
             return self._engine.cut.sub(b"", block)
-        return b"".join(self._cut_event(event) for event in block.split(b"\n\n") if event)
+        before = block.rfind(b"\n\n", 0, special)
+        start = before + 2 if before >= 0 else 0
+        events = block[start:].split(b"\n\n")
+        tail = b"".join(self._cut_event(event) for event in events if event)
+        return self._engine.cut.sub(b"", block[:start]) + tail
 
     def _cut_event(self, event: bytes) -> bytes:
         if _USAGE_EVENT in event and self._engine.usage_read(event[event.find(b"{") :]):
