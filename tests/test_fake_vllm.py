@@ -15,6 +15,7 @@ from tests.fake_vllm.answers import METRICS
 
 RECORDED = METRICS.parent
 PATH = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +161,21 @@ async def test_tokens_and_cached_tokens_come_on_command(engine: FakeVllm) -> Non
     assert usage["usage"]["completion_tokens"] == 3
     assert usage["usage"]["prompt_tokens_details"]["cached_tokens"] == 5
     assert chunks(text)[1]["choices"][0]["delta"] == {"content": ""}
+
+
+async def test_running_counts_are_of_one_choice_and_its_prompt(engine: FakeVllm) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    body = {"model": "tiny-llama", "prompt": ["a", "b c d"], "max_tokens": 2, "n": 2}
+    _, text = await post(engine, body | {"stream": True, "stream_options": options}, COMPLETIONS)
+    *events, last = chunks(text)
+    counts = {
+        event["choices"][0]["index"]: (
+            event["usage"]["prompt_tokens"], event["usage"]["completion_tokens"],
+        )
+        for event in events
+    }  # fmt: skip
+    assert counts == {0: (9, 2), 1: (9, 2), 2: (11, 2), 3: (11, 2)}
+    assert (last["usage"]["prompt_tokens"], last["usage"]["completion_tokens"]) == (20, 8)
 
 
 async def test_a_client_that_leaves_stops_the_engine(engine: FakeVllm) -> None:

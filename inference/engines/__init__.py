@@ -6,9 +6,28 @@ from collections.abc import Mapping
 from typing import Final
 
 from inference.engines import llamacpp, vllm
-from inference.engines.base import NO_USAGE, Engine, Fault, Usage, error_read, last_count
+from inference.engines.base import (
+    NO_USAGE,
+    Engine,
+    Fault,
+    Usage,
+    counts,
+    counts_added,
+    error_read,
+    last_count,
+)
 
 ENGINES: Final[Mapping[str, Engine]] = {"vllm": vllm.ENGINE, "llamacpp": llamacpp.ENGINE}
 """By `inference.models.Engine`."""
 
-__all__ = ["ENGINES", "NO_USAGE", "Engine", "Fault", "Usage", "error_read", "last_count"]
+__all__ = [
+    "ENGINES",
+    "NO_USAGE",
+    "Engine",
+    "Fault",
+    "Usage",
+    "counts",
+    "counts_added",
+    "error_read",
+    "last_count",
+]

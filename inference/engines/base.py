@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, NamedTuple
 
@@ -37,18 +37,26 @@ class EngineError(msgspec.Struct):
     message: str = ""
     type: str = ""
     param: str | None = None
+    code: int | str | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that an error within a stream would have had."""
+        return self.code if isinstance(self.code, int) else 500
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`running_count` are the bytes that mark an event which holds a count so far; `cut` matches
-    what the gateway asked for and the client did not, to be removed from the bytes of a stream.
+    """`running_count` are the bytes of an event which holds a count so far; `choice_of` finds the
+    index of the one choice that it is of. `cut` matches what the gateway asked for and the client
+    did not, to be removed from the bytes of a stream.
     """
 
     health_path: str
     running_metric: str
     max_choices: int
     running_count: bytes
+    choice_of: re.Pattern[bytes] | None
     cut: re.Pattern[bytes]
     request_fields: Callable[[str, bool], bytes]
     """(cache salt, streamed) -> JSON members, each with a comma before it."""
@@ -100,6 +108,31 @@ def last_count(engine: Engine, block: bytes) -> bytes:
     return b"{}"
 
 
+def counts(engine: Engine, block: bytes) -> dict[int, bytes]:
+    """The data of the last event with a count in `block` by the choice that it counts."""
+    if engine.choice_of is None:
+        return {}
+    return {
+        int(found[1]): event[event.find(b"{") :]
+        for event in block.split(b"\n\n")
+        if engine.running_count in event and (found := engine.choice_of.search(event))
+    }
+
+
+def counts_added(engine: Engine, counted: Mapping[int, bytes], n: int) -> Usage:
+    """The usage of a request with `n` choices a prompt, by the last count of each choice.
+
+    Each prompt counts once, however many choices it has.
+    """
+    usages = {index: engine.usage_read(data) or NO_USAGE for index, data in counted.items()}
+    prompts = {index // n: usage for index, usage in usages.items()}
+    return Usage(
+        sum(usage.input_tokens for usage in prompts.values()),
+        sum(usage.cached_tokens for usage in prompts.values()),
+        sum(usage.output_tokens for usage in usages.values()),
+    )
+
+
 PROMPT_TOO_LONG: Final = Fault(
     "The prompt is longer than this model's context. Shorten it, or drop older messages.",
     "messages",
@@ -119,6 +152,11 @@ TEXT_ONLY: Final = Fault(
     "This model takes text only. Remove images and audio from `messages`.",
     "messages",
     "unsupported_content",
+)
+GREEDY_CHOICES: Final = Fault(
+    "With `temperature` 0 all choices are the same. Send `n` 1, or a higher temperature.",
+    "n",
+    "invalid_value",
 )
 BAD_FORMAT: Final = Fault(
     "The engine cannot follow this `response_format`. Simplify its JSON schema.",

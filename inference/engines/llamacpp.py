@@ -73,6 +73,7 @@ ENGINE: Final = Engine(
     running_metric="llamacpp:requests_processing",
     max_choices=1,
     running_count=b'"timings":{',
+    choice_of=None,
     cut=re.compile(rb',"(?:usage|timings)":\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}'),
     request_fields=request_fields,
     usage_read=usage_read,

@@ -1,4 +1,8 @@
-"""vLLM: counts in each event (`continuous_usage_stats`), one salt per tenant for its cache."""
+"""vLLM: counts in each event (`continuous_usage_stats`), one salt per tenant for its cache.
+
+A count in an event with a choice is of that choice and its prompt alone; the last event adds up.
+Of cached tokens only the last event tells, so a stream that is cut has none.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import msgspec
 
 from inference.engines.base import (
     BAD_FORMAT,
+    GREEDY_CHOICES,
     MAX_TOKENS_TOO_LARGE,
     NO_TOOLS,
     PROMPT_TOO_LONG,
@@ -21,17 +26,28 @@ from inference.engines.base import (
 )
 
 _STREAM: Final = b',"stream_options":{"include_usage":true,"continuous_usage_stats":true}'
-_SAMPLING: Final = frozenset({
-    "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "min_p", "n",
-    "presence_penalty", "repetition_penalty", "seed", "stop", "temperature", "top_k",
-    "top_logprobs", "top_p",
+
+
+def _bad(field: str) -> Fault:
+    return Fault(f"This model does not take that value of `{field}`.", field, None)
+
+
+_FIELDS: Final = frozenset({
+    "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "min_p",
+    "n", "presence_penalty", "prompt", "repetition_penalty", "response_format", "seed", "stop",
+    "suffix", "temperature", "tool_choice", "tools", "top_k", "top_logprobs", "top_p",
 })  # fmt: skip
 _BY_WORDS: Final = (
     ("maximum context length", PROMPT_TOO_LONG),
     ("longer than the maximum model length", PROMPT_TOO_LONG),
-    ("tool choice requires", NO_TOOLS),
+    ("--tool-call-parser", NO_TOOLS),
     ("not a multimodal model", TEXT_ONLY),
+    ("out of vocabulary", _bad("prompt")),
+    ("prompt cannot be empty", _bad("prompt")),
+    ("stop cannot contain", _bad("stop")),
+    ("greedy sampling", GREEDY_CHOICES),
     ("grammar", BAD_FORMAT),
+    ("structured outputs", BAD_FORMAT),
     ("json_schema", BAD_FORMAT),
     ("JSON schema", BAD_FORMAT),
 )
@@ -59,8 +75,9 @@ def usage_read(document: bytes) -> Usage | None:
 def fault_read(error: EngineError) -> Fault | None:
     if error.param == "max_tokens":
         return MAX_TOKENS_TOO_LARGE
-    if error.param in _SAMPLING:
-        return Fault(f"This model does not take that value of `{error.param}`.", error.param, None)
+    field = (error.param or "").removeprefix("body.").partition(".")[0]
+    if field in _FIELDS:
+        return _bad(field)
     return next((fault for words, fault in _BY_WORDS if words in error.message), None)
 
 
@@ -69,6 +86,7 @@ ENGINE: Final = Engine(
     running_metric="vllm:num_requests_running",
     max_choices=8,
     running_count=b'"usage":{',
+    choice_of=re.compile(rb'"choices":\[\{"index":(\d+)'),
     cut=re.compile(rb',"usage":\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}'),
     request_fields=request_fields,
     usage_read=usage_read,

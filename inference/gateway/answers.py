@@ -53,7 +53,7 @@ async def event_stream(exchange: Exchange, body: Generation) -> EventStream:
     try:
         with exchange.lifeline:
             reply = await exchange.call(body)
-            stream = EventStream(exchange, reply, wants_usage=body.wants_usage)
+            stream = EventStream(exchange, reply, body)
             await stream.open()
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
@@ -75,20 +75,27 @@ def _error(outcome: Outcome) -> GatewayError:
 class EventStream(Streamed):
     """Server-sent events on their way from an engine to a client."""
 
-    def __init__(self, exchange: Exchange, reply: Reply, *, wants_usage: bool) -> None:
+    def __init__(self, exchange: Exchange, reply: Reply, body: Generation) -> None:
         headers = {"cache-control": "no-cache", "x-sluice-region": exchange.route.region}
         super().__init__(content_type=EVENTS, headers=headers)
         self._exchange, self._reply = exchange, reply
         self._filter = EventFilter(
-            exchange.engine, exchange.model.public_id, wants_usage=wants_usage
+            exchange.engine,
+            exchange.model.public_id,
+            wants_usage=body.wants_usage,
+            choices=body.choices,
+            n=body.n or 1,
         )
         self._first = b""
 
     async def open(self) -> None:
-        """Wait for the first events. Raises Unreachable when the engine fails before them."""
+        """Wait for the first events. Raises Unreachable when the engine fails before them.
+
+        An error in place of the first event is raised as the GatewayError that it stands for.
+        """
         while not self._first:
             if self._filter.is_broken:
-                raise Unreachable("an error in place of the first event")
+                raise self._exchange.refusal_in_stream(self._filter.error)
             self._first = await self._read()
         self._exchange.first_token()
 

@@ -172,6 +172,10 @@ class Exchange:
         log.warning("upstream.refused", backend=self.route.backend, status=status)
         return NoCapacity(headers={"Retry-After": "2"}) if status in _BUSY else UpstreamError()
 
+    def refusal_in_stream(self, body: bytes) -> GatewayError:
+        """The error that an engine sent in place of the first event."""
+        return self._refusal(error_read(body).status, body)
+
     def first_token(self) -> None:
         ttft_s = perf_counter() - self._started
         self.ttft_ms = round(ttft_s * 1000)

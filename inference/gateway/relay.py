@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from inference.engines import NO_USAGE, Engine, Usage, last_count
+from inference.engines import NO_USAGE, Engine, Usage, counts, counts_added, last_count
 
 END: Final = b"data: [DONE]\n\n"
 _USAGE_EVENT: Final = b'"choices":[]'
@@ -35,32 +35,42 @@ _decode_head: Final = msgspec.json.Decoder(_Head).decode
 class EventFilter:
     """Turns what an engine sends into what the client gets.
 
-    `is_done` once the engine said `[DONE]`, `is_broken` once it sent an error instead.
+    `is_done` once the engine said `[DONE]`, `is_broken` once it sent an error instead, `error`.
+    `choices` is what the engine gives in all, `n` of them for each prompt.
     """
 
     __slots__ = (
+        "_by_choice",
         "_counted",
         "_engine",
         "_model",
+        "_n",
         "_rest",
         "_swap",
         "_usage_sent",
         "_wants_usage",
+        "error",
         "is_broken",
         "is_done",
     )
 
-    def __init__(self, engine: Engine, model: str, *, wants_usage: bool) -> None:
-        self._engine, self._wants_usage = engine, wants_usage
+    def __init__(
+        self, engine: Engine, model: str, *, wants_usage: bool, choices: int = 1, n: int = 1
+    ) -> None:
+        self._engine, self._wants_usage, self._n = engine, wants_usage, n
+        self._by_choice: dict[int, bytes] | None = {} if choices > 1 else None
         self._model = msgspec.json.encode(model)
         self._swap: tuple[bytes, bytes] | None = None
-        self._rest = self._counted = b""
+        self._rest = self._counted = self.error = b""
         self._usage_sent = self.is_done = self.is_broken = False
 
     @property
     def usage(self) -> Usage:
-        """The engine's count so far."""
-        return self._engine.usage_read(last_count(self._engine, self._counted)) or NO_USAGE
+        """The engine's count so far, of all choices."""
+        last = last_count(self._engine, self._counted)
+        if self._by_choice and _USAGE_EVENT not in last:
+            return counts_added(self._engine, self._by_choice, self._n)
+        return self._engine.usage_read(last) or NO_USAGE
 
     def feed(self, data: bytes) -> bytes:
         """The whole events in `data` and what was left before it, as the client may see them."""
@@ -76,8 +86,11 @@ class EventFilter:
     def _filter(self, block: bytes) -> bytes:
         if self._engine.running_count in block:
             self._counted = block
+            if self._by_choice is not None:
+                self._by_choice |= counts(self._engine, block)
         if _ERROR in block:
-            block = block[: block.find(_ERROR)]
+            block, mark, rest = block.partition(_ERROR)
+            self.error = mark.removeprefix(b"data: ") + rest.partition(b"\n\n")[0]
             self.is_broken = True
         elif block.endswith(END):
             self.is_done = True

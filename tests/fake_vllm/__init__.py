@@ -23,6 +23,7 @@ pass through any gateway:
 | ``!die [N]`` | gives N tokens (3) and then cuts the connection |
 | ``!garbage`` | answers with what is not JSON (streamed: in place of the first token) |
 | ``!status N`` | answers with the error N |
+| ``!late-fault`` | refuses a JSON schema, of a stream in its first event |
 
 ``GET /_fake/state`` tells what the tests assert on, ``POST /_fake/reset`` forgets it. A client that
 leaves stops its generation at once and is counted in ``aborted``.

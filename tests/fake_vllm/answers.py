@@ -17,10 +17,10 @@ FINGERPRINT: Final = "vllm-0.32.0-376dadb1"
 METRICS: Final = Path(__file__).parent / "recorded" / "metrics.txt"
 
 
-def _usage(ask: Ask, output_tokens: int) -> Json:
+def _usage(prompt_tokens: int, output_tokens: int) -> Json:
     return {
-        "prompt_tokens": ask.prompt_tokens,
-        "total_tokens": ask.prompt_tokens + output_tokens,
+        "prompt_tokens": prompt_tokens,
+        "total_tokens": prompt_tokens + output_tokens,
         "completion_tokens": output_tokens,
     }
 
@@ -43,7 +43,7 @@ def answer(ask: Ask) -> Json:
         "service_tier": None,
         "system_fingerprint": FINGERPRINT,
         "usage": {
-            **_usage(ask, total),
+            **_usage(ask.prompt_tokens, total),
             "prompt_tokens_details": details,
             "completion_tokens_details": None,
         },
@@ -68,9 +68,11 @@ def _choice(ask: Ask, index: int) -> Json:
 
 
 def _chunk(ask: Ask, choice: Json, output_tokens: int) -> Json:
+    """With the count of this choice and its prompt alone."""
     chunk = {**_head(ask, is_chunk=True), "choices": [choice]}
     if ask.continuous_usage:
-        chunk["usage"] = {**_usage(ask, output_tokens), "completion_tokens_details": None}
+        usage = _usage(ask.prompts[choice["index"] // ask.n], output_tokens)
+        chunk["usage"] = usage | ({"completion_tokens_details": None} if ask.is_chat else {})
     elif not ask.is_chat:
         chunk["usage"] = None
     return chunk
@@ -83,8 +85,7 @@ def first_chunk(ask: Ask, index: int) -> Json:
 
 
 def token_chunk(ask: Ask, index: int, position: int) -> Json:
-    tokens = position * ask.choices + index + 1
-    return _chunk(ask, _token_choice(ask, index, position), tokens)
+    return _chunk(ask, _token_choice(ask, index, position), position + 1)
 
 
 def _token_choice(ask: Ask, index: int, position: int) -> Json:
@@ -102,7 +103,8 @@ def _token_choice(ask: Ask, index: int, position: int) -> Json:
 
 def usage_chunk(ask: Ask) -> Json:
     details = {"cached_tokens": ask.cached_tokens, "created_cache_tokens": 0}
-    usage = {**_usage(ask, ask.output_tokens * ask.choices), "prompt_tokens_details": details}
+    total = ask.output_tokens * ask.choices
+    usage = {**_usage(ask.prompt_tokens, total), "prompt_tokens_details": details}
     return {
         **_head(ask, is_chunk=True), "choices": [], "usage": usage,
         "system_fingerprint": FINGERPRINT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
@@ -84,6 +85,10 @@ async def generate(ask: Ask, client: Client) -> AsyncIterator[int]:
 
 async def events(ask: Ask, client: Client) -> AsyncIterator[str]:
     """The `data:` of each server-sent event."""
+    if ask.has_late_fault:
+        yield json.dumps(refused(400, refusals.LATE_FAULT).body)  # with blanks, as vLLM writes it
+        yield "[DONE]"
+        return
     if ask.is_chat:
         for index in range(ask.choices):
             yield dump(answers.first_chunk(ask, index))
@@ -221,6 +226,8 @@ async def _generation(call: Call, needed: str) -> None:
 async def _run(call: Call, ask: Ask, *, streamed: bool) -> None:
     if ask.status is not None:
         raise refused(ask.status, refusals.ENGINE_DEAD)
+    if ask.has_late_fault and not streamed:
+        raise refused(400, refusals.LATE_FAULT)
     client = Client(call.receive)
     state.running += 1
     state.prompt_tokens += ask.prompt_tokens

@@ -19,13 +19,16 @@ WORDS: Final = ("index", " found", " but", " compile", " stream", " io", " day",
 
 @dataclass(frozen=True)
 class Ask:
-    """One generation, read from its request. Times in milliseconds."""
+    """One generation, read from its request. Times in milliseconds.
+
+    `prompts` are the tokens of each prompt: one for a chat, any number for a completion.
+    """
 
     id: str
     is_chat: bool
     model: str
-    choices: int
-    prompt_tokens: int
+    n: int
+    prompts: tuple[int, ...]
     asked_tokens: int
     output_tokens: int
     cached_tokens: int
@@ -35,10 +38,19 @@ class Ask:
     stall_after: int | None
     die_after: int | None
     is_garbage: bool
+    has_late_fault: bool
     status: int | None
     include_usage: bool
     continuous_usage: bool
     created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def choices(self) -> int:
+        return self.n * len(self.prompts)
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(self.prompts)
 
     def text(self, position: int) -> str:
         """The text of the token at `position`, from 0."""
@@ -59,8 +71,8 @@ def ask_read(body: Json, *, is_chat: bool, request_id: str) -> Ask:
         id=("chatcmpl-" if is_chat else "cmpl-") + request_id,
         is_chat=is_chat,
         model=body.get("model") or MODEL,
-        choices=body.get("n") or 1,
-        prompt_tokens=sum(len(text.split()) for text in texts) + PROMPT_OVERHEAD_TOKENS,
+        n=body.get("n") or 1,
+        prompts=_prompts(texts, is_chat=is_chat),
         asked_tokens=asked,
         output_tokens=min(asked, commands.get("tokens") or asked),
         cached_tokens=commands.get("cached") or 0,
@@ -70,17 +82,25 @@ def ask_read(body: Json, *, is_chat: bool, request_id: str) -> Ask:
         stall_after=_count(commands, "stall"),
         die_after=_count(commands, "die"),
         is_garbage="garbage" in commands,
+        has_late_fault="late-fault" in commands,
         status=commands.get("status"),
         include_usage=include_usage,
         continuous_usage=include_usage and bool(options.get("continuous_usage_stats")),
     )
 
 
+def _prompts(texts: list[str], *, is_chat: bool) -> tuple[int, ...]:
+    words = [len(text.split()) for text in texts]
+    return tuple(count + PROMPT_OVERHEAD_TOKENS for count in ([sum(words)] if is_chat else words))
+
+
 def _texts(body: Json, *, is_chat: bool) -> list[str]:
     """The texts that count as prompt; the last one carries the commands."""
     if not is_chat:
         prompt = body["prompt"]
-        return [prompt] if isinstance(prompt, str) else [str(part) for part in prompt] or [""]
+        if isinstance(prompt, str) or all(isinstance(part, int) for part in prompt):
+            return [str(prompt)]
+        return [str(part) for part in prompt]
     texts = [(message.get("role"), _content(message)) for message in body["messages"]]
     last = max((i for i, (role, _) in enumerate(texts) if role == "user"), default=None)
     if last is not None:

@@ -25,6 +25,8 @@ ENGINE_DEAD: Final = (
     "EngineCore encountered an issue. See stack trace (above) for the root cause of the issue."
 )
 
+LATE_FAULT: Final = 'Failed to transform json schema into a grammar: Unsupported type "nope"'
+
 
 def refused(status: int, message: str, param: str | None = None, kind: str = "") -> Refused:
     kind = kind or KINDS.get(status, "InternalServerError")

@@ -70,6 +70,28 @@ def test_the_customers_faults_are_a_list_and_all_else_is_ours() -> None:
     assert {codes[name] for name in ours} == {"ours"}
 
 
+@pytest.mark.parametrize(
+    ("message", "param", "blamed"),
+    [
+        ("Token id 99999 is out of vocabulary", None, "prompt"),
+        ("The decoder prompt cannot be empty", None, "prompt"),
+        ("Either prompt or prompt_embeds must be provided", "prompt", "prompt"),
+        ("stop cannot contain an empty string.", None, "stop"),
+        ("2 validation errors: List should have at most 4 items", "body.stop", "stop"),
+        ("n must be 1 when using greedy sampling, got 2.", None, "n"),
+        ("suffix is only supported for models with FIM completion rendering", "suffix", "suffix"),
+        ('tool_choice="required" requires --tool-call-parser to be set', None, "tools"),
+        ("When using `tool_choice`, `tools` must be set.", "tool_choice", "tool_choice"),
+        ("You must use one kind of structured outputs constraint", None, "response_format"),
+    ],
+)
+def test_what_vllm_refuses_names_the_field(message: str, param: str | None, blamed: str) -> None:
+    error = {"message": message, "type": "BadRequestError", "param": param, "code": 400}
+    fault = VLLM.fault_read(error_read(json.dumps({"error": error}).encode()))
+    assert fault
+    assert fault.param == blamed
+
+
 def test_a_prompt_too_long_for_llamacpp() -> None:
     body = {"code": 400, "message": "…", "type": "exceed_context_size_error", "n_ctx": 2048}
     fault = LLAMACPP.fault_read(error_read(json.dumps({"error": body}).encode()))

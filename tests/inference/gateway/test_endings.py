@@ -78,6 +78,19 @@ def test_a_client_that_leaves_a_stream_stops_the_engine(
     assert 5 <= record.output_tokens <= state["generated_tokens"] < 20
 
 
+def test_all_choices_of_a_stream_that_is_cut_are_recorded(
+    http: httpx.Client, engine: FakeVllm
+) -> None:
+    body = chat("!stall 4", max_tokens=9, n=3, stream=True)
+    with http.stream("POST", CHAT, json=body) as answer:
+        lines = (line for line in answer.iter_lines() if line)
+        for _ in range(3 + 3 * 4):
+            next(lines)
+    engine.wait_for(running=0, aborted=1)
+    record = record_of(answer)
+    assert (record.input_tokens, record.output_tokens) == (10, 3 * 4)
+
+
 def test_a_client_that_leaves_a_stalled_stream_stops_the_engine(
     http: httpx.Client, engine: FakeVllm
 ) -> None:

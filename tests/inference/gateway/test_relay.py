@@ -108,6 +108,34 @@ def test_a_cut_stream_counts_what_the_engine_last_said(contents: list[str], end:
     assert out.filter.usage.output_tokens == min(whole_events, len(contents))
 
 
+def choice_of_vllm(index: int, prompt_tokens: int, tokens: int) -> bytes:
+    """A count as vLLM runs it: of this choice and its prompt alone."""
+    usage = usage_of(tokens) | {"prompt_tokens": prompt_tokens}
+    usage["prompt_tokens_details"] = None
+    return dump({"choices": [{"index": index, "text": '"choices":[]'}], "usage": usage})
+
+
+def counted(data: bytes, *, choices: int, n: int) -> Usage:
+    """The usage of a stream that came in pieces."""
+    events = EventFilter(ENGINES["vllm"], PUBLIC_NAME, wants_usage=False, choices=choices, n=n)
+    for start in range(0, len(data), 150):
+        events.feed(data[start : start + 150])
+    return events.usage
+
+
+def test_a_cut_stream_counts_all_choices_and_each_prompt_once() -> None:
+    data = b"".join(choice_of_vllm(index, 9, tokens) for tokens in (1, 2) for index in (0, 1))
+    assert counted(data + choice_of_vllm(0, 9, 3), choices=2, n=2) == Usage(9, 0, 5)
+    prompts = b"".join(choice_of_vllm(index, 4 + index // 2, 3) for index in range(4))
+    assert counted(prompts, choices=4, n=2) == Usage(4 + 5, 0, 12)
+
+
+def test_the_engines_own_sum_of_all_choices_is_the_last_word() -> None:
+    data = b"".join(choice_of_vllm(index, 9, 7) for index in range(2))
+    data += dump({"choices": [], "usage": usage_of(14)})
+    assert counted(data, choices=2, n=2) == Usage(9, 2, 14)
+
+
 def test_a_recorded_stream_of_vllm() -> None:
     data = RECORDED.read_bytes()
     data = data[data.index(b"data: ") :].rstrip() + b"\n\n"

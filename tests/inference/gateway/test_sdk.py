@@ -122,6 +122,16 @@ def test_a_prompt_too_long_says_so_in_openais_words(openai: OpenAI) -> None:
         assert caught.value.code == "context_length_exceeded"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_fault_that_the_engine_finds_late_is_a_bad_request(openai: OpenAI, stream: bool) -> None:
+    with pytest.raises(sdk.BadRequestError) as caught:
+        openai.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "!late-fault"}], stream=stream
+        )
+    assert caught.value.code == "invalid_response_format"
+    assert "nope" not in str(caught.value)
+
+
 def test_a_dead_backend_raises_internal_server_error(openai: OpenAI) -> None:
     with pytest.raises(sdk.InternalServerError) as caught:
         openai.chat.completions.create(model=DEAD, messages=MESSAGES)
