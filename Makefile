@@ -20,10 +20,11 @@ DEPLOY_ENV := CONSOLE_URL=https://console.example.com SMTP_HOST=smtp.example.com
 # What uv says, without a line for each package.
 BIG := sed -u '/^ [+~-] /d; s/^ *Down/  Down/'
 
-UNIT := --ignore tests/e2e --ignore tests/bench
+UNIT := --ignore tests/e2e --ignore tests/bench --ignore tests/engines
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
-.PHONY: up down clean test lint unit e2e fmt bench chromium
+.PHONY: up down clean test lint unit e2e fmt bench chromium engines test-engines \
+	engines-lock
 
 up: $(VENV)/.up .run/env ## run the whole platform until Ctrl-C
 	@$(PY) manage.py up
@@ -53,6 +54,20 @@ e2e: $(VENV)/.dev chromium
 
 bench: $(VENV)/.dev ## the gateway's speed, beside nginx; writes .run/bench.json
 	$(PY) -m tests.bench
+
+engines: .engines/ready ## real vLLM on the CPU, where the machine can; else the reason
+
+test-engines: $(VENV)/.dev .engines/ready ## the gateway in front of real vLLM
+	@if [ -e .engines/ready ]; then $(PY) -m pytest tests/engines; fi
+
+.engines/ready: $(wildcard deploy/engines/*) | $(UV)
+	@deploy/engines/install.sh $(UV)
+
+engines-lock: | $(UV) ## after a change of deploy/engines/requirements.in
+	@cd deploy/engines && $(CURDIR)/$(UV) pip compile -q --upgrade --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_28 --override overrides.txt --no-emit-package torch \
+		--generate-hashes --no-annotate --find-links "$(PIP_FIND_LINKS)" \
+		--custom-compile-command "make engines-lock" requirements.in -o requirements.txt
 
 fmt: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix
