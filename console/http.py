@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django_htmx.middleware import HtmxDetails
 from prometheus_client import Histogram
 
 from tenants.models import Membership, Organization, User
@@ -24,6 +25,7 @@ REQUEST_SECONDS: Final = Histogram(
 
 class UserRequest(HttpRequest):
     user: User
+    htmx: HtmxDetails
 
 
 class OrganizationRequest(UserRequest):

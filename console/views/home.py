@@ -30,7 +30,7 @@ def org_home(request: OrganizationRequest) -> HttpResponse:
 
     htmx asks for the steps alone, and for all of it again once the first request has arrived.
     """
-    part = "#steps" if request.headers.get("HX-Request") else ""
+    part = "#steps" if request.htmx else ""
     context = _steps(request) if part else _steps(request) | _month(request) | _keys(request)
     response = render(request, f"console/home/home.html{part}", context)
     if part and context["first"]:

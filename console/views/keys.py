@@ -127,5 +127,5 @@ def _part(
     request: OrganizationRequest, name: str, context: dict[str, Any], status: int = 200
 ) -> HttpResponse:
     """`name` as a page, or as what goes into the dialog when htmx asks."""
-    part = "#part" if request.headers.get("HX-Request") else ""
+    part = "#part" if request.htmx else ""
     return render(request, f"console/keys/{name}.html{part}", context, status=status)

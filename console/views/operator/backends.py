@@ -44,7 +44,7 @@ def operator_backends(request: OperatorRequest) -> HttpResponse:
         "rows": backend_rows(page.rows, now),
         "now": now,
     }
-    part = "_backends_live" if request.headers.get("HX-Request") else "backends"
+    part = "_backends_live" if request.htmx else "backends"
     return render(request, f"console/operator/{part}.html", context)
 
 
@@ -103,7 +103,7 @@ def operator_backend_state(request: OperatorRequest, backend: str) -> HttpRespon
 
 def _dialog(request: OperatorRequest, page: str) -> str:
     """The template of a page, or for htmx the part of it that goes into the dialog."""
-    return f"console/operator/{page}.html" + ("#part" if request.headers.get("HX-Request") else "")
+    return f"console/operator/{page}.html" + ("#part" if request.htmx else "")
 
 
 def _matching(search: str, state: str) -> QuerySet[Backend]:

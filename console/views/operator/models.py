@@ -130,7 +130,7 @@ def operator_model_enabled(request: OperatorRequest, model: str) -> HttpResponse
         return _switch(request, found, enabled=to == "enabled")
     context = {"model": found, "to": to if to in TARGETS else "disabled", **_day(found)}
     status = HTTPStatus.UNPROCESSABLE_CONTENT if posted else None
-    part = "#part" if request.headers.get("HX-Request") else ""
+    part = "#part" if request.htmx else ""
     return render(request, f"console/operator/model_enabled.html{part}", context, status=status)
 
 

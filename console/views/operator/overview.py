@@ -29,7 +29,7 @@ def operator_overview(request: OperatorRequest) -> HttpResponse:
     now = timezone.now()
     chosen = figures.chosen_range(request.GET)
     context = {"range": chosen, "now": now, **_live(now)}
-    if request.headers.get("HX-Request"):
+    if request.htmx:
         return render(request, "console/operator/_overview_live.html", context)
     return render(request, "console/operator/overview.html", context | _settled(chosen, now))
 
