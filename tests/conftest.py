@@ -23,6 +23,8 @@ from tests import servers
 servers.start()
 django.setup()  # here, since the conftests below this one import models
 
+from inference import control  # noqa: E402
+from inference.models import Region  # noqa: E402
 from tenants import services  # noqa: E402
 from tenants.models import Organization, Project, Role, User  # noqa: E402
 from tenants.services import NewKey  # noqa: E402
@@ -70,6 +72,13 @@ class Cast:
 @pytest.fixture
 def cast(db: None) -> Cast:
     return make_cast()
+
+
+@pytest.fixture
+def region(cast: Cast) -> Region:
+    return control.region_create(
+        actor=cast.oskar, code="se-lulea", site="Luleå", country="SE", jurisdiction="EU"
+    )
 
 
 def make_cast() -> Cast:

@@ -12,13 +12,6 @@ from tests.conftest import Cast
 
 
 @pytest.fixture
-def region(cast: Cast) -> Region:
-    return control.region_create(
-        actor=cast.oskar, code="se-lulea", site="Luleå", country="SE", jurisdiction="EU"
-    )
-
-
-@pytest.fixture
 def backend(cast: Cast, region: Region) -> Backend:
     return control.backend_register(
         actor=cast.oskar,

@@ -33,13 +33,6 @@ def customer(client: Client, cast: Cast) -> Client:
 
 
 @pytest.fixture
-def region(cast: Cast) -> Region:
-    return control.region_create(
-        actor=cast.oskar, code="se-lulea", site="Luleå", country="SE", jurisdiction="EU"
-    )
-
-
-@pytest.fixture
 def backend(cast: Cast, region: Region) -> Backend:
     """An active backend whose last check was good; nothing listens on its port."""
     backend = control.backend_register(
