@@ -31,7 +31,8 @@ BILLED: Final = frozenset({Outcome.COMPLETED, Outcome.CLIENT_DISCONNECT})
 COLUMNS: Final = (
     "request_id", "organization_id", "project_id", "api_key_id", "model", "backend", "region",
     "endpoint", "streamed", "outcome", "admitted_at", "occurred_at", "ttft_ms", "duration_ms",
-    "input_tokens", "cached_tokens", "output_tokens", "client_request_id", "amount", "currency",
+    "input_tokens", "cached_tokens", "output_tokens", "client_request_id", "audio_seconds",
+    "amount", "currency",
 )  # fmt: skip
 
 _COLUMN_LIST: Final = ", ".join(COLUMNS)
@@ -53,11 +54,12 @@ WITH entered AS (
 )
 INSERT INTO billing_usagehour AS sums (
     organization_id, project_id, api_key_id, model, hour, requests, failed_requests,
-    input_tokens, cached_tokens, output_tokens, amount, currency
+    input_tokens, cached_tokens, output_tokens, audio_seconds, amount, currency
 )
 SELECT organization_id, project_id, api_key_id, model, date_trunc('hour', occurred_at, 'UTC'),
     count(*), count(*) FILTER (WHERE outcome IN ('upstream_error', 'timeout')),
-    sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(amount), currency
+    sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(audio_seconds), sum(amount),
+    currency
 FROM entered
 GROUP BY 1, 2, 3, 4, 5, currency
 ORDER BY 1, 5, 3, 4
@@ -67,6 +69,7 @@ ON CONFLICT (organization_id, hour, api_key_id, model) DO UPDATE SET
     input_tokens = sums.input_tokens + EXCLUDED.input_tokens,
     cached_tokens = sums.cached_tokens + EXCLUDED.cached_tokens,
     output_tokens = sums.output_tokens + EXCLUDED.output_tokens,
+    audio_seconds = sums.audio_seconds + EXCLUDED.audio_seconds,
     amount = sums.amount + EXCLUDED.amount
 """  # noqa: S608 - the names are constants of this module
 
@@ -94,7 +97,7 @@ def ingest(limit: int = BATCH) -> int:
 def rate(records: Iterable[UsageRecord]) -> list[Decimal]:
     """EUR for each record, at the rates valid when it was admitted. Pure, but for one query.
 
-    Raises LookupError when a model had no full set of rates, ValueError on impossible counts.
+    Raises LookupError when a model had no rate for what was used, ValueError on impossible counts.
     """
     records = list(records)
     moments = [record.admitted_at for record in records]
@@ -109,6 +112,7 @@ def _amount(record: UsageRecord, history: PriceHistory) -> Decimal:
         input_tokens=record.input_tokens,
         cached_tokens=record.cached_tokens,
         output_tokens=record.output_tokens,
+        audio_seconds=record.audio_seconds,
     )
 
 

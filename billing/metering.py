@@ -17,7 +17,7 @@ FIELD: Final = b"r"
 
 
 class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
-    """What the gateway knows of one request when it ends. Tokens are the engine's own count."""
+    """What the gateway knows of one request when it ends. The counts are the engine's own."""
 
     request_id: UUID
     organization_id: UUID
@@ -37,6 +37,7 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
     cached_tokens: int
     output_tokens: int
     client_request_id: str = ""
+    audio_seconds: int = 0
 
 
 encode: Final = msgspec.msgpack.Encoder().encode

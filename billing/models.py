@@ -22,6 +22,12 @@ class Component(models.TextChoices):
     INPUT = "input", _("Input")
     CACHED_INPUT = "cached_input", _("Cached input")
     OUTPUT = "output", _("Output")
+    AUDIO_SECOND = "audio_second", _("Audio")
+
+    @property
+    def unit_scale(self) -> int:
+        """How many units its price is for: a million tokens, or a minute of audio."""
+        return 60 if self is Component.AUDIO_SECOND else 1_000_000
 
 
 class RateQuerySet(models.QuerySet["Rate"]):
@@ -50,7 +56,7 @@ class Rate(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(price__gte=0), name="rate_price_not_negative"),
             models.CheckConstraint(
-                condition=Q(unit_scale__in=[1, 1_000_000]), name="rate_unit_scale_known"
+                condition=Q(unit_scale__in=[1, 60, 1_000_000]), name="rate_unit_scale_known"
             ),
             models.CheckConstraint(condition=Q(currency="EUR"), name="rate_currency_known"),
             ExclusionConstraint(
@@ -99,6 +105,7 @@ class UsageEvent(models.Model):
     input_tokens = models.PositiveBigIntegerField()
     cached_tokens = models.PositiveBigIntegerField()
     output_tokens = models.PositiveBigIntegerField()
+    audio_seconds = models.PositiveBigIntegerField(default=0)
     amount = models.DecimalField(max_digits=38, decimal_places=12)
     currency = models.CharField(max_length=3)
 
@@ -124,7 +131,8 @@ class UsageEvent(models.Model):
 
 
 SUMMED: Final = (
-    "requests", "failed_requests", "input_tokens", "cached_tokens", "output_tokens", "amount",
+    "requests", "failed_requests", "input_tokens", "cached_tokens", "output_tokens",
+    "audio_seconds", "amount",
 )  # fmt: skip
 
 
@@ -166,6 +174,7 @@ class UsageHour(models.Model):
     input_tokens = models.PositiveBigIntegerField()
     cached_tokens = models.PositiveBigIntegerField()
     output_tokens = models.PositiveBigIntegerField()
+    audio_seconds = models.PositiveBigIntegerField(default=0)
     amount = models.DecimalField(max_digits=38, decimal_places=12)
     currency = models.CharField(max_length=3)
 

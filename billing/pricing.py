@@ -1,4 +1,4 @@
-"""Rates and rating. `Prices.amount` is pure and exact: no rounding, no float."""
+"""Rates and rating. `Prices.amount` is pure and exact: no float."""
 
 from __future__ import annotations
 
@@ -25,43 +25,75 @@ class UnitPrice:
     unit_scale: int
 
     def amount(self, units: int) -> Decimal:
-        """EUR for `units`, exact to 12 decimals: a price has at most 6 and the scale is 10⁶."""
+        """EUR for `units` to 12 decimals.
+
+        Exact for tokens: a price has at most 6 decimals and the scale is 10⁶. Seconds of a price
+        per minute are rounded half to even.
+        """
         total = _EXACT.multiply(self.price, Decimal(units))
         return _EXACT.divide(total, Decimal(self.unit_scale)).quantize(_UNIT, context=_EXACT)
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """The full set of unit prices of one model."""
+    """The unit prices of one model, by component; None where there is no rate."""
 
-    input: UnitPrice
-    cached_input: UnitPrice
-    output: UnitPrice
+    input: UnitPrice | None = None
+    cached_input: UnitPrice | None = None
+    output: UnitPrice | None = None
+    audio_second: UnitPrice | None = None
 
-    def amount(self, *, input_tokens: int, cached_tokens: int, output_tokens: int) -> Decimal:
+    def of(self, component: Component) -> UnitPrice | None:
+        price: UnitPrice | None = getattr(self, component.value)
+        return price
+
+    def covers(self, components: Iterable[Component]) -> bool:
+        """Whether each of `components` has a price."""
+        return all(self.of(component) for component in components)
+
+    def amount(
+        self,
+        *,
+        input_tokens: int = 0,
+        cached_tokens: int = 0,
+        output_tokens: int = 0,
+        audio_seconds: int = 0,
+    ) -> Decimal:
         """EUR for one request. Cached tokens are part of `input_tokens` and priced apart.
 
-        Raises ValueError when `cached_tokens` is negative or exceeds `input_tokens`.
+        Raises ValueError when `cached_tokens` is negative or exceeds `input_tokens`, LookupError
+        when something was used that has no price.
         """
         if not 0 <= cached_tokens <= input_tokens:
             raise ValueError(
                 f"cached_tokens {cached_tokens} not within {input_tokens} input tokens"
             )
-        return (
-            self.input.amount(input_tokens - cached_tokens)
-            + self.cached_input.amount(cached_tokens)
-            + self.output.amount(output_tokens)
+        used = (
+            (Component.INPUT, input_tokens - cached_tokens),
+            (Component.CACHED_INPUT, cached_tokens),
+            (Component.OUTPUT, output_tokens),
+            (Component.AUDIO_SECOND, audio_seconds),
         )
+        return sum((self._amount(component, units) for component, units in used), Decimal(0))
+
+    def _amount(self, component: Component, units: int) -> Decimal:
+        if not units:
+            return Decimal(0)
+        price = self.of(component)
+        if price is None:
+            raise LookupError(f"no rate for {units} units of {component.value}")
+        return price.amount(units)
+
+
+NO_PRICES: Final = Prices()
 
 
 def prices_by_model(moment: datetime) -> dict[str, Prices]:
-    """The prices valid at `moment` of every model that has a full set."""
+    """The prices valid at `moment` of every model that has any."""
     found: defaultdict[str, dict[str, UnitPrice]] = defaultdict(dict)
     for rate in Rate.objects.valid_at(moment):
         found[rate.model][rate.component] = UnitPrice(rate.price, rate.unit_scale)
-    return {
-        model: Prices(**units) for model, units in found.items() if units.keys() == set(Component)
-    }
+    return {model: Prices(**units) for model, units in found.items()}
 
 
 class PriceHistory:
@@ -78,12 +110,12 @@ class PriceHistory:
         return cls(Rate.objects.filter(model__in=models, valid__overlap=span))
 
     def at(self, model: str, moment: datetime) -> Prices:
-        """The prices of `model` at `moment`. Raises LookupError without a full set."""
+        """The prices of `model` at `moment`. Raises LookupError without any."""
         units = {
             rate.component: UnitPrice(rate.price, rate.unit_scale)
             for rate in self._rates[model]
             if moment in rate.valid
         }
-        if units.keys() != set(Component):
-            raise LookupError(f"no full set of rates for {model} at {moment.isoformat()}")
+        if not units:
+            raise LookupError(f"no rates for {model} at {moment.isoformat()}")
         return Prices(**units)

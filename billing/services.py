@@ -26,7 +26,9 @@ def rate_set(
     price: Decimal,
     valid_from: datetime | None = None,
 ) -> Rate:
-    """Price `component` of `model` at `price` EUR per million from `valid_from` (now) on.
+    """Price `component` of `model` at `price` EUR from `valid_from` (now) on.
+
+    The price is for a million tokens, or a minute of audio: `Component.unit_scale`.
 
     The rate in force ends there. A rate that has already begun later, or is scheduled, is not
     touched: ValidationError.
@@ -39,7 +41,11 @@ def rate_set(
         current.valid = DateTimeTZRange(current.valid.lower, start)
         current.save(update_fields=["valid"])
     rate = Rate.objects.create(
-        model=model, component=component, price=price, valid=DateTimeTZRange(start, None)
+        model=model,
+        component=component,
+        price=price,
+        unit_scale=component.unit_scale,
+        valid=DateTimeTZRange(start, None),
     )
     audit.record(
         actor=actor,

@@ -23,6 +23,7 @@ class UsageSums:
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    audio_seconds: int = 0
     amount: Decimal = Decimal(0)
 
     @property
@@ -36,6 +37,7 @@ class UsageSums:
             self.input_tokens + other.input_tokens,
             self.cached_tokens + other.cached_tokens,
             self.output_tokens + other.output_tokens,
+            self.audio_seconds + other.audio_seconds,
             self.amount + other.amount,
         )
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from billing.models import Component
-from inference.models import Backend, Engine, Model, Region, Task
+from inference.models import Backend, Engine, Model, Region, Task, components_of
 from inference.probes import Check
 from tenants.models import Organization, User
 
@@ -157,11 +157,14 @@ class RegionForm(forms.Form):
 def price_field(component: Component) -> forms.DecimalField:
     return forms.DecimalField(
         label=component.label,
+        required=False,
         min_value=Decimal(0),
         max_digits=20,
         decimal_places=6,
         widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"}),
-        help_text=_("EUR per million tokens"),
+        help_text=_("EUR per minute")
+        if component is Component.AUDIO_SECOND
+        else _("EUR per million tokens"),
     )
 
 
@@ -201,6 +204,7 @@ class ModelForm(forms.Form):
     input = price_field(Component.INPUT)
     cached_input = price_field(Component.CACHED_INPUT)
     output = price_field(Component.OUTPUT)
+    audio_second = price_field(Component.AUDIO_SECOND)
     enable = forms.BooleanField(label=_("Offer it to customers now"), required=False, initial=True)
 
     def clean_public_id(self) -> str:
@@ -209,10 +213,18 @@ class ModelForm(forms.Form):
             raise ValidationError(_("A model with this id exists already."))
         return public_id
 
+    @override
+    def clean(self) -> None:
+        """A model needs a price for whatever its tasks are billed by."""
+        for component in components_of(self.cleaned_data.get("tasks", ())):
+            if component not in self.errors and self.cleaned_data[component] is None:
+                self.add_error(component, _("The tasks of this model are billed by it."))
+
     @property
     def prices(self) -> dict[Component, Decimal]:
-        """EUR per million tokens, as typed."""
-        return {component: self.cleaned_data[component] for component in Component}
+        """EUR per `Component.unit_scale`, as typed, of what the model's tasks are billed by."""
+        needed = components_of(self.cleaned_data["tasks"])
+        return {component: self.cleaned_data[component] for component in needed}
 
 
 class RateForm(forms.Form):

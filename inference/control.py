@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from billing.pricing import prices_by_model
+from billing.pricing import NO_PRICES, prices_by_model
 from inference.models import Backend, BackendState, Deployment, Model, Region, Task
 from inference.sealing import seal
 from tenants import audit
@@ -131,7 +131,8 @@ def model_deploy(
 @transaction.atomic
 def model_set_enabled(*, actor: User | None, model: Model, enabled: bool) -> Model:
     """Offer `model` to customers or withdraw it. Without a full set of rates: ValidationError."""
-    if enabled and model.public_id not in prices_by_model(timezone.now()):
+    prices = prices_by_model(timezone.now()).get(model.public_id, NO_PRICES)
+    if enabled and not prices.covers(model.components):
         raise ValidationError(_("Set a rate for every component first."))
     model.is_enabled = enabled
     model.save(update_fields=["is_enabled"])

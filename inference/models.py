@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self, override
+from collections.abc import Iterable
+from typing import ClassVar, Final, Self, override
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -10,6 +11,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from billing.models import Component
 from tenants.models import new_id
 
 
@@ -34,6 +36,34 @@ class Task(models.TextChoices):
 
     CHAT = "chat", _("Chat")
     COMPLETION = "completion", _("Completion")
+    EMBEDDING = "embedding", _("Embedding")
+    RERANK = "rerank", _("Rerank")
+    TRANSCRIPTION = "transcription", _("Transcription")
+    TRANSLATION = "translation", _("Translation")
+
+    @property
+    def components(self) -> frozenset[Component]:
+        """What is counted and billed when a model does it."""
+        return _COMPONENTS[self]
+
+
+_GENERATION: Final = frozenset({Component.INPUT, Component.CACHED_INPUT, Component.OUTPUT})
+_READING: Final = frozenset({Component.INPUT})
+_LISTENING: Final = frozenset({Component.AUDIO_SECOND})
+_COMPONENTS: Final = {
+    Task.CHAT: _GENERATION,
+    Task.COMPLETION: _GENERATION,
+    Task.EMBEDDING: _READING,
+    Task.RERANK: _READING,
+    Task.TRANSCRIPTION: _LISTENING,
+    Task.TRANSLATION: _LISTENING,
+}
+
+
+def components_of(tasks: Iterable[str]) -> list[Component]:
+    """What a model with these tasks needs a rate for, in the order of Component."""
+    needed = frozenset[Component]().union(*(Task(task).components for task in tasks))
+    return [component for component in Component if component in needed]
 
 
 class ModelQuerySet(models.QuerySet["Model"]):
@@ -69,6 +99,11 @@ class Model(models.Model):
     @override
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def components(self) -> list[Component]:
+        """What it needs a rate for before it can be offered."""
+        return components_of(self.tasks)
 
 
 class Engine(models.TextChoices):

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from billing.pricing import Prices, prices_by_model
+from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.models import BackendState, Deployment, Model
 from inference.sealing import unseal
 from tenants.models import ApiKey
@@ -91,7 +91,7 @@ def _models(now: datetime) -> dict[str, ModelEntry]:
             routes=tuple(routes[model.id]),
         )
         for model in Model.objects.enabled()
-        if model.public_id in prices
+        if prices.get(model.public_id, NO_PRICES).covers(model.components)
     }
 
 

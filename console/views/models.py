@@ -39,7 +39,11 @@ def models(request: OrganizationRequest) -> HttpResponse:
         found = found.filter(tasks__contains=[_known(task)])
     rows = list(found.prefetch_related("deployments__backend__region")[: PAGE_ROWS + 1])
     context = {
-        "offers": [_offer(model, prices[model.public_id]) for model in rows[:PAGE_ROWS]],
+        "offers": [
+            _offer(model, prices[model.public_id])
+            for model in rows[:PAGE_ROWS]
+            if prices[model.public_id].covers(model.components)
+        ],
         "next": rows[PAGE_ROWS - 1].public_id if len(rows) > PAGE_ROWS else None,
         "task": task,
         "tasks": Task.choices,

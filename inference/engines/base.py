@@ -13,11 +13,12 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Usage(NamedTuple):
-    """Tokens as an engine counted them. Cached tokens are part of the input tokens."""
+    """What an engine counted. Cached tokens are part of the input tokens."""
 
     input_tokens: int
     cached_tokens: int
     output_tokens: int
+    audio_seconds: int = 0
 
 
 NO_USAGE: Final = Usage(0, 0, 0)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-from billing.pricing import UnitPrice
+from billing.models import Component
+from billing.pricing import Prices
 from inference.snapshot import ModelEntry
-
-_MILLION: Final = 1_000_000
 
 
 def model_document(model: ModelEntry) -> dict[str, Any]:
-    prices = model.prices
     return {
         "id": model.public_id,
         "object": "model",
@@ -22,17 +19,15 @@ def model_document(model: ModelEntry) -> dict[str, Any]:
         "tasks": sorted(model.tasks),
         "context_tokens": model.context_tokens,
         "regions": sorted({route.region for route in model.routes}),
-        "prices": {
-            "currency": "EUR",
-            "per_tokens": _MILLION,
-            "input": _per_million(prices.input),
-            "cached_input": _per_million(prices.cached_input),
-            "output": _per_million(prices.output),
-        },
+        "prices": {"currency": "EUR", **_prices(model.prices)},
     }
 
 
-def _per_million(unit: UnitPrice) -> str:
-    """EUR for a million tokens, as exact decimal text."""
-    price = unit.price * (Decimal(_MILLION) / unit.unit_scale)
-    return f"{price.normalize():f}"
+def _prices(prices: Prices) -> dict[str, Any]:
+    """EUR as exact decimal text by component, and the number of units that each is for."""
+    found = [(component, prices.of(component)) for component in Component]
+    return {
+        component.value: {"price": f"{unit.price.normalize():f}", "per": unit.unit_scale}
+        for component, unit in found
+        if unit
+    }

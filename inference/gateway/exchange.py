@@ -214,6 +214,7 @@ class Exchange:
             cached_tokens=usage.cached_tokens,
             output_tokens=usage.output_tokens,
             client_request_id=client_request_id(self.request),
+            audio_seconds=usage.audio_seconds,
         )
 
     def note_usage_missing(self) -> None:

@@ -43,12 +43,25 @@ def test_more_cached_than_input_tokens_is_an_error() -> None:
         Prices(unit, unit, unit).amount(input_tokens=1, cached_tokens=2, output_tokens=0)
 
 
-def test_a_model_without_all_components_has_no_price(cast: Cast) -> None:
+@given(seconds=st.integers(0, 10**6), price=prices)
+def test_audio_is_priced_by_the_minute(seconds: int, price: Decimal) -> None:
+    prices = Prices(audio_second=UnitPrice(price, 60))
+    assert prices.amount(audio_seconds=60 * seconds) == price * seconds
+    assert abs(prices.amount(audio_seconds=seconds) * 60 - price * seconds) <= Decimal("3e-11")
+
+
+def test_what_has_no_price_cannot_be_rated() -> None:
+    with pytest.raises(LookupError, match="no rate for 2 units of output"):
+        Prices(input=UnitPrice(Decimal(1), 1_000_000)).amount(input_tokens=1, output_tokens=2)
+
+
+def test_a_model_is_covered_once_each_component_has_a_rate(cast: Cast) -> None:
+    needed = (Component.INPUT, Component.CACHED_INPUT, Component.OUTPUT)
     for component in (Component.INPUT, Component.OUTPUT):
         rate_set(actor=cast.oskar, model="m", component=component, price=Decimal(1))
-    assert "m" not in prices_by_model(timezone.now())
+    assert not prices_by_model(timezone.now())["m"].covers(needed)
     rate_set(actor=cast.oskar, model="m", component=Component.CACHED_INPUT, price=Decimal(0))
-    assert "m" in prices_by_model(timezone.now())
+    assert prices_by_model(timezone.now())["m"].covers(needed)
 
 
 def test_a_new_rate_ends_the_one_in_force(cast: Cast) -> None:

@@ -39,7 +39,7 @@ def offered(public_id: str, backend: Backend, *, enabled: bool = True) -> Model:
         owned_by="OpenAI",
         licence="Apache-2.0",
     )
-    for component, price in zip(Component, ("0.15", "0.075", "0.6"), strict=True):
+    for component, price in zip(Component, ("0.15", "0.075", "0.6"), strict=False):
         rate_set(actor=None, model=public_id, component=component, price=Decimal(price))
     control.model_deploy(actor=None, model=model, backend=backend, engine_model="secret-name")
     return control.model_set_enabled(actor=None, model=model, enabled=enabled)

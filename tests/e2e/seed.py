@@ -87,7 +87,7 @@ def _model(
         owned_by=owned_by,
         licence=licence,
     )
-    for component, price in zip(Component, prices.split(), strict=True):
+    for component, price in zip(Component, prices.split(), strict=False):
         rate_set(actor=cast.oskar, model=public_id, component=component, price=Decimal(price))
     control.model_deploy(actor=cast.oskar, model=model, backend=backend, engine_model=public_id)
     return control.model_set_enabled(actor=cast.oskar, model=model, enabled=True), per_hour

@@ -14,7 +14,6 @@ from openai.types.chat import ChatCompletion
 from playwright.sync_api import Page, expect
 
 from billing.ingest import ingest
-from billing.models import Component
 from billing.services import rate_set
 from inference import control
 from inference.models import Region, Task
@@ -56,7 +55,7 @@ def offer(*, url: str) -> None:
         context_tokens=2048,
         owned_by="Acme",
     )
-    for component in Component:
+    for component in model.components:
         rate_set(actor=None, model=MODEL, component=component, price=Decimal("0.25"))
     control.model_deploy(actor=None, model=model, backend=backend, engine_model="tiny-llama")
     control.model_set_enabled(actor=None, model=model, enabled=True)

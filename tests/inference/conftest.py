@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from billing.models import Component
 from billing.services import rate_set
 from inference import control
 from inference.models import Backend, Model, Region, Task
@@ -34,7 +33,7 @@ def model(cast: Cast, backend: Backend) -> Model:
         context_tokens=2048,
         owned_by="Sluice",
     )
-    for component in Component:
+    for component in model.components:
         rate_set(actor=cast.oskar, model="tiny-llama", component=component, price=Decimal("0.5"))
     control.model_deploy(actor=cast.oskar, model=model, backend=backend, engine_model="llama")
     return control.model_set_enabled(actor=cast.oskar, model=model, enabled=True)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
+from billing.pricing import UnitPrice
 from inference import control
 from inference.models import Backend, BackendState, Model, Task
 from inference.snapshot import snapshot_load
@@ -24,7 +27,7 @@ def test_a_model_comes_with_its_prices_and_routes(model: Model, backend: Backend
     assert [(r.backend, r.base_url, r.engine_model, r.key) for r in entry.routes] == [
         ("gpu-1", "http://127.0.0.1:9", "llama", "engine-secret")
     ]
-    assert str(entry.prices.input.price) == "0.500000"
+    assert entry.prices.input == UnitPrice(Decimal("0.5"), 1_000_000)
 
 
 def test_the_backends_key_is_sealed_at_rest_and_not_printed(model: Model, backend: Backend) -> None:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.pricing import prices_by_model
+from billing.pricing import NO_PRICES, prices_by_model
 from console.templatetags.ui import span
 from inference.live import in_flight_read
 from inference.models import Backend, BackendState, Deployment, Model
@@ -156,7 +156,11 @@ def _problems(rows: Sequence[BackendRow], now: datetime) -> list[Problem]:
     models = list(Model.objects.enabled())
     priced = prices_by_model(now)
     return [
-        *(_unpriced(model) for model in models if model.public_id not in priced),
+        *(
+            _unpriced(model)
+            for model in models
+            if not priced.get(model.public_id, NO_PRICES).covers(model.components)
+        ),
         *(_unrouted(model) for model in models if not serving.get(model.public_id)),
         *(_backend_problem(row, serving, now) for row in rows if _needs_notice(row)),
     ]

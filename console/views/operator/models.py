@@ -37,7 +37,7 @@ TARGETS: Final = ("enabled", "disabled")
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model as the table shows it. `prices` are EUR per million, in the order of Component."""
+    """A model as the table shows it. `prices` are EUR, in the order of Component."""
 
     model: Model
     prices: Sequence[Decimal | None]
@@ -49,15 +49,20 @@ class ModelRow:
     def kind(self) -> str:
         if not self.model.is_enabled:
             return "idle"
-        return "ok" if self.healthy and None not in self.prices else "bad"
+        return "ok" if self.healthy and self.is_priced else "bad"
 
     @property
     def word(self) -> str:
         if not self.model.is_enabled:
             return _("Disabled")
-        if None in self.prices:
+        if not self.is_priced:
             return _("No price")
         return _("Enabled") if self.healthy else _("No backend")
+
+    @property
+    def is_priced(self) -> bool:
+        prices = dict(zip(Component, self.prices, strict=True))
+        return all(prices[component] is not None for component in self.model.components)
 
     @property
     def tasks(self) -> str:
@@ -110,7 +115,7 @@ def operator_model_rates(request: OperatorRequest, model: str) -> HttpResponse:
         "model": found,
         "form": form,
         "now": now,
-        "current": _current(rates, now),
+        "current": _current(found, rates, now),
         "history": [(rate, _validity(rate, now)) for rate in rates],
         **_day(found),
     }
@@ -218,9 +223,9 @@ def _set(actor: User, model: Model, form: RateForm) -> bool:
     return True
 
 
-def _current(rates: QuerySet[Rate], now: datetime) -> list[tuple[str, Rate | None]]:
+def _current(model: Model, rates: QuerySet[Rate], now: datetime) -> list[tuple[str, Rate | None]]:
     valid = {rate.component: rate for rate in rates if now in rate.valid}
-    return [(str(component.label), valid.get(component)) for component in Component]
+    return [(str(component.label), valid.get(component)) for component in model.components]
 
 
 def _validity(rate: Rate, now: datetime) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import Component, UsageHour
+from billing.models import UsageHour
 from billing.services import rate_set
 from inference import control
 from inference.models import Backend, Model, Region, Task
@@ -57,7 +57,7 @@ def model(cast: Cast, backend: Backend) -> Model:
         context_tokens=2048,
         owned_by="Acme",
     )
-    for component in Component:
+    for component in model.components:
         rate_set(actor=cast.oskar, model="acme/tiny", component=component, price=Decimal("0.25"))
     control.model_deploy(actor=cast.oskar, model=model, backend=backend, engine_model="tiny")
     return control.model_set_enabled(actor=cast.oskar, model=model, enabled=True)

@@ -21,7 +21,6 @@ from openai import OpenAI
 from pytest_django.plugin import DjangoDbBlocker
 
 from billing.metering import FIELD, STREAM, UsageRecord, decode
-from billing.models import Component
 from billing.services import rate_set
 from inference import control
 from inference.models import Backend, Model, Region, Task
@@ -120,7 +119,7 @@ def _model(
         context_tokens=2048,
         owned_by="Acme",
     )
-    for component in Component:
+    for component in model.components:
         rate_set(actor=None, model=public_id, component=component, price=Decimal("0.25"))
     for backend in backends:
         control.model_deploy(actor=None, model=model, backend=backend, engine_model="tiny-llama")

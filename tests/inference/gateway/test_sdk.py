@@ -83,8 +83,10 @@ def test_models_are_listed_and_retrieved(openai: OpenAI) -> None:
     assert extra["tasks"] == ["chat", "completion"]
     assert extra["regions"] == ["se-north"]
     assert extra["prices"] == {
-        "currency": "EUR", "per_tokens": 1_000_000,
-        "input": "0.25", "cached_input": "0.25", "output": "0.25",
+        "currency": "EUR",
+        "input": {"price": "0.25", "per": 1_000_000},
+        "cached_input": {"price": "0.25", "per": 1_000_000},
+        "output": {"price": "0.25", "per": 1_000_000},
     }  # fmt: skip
 
 
