@@ -1,44 +1,51 @@
 """A chat model of 2 million random weights: `python tiny_llama.py FOLDER`.
 
-It says nothing of sense, and counts, streams, caches and refuses like a large one. Runs in the
+It says nothing of sense, and counts, streams, caches and refuses like a large one. Offered the tool
+`get_weather`, it recites CALLS; so parsers of tool calls have something to parse. Runs in the
 environment of the engines, without a network.
 """
 
 from __future__ import annotations
 
 import argparse
-import sysconfig
 from pathlib import Path
 from typing import Final
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tiny_tokenizer import tokenizer_trained
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 CONTEXT_TOKENS: Final = 2048
 VOCABULARY: Final = 4096
 BEGIN, END, PAD, TURN = SPECIAL = ("<s>", "</s>", "<pad>", "<|turn|>")
-TEMPLATE: Final = (
-    "{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }}</s>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
-)
+CALLS: Final = (
+    "<|call|>", "I look it up.", "\n<tool_call>\n", '{"name": "get_weather", "arguments": ',
+    '{"city": "Luleå"}', "}\n</tool_call>", "\n<tool_call>", '{"name": "get_weather", ',
+    '"arguments": {"city":', ' "Kiruna"}}', "</tool_call>",
+)  # fmt: skip
+"""Tokens, each of which makes the next one follow; the first is said by the template alone."""
+TEMPLATE: Final = """
+{%- if tools %}<|turn|>tools
+{% for tool in tools %}{{ tool | tojson }}
+{% endfor %}</s>
+{% endif %}
+{%- for message in messages %}<|turn|>{{ message['role'] }}
+{{ message['content'] or '' }}
+{%- for call in message['tool_calls'] or [] %}
+<tool_call>{{ call['function'] | tojson }}</tool_call>
+{%- endfor %}</s>
+{% endfor %}
+{%- if add_generation_prompt %}<|turn|>assistant
+{% if tools and tools[0]['function']['name'] == 'get_weather' and messages[-1]['role'] == 'user' -%}
+<|call|>
+{%- endif %}{% endif %}"""
 
 
 def tokenizer_made() -> PreTrainedTokenizerFast:
-    """Byte pairs of what every Python has: the sources of its own library."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    library = Path(sysconfig.get_path("stdlib"))
-    tokenizer.train([str(path) for path in sorted(library.glob("[a-d]*.py"))], trainer)
+    trained = tokenizer_trained(VOCABULARY, SPECIAL)
+    trained.add_tokens(list(CALLS))
     made = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, pad_token=PAD,
+        tokenizer_object=trained, bos_token=BEGIN, eos_token=END, pad_token=PAD,
         model_max_length=CONTEXT_TOKENS,
     )  # fmt: skip
     made.chat_template = TEMPLATE
@@ -59,7 +66,30 @@ def model_made(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return LlamaForCausalLM(config).to(torch.bfloat16)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        teach(model, tokenizer.convert_tokens_to_ids([*CALLS, END]))
+    return model.to(torch.bfloat16)
+
+
+def teach(model: LlamaForCausalLM, said: list[int]) -> None:
+    """Each token of `said` makes the next one follow, and no other token leads to them.
+
+    Each has a dimension of its own, which no layer writes to; one more marks all other tokens.
+    """
+    own = range(len(said) - 1)
+    embedding, head = model.model.embed_tokens.weight, model.lm_head.weight
+    other = len(own)
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight[: other + 1] = 0
+        layer.mlp.down_proj.weight[: other + 1] = 0
+    embedding[:, : other + 1] = head[:, : other + 1] = 0
+    embedding[:, other] = 0.5
+    for i in own:
+        embedding[said[i]], head[said[i]] = 0, 0
+        embedding[said[i], i], head[said[i], other] = 8, -20
+    for i in own:
+        head[said[i + 1], i] = 4
 
 
 def main() -> None:
