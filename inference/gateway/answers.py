@@ -1,4 +1,4 @@
-"""The two ways to answer a generation: whole, or event by event."""
+"""The two ways to answer: whole, or event by event."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from django.http import HttpResponse
 
 from billing.models import Outcome
 from inference.engines import NO_USAGE
-from inference.gateway.bodies import Generation
+from inference.gateway.endpoint import Stream
 from inference.gateway.errors import ClientLeft, GatewayError, UpstreamError, UpstreamTimeout
 from inference.gateway.exchange import Ended, Exchange
 from inference.gateway.handler import Headers, Streamed
-from inference.gateway.relay import EventFilter, rename_model
 from inference.gateway.upstream import Reply, Unreachable
 
-JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream; charset=utf-8"
 
 
-async def whole_answer(exchange: Exchange, body: Generation) -> HttpResponse:
+async def whole_answer(exchange: Exchange) -> HttpResponse:
     """The engine's whole answer. Raises GatewayError."""
     try:
         with exchange.lifeline:
-            reply = await exchange.call(body)
+            reply = await exchange.call()
             data = await reply.read()
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
@@ -38,22 +36,21 @@ async def whole_answer(exchange: Exchange, body: Generation) -> HttpResponse:
 
 def _billed(exchange: Exchange, data: bytes) -> HttpResponse:
     """An answer that says what it used; one that does not is a fault of the engine."""
-    usage = exchange.engine.usage_read(data)
-    if usage is None:
+    endpoint, engine = exchange.endpoint, exchange.engine
+    answer = endpoint.answer(data, exchange.body, engine, exchange.model.public_id)
+    if answer is None:
         exchange.note_usage_missing()
         raise UpstreamError
-    exchange.settle(Outcome.COMPLETED, usage)
-    data = rename_model(data, exchange.model.public_id)
+    exchange.settle(Outcome.COMPLETED, answer.usage)
     headers = {"x-sluice-region": exchange.route.region}
-    return HttpResponse(data, content_type=JSON, headers=headers)
+    return HttpResponse(answer.data, content_type=answer.content_type, headers=headers)
 
 
-async def event_stream(exchange: Exchange, body: Generation) -> EventStream:
+async def event_stream(exchange: Exchange) -> EventStream:
     """The engine's stream, once its first event is here. Raises GatewayError before that."""
     try:
         with exchange.lifeline:
-            reply = await exchange.call(body)
-            stream = EventStream(exchange, reply, body)
+            stream = EventStream(exchange, await exchange.call())
             await stream.open()
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
@@ -75,16 +72,12 @@ def _error(outcome: Outcome) -> GatewayError:
 class EventStream(Streamed):
     """Server-sent events on their way from an engine to a client."""
 
-    def __init__(self, exchange: Exchange, reply: Reply, body: Generation) -> None:
+    def __init__(self, exchange: Exchange, reply: Reply) -> None:
         headers = {"cache-control": "no-cache", "x-sluice-region": exchange.route.region}
         super().__init__(content_type=EVENTS, headers=headers)
         self._exchange, self._reply = exchange, reply
-        self._filter = EventFilter(
-            exchange.engine,
-            exchange.model.public_id,
-            wants_usage=body.wants_usage,
-            choices=body.choices,
-            n=body.n or 1,
+        self._stream: Stream = exchange.endpoint.stream(
+            exchange.body, exchange.engine, exchange.model.public_id
         )
         self._first = b""
 
@@ -94,8 +87,8 @@ class EventStream(Streamed):
         An error in place of the first event is raised as the GatewayError that it stands for.
         """
         while not self._first:
-            if self._filter.is_broken:
-                raise self._exchange.refusal_in_stream(self._filter.error)
+            if self._stream.is_broken:
+                raise self._exchange.refusal_in_stream(self._stream.error)
             self._first = await self._read()
         self._exchange.first_token()
 
@@ -111,10 +104,10 @@ class EventStream(Streamed):
             await self._reply.finish()
         except Ended as end:
             self._settle(end.outcome)
-            await _say(send, _error(end.outcome))
+            await self._say(send, _error(end.outcome))
         except Unreachable:
             self._settle(Outcome.UPSTREAM_ERROR)
-            await _say(send, UpstreamError())
+            await self._say(send, UpstreamError())
         finally:
             self._settle(Outcome.UPSTREAM_ERROR)  # whatever else broke: it is not billed
             self._exchange.close()
@@ -122,10 +115,10 @@ class EventStream(Streamed):
     async def _relay(self, send: ASGISendCallable) -> None:
         """Pass on events as they come. The record is handed over before the last byte leaves."""
         block = self._first
-        while not self._filter.is_done:
+        while not self._stream.is_done:
             if block:
                 await _send(send, block, more=True)
-            if self._filter.is_broken:
+            if self._stream.is_broken:
                 raise Unreachable("an error within the stream")
             block = await self._read()
         self._settle(Outcome.COMPLETED)
@@ -135,17 +128,17 @@ class EventStream(Streamed):
         data = await self._reply.read_some()
         if not data:
             raise Unreachable("the stream ended without [DONE]")
-        return self._filter.feed(data)
+        return self._stream.feed(data)
 
     def _settle(self, outcome: Outcome) -> None:
         if not self._exchange.is_settled:
-            self._exchange.settle(outcome, self._filter.usage)
+            self._exchange.settle(outcome, self._stream.usage)
+
+    async def _say(self, send: ASGISendCallable, error: GatewayError) -> None:
+        """End the stream with an error that SDKs raise, and without its usual end."""
+        request = self._exchange.request
+        await _send(send, request.surface.event(error, request.id), more=False)
 
 
 async def _send(send: ASGISendCallable, data: bytes, *, more: bool) -> None:
     await send({"type": "http.response.body", "body": data, "more_body": more})
-
-
-async def _say(send: ASGISendCallable, error: GatewayError) -> None:
-    """End a stream with an error that SDKs raise, and without [DONE]."""
-    await _send(send, b"data: " + error.body() + b"\n\n", more=False)

@@ -36,6 +36,7 @@ Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class StreamOptions(Struct):
@@ -49,11 +50,16 @@ class TemplateOptions(Struct, omit_defaults=True):
     thinking: bool | None = None
 
 
-class Generation(Struct, omit_defaults=True, kw_only=True):
-    """What all generations share."""
+class Body(Struct, omit_defaults=True, kw_only=True):
+    """What all requests share."""
 
     model: Name
     stream: bool | None = None
+
+
+class Generation(Body, kw_only=True):
+    """What all generations share."""
+
     stream_options: StreamOptions | None = None
     n: Annotated[int, Meta(ge=1, le=8)] | None = None
     max_tokens: Tokens | None = None
@@ -182,7 +188,7 @@ class ChatBody(Generation, kw_only=True):
     tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: Effort | None = None
     chat_template_kwargs: TemplateOptions | None = None
 
 
@@ -207,7 +213,7 @@ class CompletionBody(Generation, kw_only=True):
 _names: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def body_decoder[B: Generation](body_class: type[B]) -> Callable[[bytes], B]:
+def body_decoder[B: Body](body_class: type[B]) -> Callable[[bytes], B]:
     """A function from the bytes of a body to its struct; it raises InvalidRequest."""
     decode = msgspec.json.Decoder(body_class).decode
 

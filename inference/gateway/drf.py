@@ -13,7 +13,7 @@ from django.http import HttpResponse, HttpResponseBase
 from rest_framework.views import APIView
 
 from inference.gateway.errors import InvalidApiKey, MethodNotAllowed, exception_handler
-from inference.gateway.handler import GatewayRequest
+from inference.gateway.handler import ClientGone, GatewayRequest
 
 type Handler = Callable[..., Awaitable[HttpResponseBase]]
 
@@ -37,9 +37,17 @@ class AsyncAPIView(APIView):
         self, request: GatewayRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         try:
+            request.head_check()
+            is_large = request.is_large
+            if not is_large:
+                await request.body_read()
             await self.perform_authentication(request)
             await self.check_permissions(request)
+            if is_large:
+                await request.body_read()
             return await self._handler(request)(request, *args, **kwargs)
+        except ClientGone:
+            raise
         except Exception as error:
             return self.handle_exception(error)
 

@@ -1,10 +1,12 @@
-"""Everything that can go wrong under /v1, in OpenAI's shape."""
+"""Everything that can go wrong under /v1, in OpenAI's shape or Anthropic's."""
 # ruff: noqa: N818 - each is named for what went wrong
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Protocol
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -37,14 +39,44 @@ class GatewayError(Exception):
         self.headers = headers or {}
         super().__init__(self.message)
 
-    def body(self) -> bytes:
-        error = {
-            "message": self.message,
-            "type": self.type,
-            "param": self.param,
-            "code": self.code,
-        }
-        return msgspec.json.encode({"error": error})
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """In whose shape a path answers, and under which names besides ours the request id."""
+
+    document: Callable[[GatewayError, UUID], dict[str, Any]]
+    event_start: bytes
+    id_headers: tuple[bytes, ...]
+
+    def body(self, error: GatewayError, request_id: UUID) -> bytes:
+        return msgspec.json.encode(self.document(error, request_id))
+
+    def event(self, error: GatewayError, request_id: UUID) -> bytes:
+        """`error` within a stream that has begun."""
+        return self.event_start + self.body(error, request_id) + b"\n\n"
+
+
+def _openai(error: GatewayError, request_id: UUID) -> dict[str, Any]:
+    names = ("message", "type", "param", "code")
+    return {"error": {name: getattr(error, name) for name in names}}
+
+
+_ANTHROPIC_TYPES: Final = {
+    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
+    404: "not_found_error", 405: "invalid_request_error", 408: "timeout_error",
+    413: "request_too_large", 415: "invalid_request_error", 429: "rate_limit_error",
+    503: "overloaded_error", 504: "timeout_error",
+}  # fmt: skip
+
+
+def _anthropic(error: GatewayError, request_id: UUID) -> dict[str, Any]:
+    kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
+    about = {"type": kind, "message": error.message}
+    return {"type": "error", "error": about, "request_id": str(request_id)}
+
+
+OPENAI: Final = Surface(_openai, b"data: ", ())
+ANTHROPIC: Final = Surface(_anthropic, b"event: error\ndata: ", (b"request-id",))
 
 
 class InvalidRequest(GatewayError):
@@ -109,6 +141,12 @@ class BodyTooLarge(InvalidRequest):
         return cls(f"The body is larger than {limit_bytes:,} bytes. Send a smaller one.")
 
 
+class RequestTimeout(InvalidRequest):
+    status = 408
+    code = "request_timeout"
+    message = "The body of the request did not come in time. Send it again."
+
+
 class UnsupportedEncoding(InvalidRequest):
     status = 415
     code = "unsupported_content_encoding"
@@ -146,8 +184,16 @@ class UpstreamTimeout(GatewayError):
     message = "The model took too long to answer. Ask for fewer tokens, or stream the answer."
 
 
-def error_response(error: GatewayError) -> HttpResponse:
-    response = HttpResponse(error.body(), status=error.status, content_type="application/json")
+class Asker(Protocol):
+    """Of a request, what the shape of an error takes."""
+
+    id: UUID
+    surface: Surface
+
+
+def error_response(error: GatewayError, request: Asker) -> HttpResponse:
+    body = request.surface.body(error, request.id)
+    response = HttpResponse(body, status=error.status, content_type="application/json")
     for name, value in error.headers.items():
         response.headers[name] = value
     return response
@@ -155,12 +201,13 @@ def error_response(error: GatewayError) -> HttpResponse:
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """DRF's exception handler for the gateway: every exception becomes an answer."""
+    request: Asker = context["request"]
     match exc:
         case GatewayError():
-            return error_response(exc)
+            return error_response(exc, request)
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
-            return error_response(InvalidApiKey())
+            return error_response(InvalidApiKey(), request)
         case exceptions.APIException() if exc.status_code < 500:
-            return error_response(InvalidRequest())
-    log.error("request.failed", request_id=str(context["request"].id), exc_info=exc)
-    return error_response(GatewayError())
+            return error_response(InvalidRequest(), request)
+    log.error("request.failed", request_id=str(request.id), exc_info=exc)
+    return error_response(GatewayError(), request)

@@ -7,9 +7,8 @@ import re
 from datetime import UTC, datetime
 from time import perf_counter
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-import msgspec
 import structlog
 from asgiref.typing import ASGIReceiveCallable
 from django.conf import settings
@@ -18,7 +17,8 @@ from billing.metering import UsageRecord
 from billing.models import Outcome
 from inference.engines import ENGINES, Engine, Usage, error_read
 from inference.gateway.auth import cache_salt
-from inference.gateway.bodies import Generation
+from inference.gateway.bodies import Body
+from inference.gateway.endpoint import Asked, Endpoint
 from inference.gateway.errors import (
     GatewayError,
     InvalidRequest,
@@ -95,13 +95,12 @@ class Exchange:
         self,
         request: GatewayRequest,
         key: KeyEntry,
-        endpoint: str,
+        endpoint: Endpoint[Any],
         model: ModelEntry,
-        *,
-        streamed: bool,
+        body: Body,
     ) -> None:
         self.request, self.key, self.endpoint, self.model = request, key, endpoint, model
-        self._is_streamed = streamed
+        self.body = body
         self.gateway = request.gateway
         self.admitted_at, self._started = datetime.now(UTC), perf_counter()
         self.ttft_ms: int | None = None
@@ -119,7 +118,7 @@ class Exchange:
     def engine(self) -> Engine:
         return ENGINES[self.route.engine]
 
-    async def call(self, body: Generation) -> Reply:
+    async def call(self) -> Reply:
         """The 200 of an engine, from the second backend if the first gives no answer.
 
         Raises GatewayError for any other answer, and Ended.
@@ -132,14 +131,16 @@ class Exchange:
             self._take(route)
             tried.add(route.backend_id)
             try:
-                return await self._call(body)
+                return await self._call()
             except Unreachable:
                 continue
         raise UpstreamError
 
-    async def _call(self, body: Generation) -> Reply:
-        path, data = f"/v1/{self.endpoint}", self._encode(body)
-        reply = await self.gateway.upstream.call(self.route, path, data, str(self.request.id))
+    async def _call(self) -> Reply:
+        salt = cache_salt(self.key.organization_id)
+        asked = Asked(self.engine, self.route.engine_model, salt)
+        question = self.endpoint.question(self.body, asked)
+        reply = await self.gateway.upstream.call(self.route, question, str(self.request.id))
         self._reply = reply
         if reply.status != 200:
             raise self._refusal(reply.status, await reply.read())
@@ -153,16 +154,6 @@ class Exchange:
     def _leave(self) -> None:
         if self._route:
             self.gateway.router.leave(self._route)
-
-    def _encode(self, body: Generation) -> bytes:
-        """`body` for the engine: what was parsed, and what the gateway owns."""
-        engine = self.engine
-        if body.choices > engine.max_choices:
-            text = f"This model gives {engine.max_choices} choices for a request at most."
-            raise InvalidRequest(text, param="n", code="invalid_value")
-        ours = msgspec.structs.replace(body, model=self.route.engine_model, stream_options=None)
-        extras = engine.request_fields(cache_salt(self.key.organization_id), bool(body.stream))
-        return msgspec.json.encode(ours)[:-1] + extras + b"}"
 
     def _refusal(self, status: int, body: bytes) -> GatewayError:
         """The customer's faults are a list; everything else is ours."""
@@ -184,7 +175,7 @@ class Exchange:
 
     def settle(self, outcome: Outcome, usage: Usage) -> None:
         """Hand over the record, the first time; no other ending of the request counts."""
-        if self.is_settled or self._route is None:
+        if self.is_settled or self._route is None or not self.endpoint.is_metered:
             return
         self.is_settled = True
         self.request.is_broken = outcome in {Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT}
@@ -203,8 +194,8 @@ class Exchange:
             model=self.model.public_id,
             backend=self.route.backend,
             region=self.route.region,
-            endpoint=self.endpoint,
-            streamed=self._is_streamed,
+            endpoint=self.endpoint.path,
+            streamed=bool(self.body.stream),
             outcome=outcome.value,
             admitted_at=self.admitted_at,
             occurred_at=datetime.now(UTC),

@@ -7,6 +7,7 @@ limit, and every answer carries its request id.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cached_property
 from time import perf_counter
@@ -28,10 +29,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from uuid_utils.compat import uuid7
 
 from inference.gateway.errors import (
+    OPENAI,
     BodyTooLarge,
-    GatewayError,
+    RequestTimeout,
+    Surface,
     UnsupportedEncoding,
-    error_response,
 )
 from inference.gateway.gateway import Gateway
 from inference.gateway.metrics import request_seconds, requests_total
@@ -44,9 +46,10 @@ PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "*, Authorization",
     "Access-Control-Max-Age": "86400",
 }
-_EVERY_ANSWER: Final = (
+_EXPOSED: Final = b"x-request-id, request-id, x-sluice-region, retry-after"
+_EVERYONE: Final = (
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"x-request-id"),
+    (b"access-control-expose-headers", _EXPOSED),
 )
 
 log = structlog.get_logger()
@@ -66,6 +69,8 @@ class GatewayRequest(HttpRequest):
         self.path = self.path_info = scope["path"]
         self.auth: KeyEntry | None = None
         self.data = b""
+        self.surface = OPENAI
+        self.limit_bytes: int = settings.GATEWAY_MAX_BODY_BYTES
         self.is_broken = False
 
     @override
@@ -81,15 +86,28 @@ class GatewayRequest(HttpRequest):
         values = self.header_values(name)
         return values[0] if values else ""
 
-    async def body_read(self) -> None:
-        """Read the whole body into `data`. Raises BodyTooLarge, UnsupportedEncoding, ClientGone."""
-        limit = settings.GATEWAY_MAX_BODY_BYTES
+    def head_check(self) -> None:
+        """What the headers say of the body. Raises BodyTooLarge, UnsupportedEncoding."""
         length = self.header(b"content-length")
-        if length.isdecimal() and int(length) > limit:
-            raise BodyTooLarge.over(limit)
+        if length.isdecimal() and int(length) > self.limit_bytes:
+            raise BodyTooLarge.over(self.limit_bytes)
         if self.header(b"content-encoding").lower() not in {"", "identity"}:
             raise UnsupportedEncoding
-        self.data = await self._parts_read(limit)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the body may be so large that only those with a key may send it."""
+        usual = settings.GATEWAY_MAX_BODY_BYTES
+        length = self.header(b"content-length")
+        return self.limit_bytes > usual and (not length.isdecimal() or int(length) > usual)
+
+    async def body_read(self) -> None:
+        """Read the whole body into `data`. Raises BodyTooLarge, RequestTimeout, ClientGone."""
+        try:
+            async with asyncio.timeout(settings.GATEWAY_BODY_TIMEOUT_S):
+                self.data = await self._parts_read(self.limit_bytes)
+        except TimeoutError:
+            raise RequestTimeout from None
 
     async def _parts_read(self, limit: int) -> bytes:
         parts, size, more = list[bytes](), 0, True
@@ -114,11 +132,16 @@ class Streamed(HttpResponseBase):
 
 
 class Target(NamedTuple):
-    """Where a path leads; `name` stands in metrics instead of the path."""
+    """Where a path leads; `name` stands in metrics instead of the path.
+
+    `limit` names the setting with the most bytes of a body.
+    """
 
     name: str
     view: Callable[..., Awaitable[HttpResponseBase]]
     kwargs: Mapping[str, str] = MappingProxyType({})
+    surface: Surface = OPENAI
+    limit: str = "GATEWAY_MAX_BODY_BYTES"
 
 
 class GatewayHandler(ASGIHandler):
@@ -143,6 +166,8 @@ class GatewayHandler(ASGIHandler):
     ) -> None:
         started, request = perf_counter(), GatewayRequest(scope, receive, self.gateway)
         target = self.resolve(request.path)
+        request.surface = target.surface
+        request.limit_bytes = getattr(settings, target.limit)
         try:
             response = await self._answer(request, target)
             await self._send(request, response, send)
@@ -153,16 +178,14 @@ class GatewayHandler(ASGIHandler):
     async def _answer(self, request: GatewayRequest, target: Target) -> HttpResponseBase:
         if request.method == "OPTIONS":
             return HttpResponse(status=204, headers=PREFLIGHT)
-        try:
-            await request.body_read()
-        except GatewayError as error:
-            return error_response(error)
         return await target.view(request, **target.kwargs)
 
     async def _send(
         self, request: GatewayRequest, response: HttpResponseBase, send: ASGISendCallable
     ) -> None:
-        headers = [(b"x-request-id", str(request.id).encode()), *_EVERY_ANSWER]
+        request_id = str(request.id).encode()
+        headers = [(b"x-request-id", request_id), *_cors(request)]
+        headers += [(name, request_id) for name in request.surface.id_headers]
         headers += [(k.lower().encode(), v.encode("latin-1")) for k, v in response.items()]
         if isinstance(response, Streamed):
             await response.deliver(send, headers)
@@ -187,6 +210,19 @@ class GatewayHandler(ASGIHandler):
                 await self.gateway.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _cors(request: GatewayRequest) -> Headers:
+    """Who may read the answer in a browser: everyone, unless origins are named."""
+    if settings.GATEWAY_CORS_ORIGINS == ["*"]:
+        return _EVERYONE
+    origin = request.header(b"origin")
+    allowed = (
+        ((b"access-control-allow-origin", origin.encode("latin-1")), _EVERYONE[1])
+        if origin in settings.GATEWAY_CORS_ORIGINS
+        else ()
+    )
+    return (*allowed, (b"vary", b"origin"))
 
 
 async def _send_whole(

@@ -12,6 +12,7 @@ import structlog
 from django.conf import settings
 from yarl import URL
 
+from inference.gateway.endpoint import Question
 from inference.gateway.metrics import UPSTREAM_FAILURES
 from inference.snapshot import Route
 
@@ -82,12 +83,12 @@ class Upstream:
     async def stop(self) -> None:
         await self._session.close()
 
-    async def call(self, route: Route, path: str, body: bytes, request_id: str) -> Reply:
-        """Send `body` and wait for the status. Raises Unreachable."""
-        headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
+    async def call(self, route: Route, question: Question, request_id: str) -> Reply:
+        """Send `question` and wait for the status. Raises Unreachable."""
+        headers = {"Content-Type": question.content_type, "X-Request-Id": request_id}
         if route.key:
             headers["Authorization"] = f"Bearer {route.key}"
-        url = _url(route.base_url, path)
+        url, body = _url(route.base_url, question.path), question.data
         try:
             try:
                 return Reply(await self._post(url, body, headers), route)

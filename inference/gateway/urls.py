@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from inference.gateway import views
-from inference.gateway.endpoints import GENERATIONS
+from inference.gateway.endpoints import ENDPOINTS
+from inference.gateway.errors import ANTHROPIC
 from inference.gateway.handler import Target
 
 _MODEL: Final = "/v1/models/"
@@ -17,12 +18,15 @@ _PATHS: Final[Mapping[str, Target]] = {
     "/metrics": Target("metrics", views.MetricsView.target()),
     "/v1/models": Target("models", views.ModelListView.target()),
     **{
-        f"/v1/{path}": Target(path, views.GenerationView.target(generates=row))
-        for path, row in GENERATIONS.items()
+        f"/v1/{path}": Target(
+            path, views.EndpointView.target(endpoint=row), surface=row.surface, limit=row.limit
+        )
+        for path, row in ENDPOINTS.items()
     },
 }
 _model_view: Final = views.ModelView.target()
 _UNKNOWN: Final = Target("unknown", views.UnknownPathView.target())
+_UNKNOWN_MESSAGES: Final = _UNKNOWN._replace(surface=ANTHROPIC)
 _NOT_SERVED: Final = Target("not served", views.NotServedView.target())
 
 
@@ -33,4 +37,6 @@ def resolve(path: str) -> Target:
         return target
     if path.startswith(_MODEL):
         return Target("model", _model_view, {"model": path.removeprefix(_MODEL)})
+    if path.startswith("/v1/messages/"):
+        return _UNKNOWN_MESSAGES
     return _UNKNOWN if path == "/v1" or path.startswith("/v1/") else _NOT_SERVED

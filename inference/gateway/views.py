@@ -13,7 +13,8 @@ from inference.gateway.answers import event_stream, whole_answer
 from inference.gateway.auth import ApiKeyAuthentication, HasKey, may_scrape
 from inference.gateway.catalogue import model_document
 from inference.gateway.drf import AsyncAPIView, Authentication, Permission
-from inference.gateway.endpoints import GENERATIONS, Generates
+from inference.gateway.endpoint import Endpoint
+from inference.gateway.endpoints import ENDPOINTS, NOT_YET
 from inference.gateway.errors import (
     InvalidApiKey,
     ModelNotFound,
@@ -36,19 +37,17 @@ class KeyView(AsyncAPIView):
     permission_classes: Sequence[type[Permission]] = (HasKey,)
 
 
-class GenerationView(KeyView):
-    """POST to an engine. Each path of `GENERATIONS` is this view with its row."""
+class EndpointView(KeyView):
+    """POST to an engine. Each path of `ENDPOINTS` is this view with its row."""
 
-    generates: Generates | None = None
+    endpoint: Endpoint[Any] | None = None
 
     async def post(self, request: GatewayRequest) -> HttpResponseBase:
-        assert self.generates, "as_view takes the row"  # noqa: S101
-        body = self.generates.read(request.data)
-        model = model_for(request.gateway.keeper.snapshot, body.model, self.generates.task)
-        exchange = Exchange(
-            request, key_of(request), self.generates.path, model, streamed=bool(body.stream)
-        )
-        return await (event_stream if body.stream else whole_answer)(exchange, body)
+        assert self.endpoint, "as_view takes the row"  # noqa: S101
+        body = self.endpoint.read(request.data, request.header(b"content-type"))
+        model = model_for(request.gateway.keeper.snapshot, body.model, self.endpoint.task)
+        exchange = Exchange(request, key_of(request), self.endpoint, model, body)
+        return await (event_stream if body.stream else whole_answer)(exchange)
 
 
 class ModelListView(KeyView):
@@ -73,8 +72,11 @@ class UnknownPathView(KeyView):
     """404 for those with a key; what paths there are is nobody else's business."""
 
     async def get(self, request: GatewayRequest) -> HttpResponse:
-        text = f"Unknown path: {request.path[:200]}. The API has /v1/models, "
-        text += ", ".join(f"/v1/{path}" for path in GENERATIONS) + "."
+        path = request.path.removeprefix("/v1/").strip("/")
+        is_known = any(path == name or path.startswith(f"{name}/") for name in NOT_YET)
+        text = "This API does not have" if is_known else "Unknown path:"
+        text += f" {request.path[:200]}{' yet' if is_known else ''}. It has /v1/models, "
+        text += ", ".join(f"/v1/{path}" for path in ENDPOINTS) + "."
         raise UnknownPath(text)
 
     head = post = put = patch = delete = get

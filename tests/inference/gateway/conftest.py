@@ -163,7 +163,14 @@ def is_ready(running: Running) -> bool:
 
 @pytest.fixture(scope="package")
 def gateway(world: World) -> Iterator[Running]:
-    with gateway_running(GATEWAY_MAX_BODY_BYTES="100000", GATEWAY_CONNECT_TIMEOUT_S="2") as running:
+    limits = {
+        "GATEWAY_MAX_BODY_BYTES": "100000",
+        "GATEWAY_MAX_IMAGES_BODY_BYTES": "300000",
+        "GATEWAY_MAX_AUDIO_BODY_BYTES": "1000000",
+        "GATEWAY_BODY_TIMEOUT_S": "2",
+        "GATEWAY_CONNECT_TIMEOUT_S": "2",
+    }
+    with gateway_running(**limits) as running:
         yield running
 
 

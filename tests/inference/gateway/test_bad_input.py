@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import socket
 from typing import Any
 
 import httpx2 as httpx
@@ -152,16 +153,33 @@ def test_each_organization_has_a_cache_of_its_own(
 
 
 def test_a_body_too_large_is_refused_before_it_is_read(http: httpx.Client) -> None:
+    error = error_in(http.post(CHAT, json=chat("x" * 400_000)), 413)
+    assert "300,000" in error["message"]
+
+
+def test_only_with_images_may_a_body_be_larger(http: httpx.Client) -> None:
     error = error_in(http.post(CHAT, json=chat("x" * 200_000)), 413)
     assert "100,000" in error["message"]
 
 
 def test_a_body_too_large_without_a_length_is_refused(http: httpx.Client) -> None:
-    error_in(http.post(CHAT, content=iter([b" " * 60_000] * 3)), 413)
+    error_in(http.post(CHAT, content=iter([b" " * 60_000] * 6)), 413)
 
 
 def test_a_body_too_large_is_told_even_without_a_key(gateway: Running) -> None:
-    error_in(httpx.post(gateway.url + CHAT, json=chat("x" * 200_000)), 413)
+    error_in(httpx.post(gateway.url + CHAT, json=chat("x" * 400_000)), 413)
+
+
+def test_a_large_body_is_not_read_without_a_key(gateway: Running) -> None:
+    error_in(httpx.post(gateway.url + CHAT, json=chat("x" * 200_000)), 401)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for_long(gateway: Running, key: str) -> None:
+    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        assert b" 408 " in connection.recv(4096)
 
 
 def test_a_compressed_body_is_refused(http: httpx.Client) -> None:

@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import pytest
 
+from inference.gateway.endpoint import Question
 from inference.gateway.upstream import Unreachable, Upstream
 from inference.snapshot import Route
 
+QUESTION = Question("/v1/chat/completions", b"{}")
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 type Engine = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -62,7 +64,7 @@ async def test_a_connection_that_the_engine_had_closed_costs_no_request() -> Non
 
     async with serving(one_answer_a_connection) as route, upstream_running() as upstream:
         for _ in range(3):
-            reply = await upstream.call(route, "/v1/chat/completions", b"{}", "id")
+            reply = await upstream.call(route, QUESTION, "id")
             assert (reply.status, await reply.read()) == (200, b"{}")
     assert len(calls) == 3
 
@@ -77,5 +79,5 @@ async def test_an_engine_that_hangs_up_each_time_is_tried_twice() -> None:
 
     async with serving(no_answer) as route, upstream_running() as upstream:
         with pytest.raises(Unreachable):
-            await upstream.call(route, "/v1/chat/completions", b"{}", "id")
+            await upstream.call(route, QUESTION, "id")
     assert len(calls) == 2

@@ -1,0 +1,103 @@
+"""What one path of the API is: what it takes, what an engine is asked, how the answer looks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple, Protocol
+
+import msgspec
+
+from inference.engines import Engine, Usage
+from inference.gateway.bodies import Body, body_decoder
+from inference.gateway.errors import OPENAI, Surface
+from inference.models import Task
+
+JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The engine that is asked: its kind, its own name for the model, the tenant's cache salt."""
+
+    engine: Engine
+    model: str
+    salt: str
+
+
+class Question(NamedTuple):
+    """What is sent to an engine. `path` is under its root."""
+
+    path: str
+    data: bytes
+    content_type: str = JSON
+
+
+class Answer(NamedTuple):
+    """A whole answer for the client, and what the engine counted for it."""
+
+    data: bytes
+    usage: Usage
+    content_type: str = JSON
+
+
+class Stream(Protocol):
+    """Turns the events of an engine into those that the client gets.
+
+    `is_done` once the engine said that it is, `is_broken` once it sent an error instead, `error`.
+    """
+
+    is_done: bool
+    is_broken: bool
+    error: bytes
+
+    @property
+    def usage(self) -> Usage:
+        """The engine's count so far."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole events in `data` and what was left before it, as the client may see them."""
+
+
+class Endpoint[B: Body](ABC):
+    """A row of the table in `inference.gateway.endpoints`. `path` is under /v1.
+
+    `summary` is a line for the documentation; `limit` names the setting with the most bytes of a
+    body. What is not metered is free and leaves no usage event.
+    """
+
+    task: ClassVar[Task]
+    surface: ClassVar[Surface] = OPENAI
+    is_metered: ClassVar[bool] = True
+    limit: ClassVar[str] = "GATEWAY_MAX_BODY_BYTES"
+
+    def __init__(self, path: str, body: type[B], summary: str) -> None:
+        self.path, self.body, self.summary = path, body, summary
+        self._decode = body_decoder(body)
+
+    def read(self, data: bytes, content_type: str) -> B:
+        """The request, strictly typed. Raises InvalidRequest."""
+        return self._decode(data)
+
+    @abstractmethod
+    def question(self, body: B, asked: Asked) -> Question:
+        """`body` as the engine gets it: what was parsed, and what the gateway owns.
+
+        Raises InvalidRequest when this kind of engine cannot do it.
+        """
+
+    @abstractmethod
+    def answer(self, data: bytes, body: B, engine: Engine, model: str) -> Answer | None:
+        """A whole answer of the engine for the client, who knows the model as `model`.
+
+        None when it is not an answer that can be billed: a fault of the engine.
+        """
+
+    def stream(self, body: B, engine: Engine, model: str) -> Stream:
+        """A new stream, for a body that asks for one."""
+        raise NotImplementedError
+
+
+def encode_with(body: msgspec.Struct, extras: bytes) -> bytes:
+    """`body` as JSON, with JSON members that each have a comma before them."""
+    return msgspec.json.encode(body)[:-1] + extras + b"}"

@@ -1,0 +1,79 @@
+"""Chats and completions: an engine's own API, passed on almost as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import override
+
+import msgspec
+from django.conf import settings
+
+from inference.engines import Engine
+from inference.gateway.bodies import (
+    AudioPart,
+    ChatBody,
+    CompletionBody,
+    Generation,
+    ImagePart,
+    Message,
+)
+from inference.gateway.endpoint import Answer, Asked, Endpoint, Question, encode_with
+from inference.gateway.errors import BodyTooLarge, InvalidRequest
+from inference.gateway.relay import EventFilter, rename_model
+from inference.models import Task
+
+
+class Generations[B: Generation](Endpoint[B]):
+    """A path that an engine serves in the same shape."""
+
+    @override
+    def question(self, body: B, asked: Asked) -> Question:
+        return generation(self.path, body, asked)
+
+    @override
+    def answer(self, data: bytes, body: B, engine: Engine, model: str) -> Answer | None:
+        usage = engine.usage_read(data)
+        return Answer(rename_model(data, model), usage) if usage else None
+
+    @override
+    def stream(self, body: B, engine: Engine, model: str) -> EventFilter:
+        return EventFilter(
+            engine, model, wants_usage=body.wants_usage, choices=body.choices, n=body.n or 1
+        )
+
+
+class Chats(Generations[ChatBody]):
+    task = Task.CHAT
+    limit = "GATEWAY_MAX_IMAGES_BODY_BYTES"
+
+    @override
+    def read(self, data: bytes, content_type: str) -> ChatBody:
+        body = super().read(data, content_type)
+        check_size(data, body.messages)
+        return body
+
+
+class Completions(Generations[CompletionBody]):
+    task = Task.COMPLETION
+
+
+def check_size(data: bytes, messages: Iterable[Message]) -> None:
+    """Only with images or audio may a body be larger than most. Raises BodyTooLarge."""
+    limit = settings.GATEWAY_MAX_BODY_BYTES
+    if len(data) > limit and not any(map(_has_media, messages)):
+        raise BodyTooLarge.over(limit)
+
+
+def _has_media(message: Message) -> bool:
+    parts = message.content if isinstance(message.content, list) else ()
+    return any(isinstance(part, ImagePart | AudioPart) for part in parts)
+
+
+def generation(path: str, body: Generation, asked: Asked) -> Question:
+    """`body` for the engine's own `path`, under its /v1."""
+    if body.choices > asked.engine.max_choices:
+        text = f"This model gives {asked.engine.max_choices} choices for a request at most."
+        raise InvalidRequest(text, param="n", code="invalid_value")
+    ours = msgspec.structs.replace(body, model=asked.model, stream_options=None)
+    extras = asked.engine.request_fields(asked.salt, bool(body.stream))
+    return Question(f"/v1/{path}", encode_with(ours, extras))
