@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from billing.pricing import NO_PRICES, prices_by_model
 from inference.models import Backend, BackendState, Deployment, Model, Region, Task
-from inference.sealing import seal
+from inference.sealing import seal, unseal
 from tenants import audit
 from tenants.models import User
 from tenants.valkey import snapshot_changed
@@ -59,15 +59,31 @@ def backend_register(
 
 
 @transaction.atomic
-def backend_move(*, actor: User | None, backend: Backend, base_url: str) -> Backend:
-    """The engine server answers at `base_url` now; the same address changes nothing."""
+def backend_move(
+    *, actor: User | None, backend: Backend, base_url: str, key: str | None = None
+) -> Backend:
+    """The engine server answers at `base_url` now, and asks for `key` unless that is None.
+
+    What is as it was changes nothing.
+    """
     backend = Backend.objects.select_for_update().get(pk=backend.pk)
     before, after = backend.base_url, base_url.rstrip("/")
-    if before != after:
-        backend.base_url = after
-        backend.save(update_fields=["base_url"])
-        audit.record(actor=actor, action="backend.move", target=backend, before=before, after=after)
-        transaction.on_commit(snapshot_changed)
+    has_new_key = key is not None and key != unseal(bytes(backend.sealed_key))
+    if before == after and not has_new_key:
+        return backend
+    backend.base_url = after
+    if key is not None:
+        backend.sealed_key = seal(key)
+    backend.save(update_fields=["base_url", "sealed_key"])
+    audit.record(
+        actor=actor,
+        action="backend.move",
+        target=backend,
+        before=before,
+        after=after,
+        has_new_key=has_new_key,
+    )
+    transaction.on_commit(snapshot_changed)
     return backend
 
 
