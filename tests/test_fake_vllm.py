@@ -129,7 +129,7 @@ async def test_what_is_not_json_is_refused_as_recorded(engine: FakeVllm) -> None
             assert await got.text() == recorded("wrong-ctype")
         async with session.get(PATH) as got:
             assert (got.status, await got.text()) == (405, recorded("405"))
-        async with session.post("/v1/embeddings", json={}) as got:
+        async with session.post("/v1/nothing", json={}) as got:
             assert (got.status, await got.text()) == (404, recorded("404"))
 
 

@@ -135,7 +135,7 @@ def counts_added(engine: Engine, counted: Mapping[int, bytes], n: int) -> Usage:
 
 
 PROMPT_TOO_LONG: Final = Fault(
-    "The prompt is longer than this model's context. Shorten it, or drop older messages.",
+    "`messages` hold more than this model's context. Shorten them, or drop older ones.",
     "messages",
     "context_length_exceeded",
 )
@@ -153,6 +153,11 @@ TEXT_ONLY: Final = Fault(
     "This model takes text only. Remove images and audio from `messages`.",
     "messages",
     "unsupported_content",
+)
+ONE_SIZE: Final = Fault(
+    "This model does not give vectors of that size. Remove `dimensions`, or choose another.",
+    "dimensions",
+    "invalid_value",
 )
 GREEDY_CHOICES: Final = Fault(
     "With `temperature` 0 all choices are the same. Send `n` 1, or a higher temperature.",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Final, NamedTuple, Protocol
+from uuid import UUID
 
 import msgspec
 
-from inference.engines import Engine, Usage
+from inference.engines import Engine, Fault, Usage
 from inference.gateway.bodies import Body, body_decoder
-from inference.gateway.errors import OPENAI, Surface
+from inference.gateway.errors import OPENAI, GatewayError, InvalidRequest, Surface
 from inference.models import Task
 
 JSON: Final = "application/json"
@@ -63,13 +66,15 @@ class Endpoint[B: Body](ABC):
     """A row of the table in `inference.gateway.endpoints`. `path` is under /v1.
 
     `summary` is a line for the documentation; `limit` names the setting with the most bytes of a
-    body. What is not metered is free and leaves no usage event.
+    body. What is not metered is free and leaves no usage event. `renamed` tells what fields of a
+    chat are called here, for what an engine finds wrong.
     """
 
     task: ClassVar[Task]
     surface: ClassVar[Surface] = OPENAI
     is_metered: ClassVar[bool] = True
     limit: ClassVar[str] = "GATEWAY_MAX_BODY_BYTES"
+    renamed: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, path: str, body: type[B], summary: str) -> None:
         self.path, self.body, self.summary = path, body, summary
@@ -78,6 +83,15 @@ class Endpoint[B: Body](ABC):
     def read(self, data: bytes, content_type: str) -> B:
         """The request, strictly typed. Raises InvalidRequest."""
         return self._decode(data)
+
+    def fault(self, fault: Fault) -> InvalidRequest:
+        """What the customer did wrong, in the names of this path's own fields."""
+        message, param = fault.message, fault.param or ""
+        for name, own in self.renamed.items():
+            message = message.replace(f"`{name}`", f"`{own}`")
+        return InvalidRequest(
+            message, param=self.renamed.get(param, param) or None, code=fault.code
+        )
 
     @abstractmethod
     def question(self, body: B, asked: Asked) -> Question:
@@ -96,6 +110,10 @@ class Endpoint[B: Body](ABC):
     def stream(self, body: B, engine: Engine, model: str) -> Stream:
         """A new stream, for a body that asks for one."""
         raise NotImplementedError
+
+    def last_words(self, stream: Stream, error: GatewayError, request_id: UUID) -> bytes:
+        """How `stream`, which has begun, ends by `error`: with an event that SDKs raise."""
+        return self.surface.event(error, request_id)
 
 
 def encode_with(body: msgspec.Struct, extras: bytes) -> bytes:

@@ -8,12 +8,26 @@ from typing import Any, Final
 from inference.gateway.bodies import ChatBody, CompletionBody
 from inference.gateway.endpoint import Endpoint
 from inference.gateway.generations import Chats, Completions
+from inference.gateway.pooling import (
+    Embeddings,
+    EmbeddingsBody,
+    RerankBody,
+    Reranking,
+    ScoreBody,
+    Scores,
+)
+from inference.gateway.responses.bodies import ResponsesBody
+from inference.gateway.responses.endpoint import Responses
 
 ENDPOINTS: Final[Mapping[str, Endpoint[Any]]] = {
     endpoint.path: endpoint
     for endpoint in (
         Chats("chat/completions", ChatBody, "Answer a conversation."),
         Completions("completions", CompletionBody, "Continue a text."),
+        Responses("responses", ResponsesBody, "Answer a conversation, item by item."),
+        Embeddings("embeddings", EmbeddingsBody, "Turn texts into vectors."),
+        Reranking("rerank", RerankBody, "Sort documents by how well they answer a query."),
+        Scores("score", ScoreBody, "Score how well pairs of texts fit."),
     )
 }
 """By path under /v1."""

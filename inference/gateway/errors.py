@@ -13,8 +13,6 @@ import structlog
 from django.http import HttpResponse
 from rest_framework import exceptions
 
-from inference.engines import Fault
-
 log = structlog.get_logger()
 
 
@@ -84,10 +82,6 @@ class InvalidRequest(GatewayError):
     type = "invalid_request_error"
     message = "The request is not valid."
 
-    @classmethod
-    def of(cls, fault: Fault) -> InvalidRequest:
-        return cls(fault.message, param=fault.param, code=fault.code)
-
 
 class InvalidApiKey(InvalidRequest):
     """One answer for every bad key, so that it tells nothing of any key."""
@@ -109,6 +103,15 @@ class WrongMetricsToken(InvalidRequest):
 class UnknownPath(InvalidRequest):
     status = 404
     code = "unknown_url"
+
+
+class NothingStored(InvalidRequest):
+    status = 404
+    code = "response_not_found"
+    message = (
+        "Responses are not stored, so they cannot be retrieved, cancelled, deleted or referred to. "
+        "Keep what `POST /v1/responses` answers, and send earlier items in `input`."
+    )
 
 
 class ModelNotFound(InvalidRequest):

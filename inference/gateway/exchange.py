@@ -21,7 +21,6 @@ from inference.gateway.bodies import Body
 from inference.gateway.endpoint import Asked, Endpoint
 from inference.gateway.errors import (
     GatewayError,
-    InvalidRequest,
     NoCapacity,
     UpstreamError,
 )
@@ -159,7 +158,7 @@ class Exchange:
         """The customer's faults are a list; everything else is ours."""
         fault = self.engine.fault_read(error_read(body)) if 400 <= status < 500 else None
         if fault:
-            return InvalidRequest.of(fault)
+            return self.endpoint.fault(fault)
         log.warning("upstream.refused", backend=self.route.backend, status=status)
         return NoCapacity(headers={"Retry-After": "2"}) if status in _BUSY else UpstreamError()
 

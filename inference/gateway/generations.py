@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import override
+from typing import ClassVar, override
 
 import msgspec
 from django.conf import settings
@@ -55,6 +55,7 @@ class Chats(Generations[ChatBody]):
 
 class Completions(Generations[CompletionBody]):
     task = Task.COMPLETION
+    renamed: ClassVar = {"messages": "prompt"}
 
 
 def check_size(data: bytes, messages: Iterable[Message]) -> None:

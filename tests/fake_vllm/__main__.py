@@ -31,6 +31,7 @@ def serve(port: int) -> None:
         loop=Loops.uvloop,
         websockets=False,
         log_enabled=False,
+        workers_kill_timeout=1,
     ).serve()
 
 

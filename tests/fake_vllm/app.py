@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from tests.fake_vllm import answers, refusals
 from tests.fake_vllm.answers import dump
-from tests.fake_vllm.ask import Ask, ask_read
+from tests.fake_vllm.ask import Ask, Json, ask_read, commands_in
+from tests.fake_vllm.pooling import POOLING, text_of
 from tests.fake_vllm.refusals import Refused, refused
 
 type Message = MutableMapping[str, Any]
@@ -165,6 +166,9 @@ async def _route(call: Call) -> None:
     if path in GENERATIONS:
         _allow(method, "POST")
         await _generation(call, GENERATIONS[path])
+    elif path in POOLING:
+        _allow(method, "POST")
+        await _pool(call, *POOLING[path])
     elif path in PAGES:
         _allow(method, "GET")
         text, content_type = PAGES[path]()
@@ -209,7 +213,8 @@ PAGES: Final[Mapping[str, Callable[[], tuple[str, str]]]] = {
 }
 
 
-async def _generation(call: Call, needed: str) -> None:
+async def _body(call: Call, needed: str) -> Json:
+    """The body of a request, remembered. Raises Refused."""
     raw = await call.body()
     state.requests += 1
     state.last_request_headers = dict(call.headers)
@@ -218,9 +223,25 @@ async def _generation(call: Call, needed: str) -> None:
     state.last_request_body = body
     refusals.validate(body, needed)
     refusals.check_model(body)
+    return body
+
+
+async def _generation(call: Call, needed: str) -> None:
+    body = await _body(call, needed)
     ask = ask_read(body, is_chat=needed == "messages", request_id=call.request_id)
     refusals.check_length(ask)
     await _run(call, ask, streamed=bool(body.get("stream")))
+
+
+async def _pool(call: Call, needed: str, answer: Callable[[Json, str], Json]) -> None:
+    body = await _body(call, needed)
+    commands = commands_in(text_of(body, needed))
+    if status := commands.get("status"):
+        raise refused(status, refusals.ENGINE_DEAD)
+    document = answer(body, call.request_id)
+    state.prompt_tokens += document["usage"]["prompt_tokens"]
+    state.finished += 1
+    await call.answer(200, "{not json" if "garbage" in commands else dump(document))
 
 
 async def _run(call: Call, ask: Ask, *, streamed: bool) -> None:

@@ -63,7 +63,7 @@ class Ask:
 
 def ask_read(body: Json, *, is_chat: bool, request_id: str) -> Ask:
     texts = _texts(body, is_chat=is_chat)
-    commands = _commands(texts[-1])
+    commands = commands_in(texts[-1])
     asked = body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_TOKENS
     options = body.get("stream_options") or {}
     include_usage = bool(options.get("include_usage"))
@@ -115,7 +115,7 @@ def _content(message: Json) -> str:
     return " ".join(part.get("text", "") for part in content)
 
 
-def _commands(text: str) -> dict[str, int | None]:
+def commands_in(text: str) -> dict[str, int | None]:
     found = re.findall(r"!([a-z-]+)(?: (\d+))?", text)
     return {name: int(number) if number else None for name, number in found}
 

@@ -43,6 +43,8 @@ HALF_DEAD: Final = "half-dead"
 IDLE: Final = "idle"
 """It has no backend."""
 COMPLETION_ONLY: Final = "completion-only"
+READER: Final = "acme/reader"
+"""It embeds and ranks."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _models(engine: FakeVllm) -> Backend:
     _model(HALF_DEAD, alive, dead)
     _model(IDLE)
     _model(COMPLETION_ONLY, alive, tasks=(Task.COMPLETION,))
+    _model(READER, alive, tasks=(Task.EMBEDDING, Task.RERANK))
     return alive
 
 

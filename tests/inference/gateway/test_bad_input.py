@@ -187,10 +187,18 @@ def test_a_compressed_body_is_refused(http: httpx.Client) -> None:
     error_in(http.post(CHAT, content=packed, headers={"content-encoding": "gzip"}), 415)
 
 
-@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/chat", "/v1", "/v1/chat/completions/x"])
+@pytest.mark.parametrize("path", ["/v1/embedding", "/v1/chat", "/v1", "/v1/chat/completions/x"])
 def test_an_unknown_path_is_openais_404(http: httpx.Client, path: str) -> None:
     for method in ("GET", "POST", "DELETE"):
         assert error_in(http.request(method, path), 404)["code"] == "unknown_url"
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches/b_1", "/v1/images/generations"])
+def test_what_openai_has_and_we_do_not_yet_is_a_404_that_says_so(
+    http: httpx.Client, path: str
+) -> None:
+    error = error_in(http.post(path, json={}), 404)
+    assert error["message"].startswith(f"This API does not have {path} yet.")
 
 
 def test_outside_of_v1_there_is_nothing(gateway: Running) -> None:
