@@ -182,7 +182,7 @@ class Keeper:
                 stdout=its_end,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the supervisor, which stops in order
-                preexec_fn=_die_with_parent(service.stop_signal),
+                preexec_fn=die_with_parent(service.stop_signal),
                 **service.identity,
             )
         finally:
@@ -247,7 +247,7 @@ class Supervisor:
         return Keeper(service, BoundedLog(self._log_dir / f"{service.name}.log"), self._say)
 
 
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     """Linux sends `number` to the child when the supervisor is gone, however it went."""
     if _LIBC is None:
         return None
