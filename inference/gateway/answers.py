@@ -136,8 +136,8 @@ class EventStream(Streamed):
 
     async def _say(self, send: ASGISendCallable, error: GatewayError) -> None:
         """End the stream with an error that SDKs raise, and without its usual end."""
-        request = self._exchange.request
-        await _send(send, request.surface.event(error, request.id), more=False)
+        endpoint, request_id = self._exchange.endpoint, self._exchange.request.id
+        await _send(send, endpoint.last_words(self._stream, error, request_id), more=False)
 
 
 async def _send(send: ASGISendCallable, data: bytes, *, more: bool) -> None:

@@ -122,8 +122,9 @@ def chunks_read(events: bytes) -> Iterator[Chunk | None]:
     """Each of the whole server-sent `events` but `[DONE]`; None for one that cannot be read."""
     for event in events.split(b"\n\n"):
         data = event.removeprefix(_DATA)
-        if data and data != _DONE:
-            try:
-                yield _decode_chunk(data)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                yield None
+        if len(data) == len(event) or data == _DONE:
+            continue
+        try:
+            yield _decode_chunk(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            yield None

@@ -26,6 +26,7 @@ _PATHS: Final[Mapping[str, Target]] = {
 }
 _model_view: Final = views.ModelView.target()
 _UNKNOWN: Final = Target("unknown", views.UnknownPathView.target())
+_STORED: Final = Target("unknown", views.StoredResponseView.target())
 _UNKNOWN_MESSAGES: Final = _UNKNOWN._replace(surface=ANTHROPIC)
 _NOT_SERVED: Final = Target("not served", views.NotServedView.target())
 
@@ -39,4 +40,6 @@ def resolve(path: str) -> Target:
         return Target("model", _model_view, {"model": path.removeprefix(_MODEL)})
     if path.startswith("/v1/messages/"):
         return _UNKNOWN_MESSAGES
+    if path.startswith("/v1/responses/"):
+        return _STORED
     return _UNKNOWN if path == "/v1" or path.startswith("/v1/") else _NOT_SERVED

@@ -18,6 +18,7 @@ from inference.gateway.endpoints import ENDPOINTS, NOT_YET
 from inference.gateway.errors import (
     InvalidApiKey,
     ModelNotFound,
+    NothingStored,
     UnknownPath,
     WrongMetricsToken,
 )
@@ -78,6 +79,15 @@ class UnknownPathView(KeyView):
         text += f" {request.path[:200]}{' yet' if is_known else ''}. It has /v1/models, "
         text += ", ".join(f"/v1/{path}" for path in ENDPOINTS) + "."
         raise UnknownPath(text)
+
+    head = post = put = patch = delete = get
+
+
+class StoredResponseView(KeyView):
+    """404 for what rests on a response that was stored."""
+
+    async def get(self, request: GatewayRequest) -> HttpResponse:
+        raise NothingStored
 
     head = post = put = patch = delete = get
 

@@ -1,0 +1,57 @@
+"""The row of the table for `/v1/responses`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, override
+from uuid import UUID
+
+import msgspec
+
+from inference.engines import Engine
+from inference.gateway.chat import answer_read
+from inference.gateway.endpoint import Answer, Asked, Endpoint, Question, Stream
+from inference.gateway.errors import GatewayError
+from inference.gateway.generations import check_size, generation
+from inference.gateway.responses.answers import response_whole
+from inference.gateway.responses.asking import chat_of, messages_of
+from inference.gateway.responses.bodies import ResponsesBody
+from inference.gateway.responses.events import ResponseStream
+from inference.models import Task
+
+
+class Responses(Endpoint[ResponsesBody]):
+    task = Task.CHAT
+    limit = "GATEWAY_MAX_IMAGES_BODY_BYTES"
+    renamed: ClassVar = {
+        "max_tokens": "max_output_tokens",
+        "messages": "input",
+        "response_format": "text.format",
+    }
+
+    @override
+    def read(self, data: bytes, content_type: str) -> ResponsesBody:
+        body = super().read(data, content_type)
+        check_size(data, messages_of(body))
+        return body
+
+    @override
+    def question(self, body: ResponsesBody, asked: Asked) -> Question:
+        return generation("chat/completions", chat_of(body), asked)
+
+    @override
+    def answer(self, data: bytes, body: ResponsesBody, engine: Engine, model: str) -> Answer | None:
+        usage, answer = engine.usage_read(data), answer_read(data)
+        if usage is None or answer is None:
+            return None
+        response = response_whole(answer, usage, body, model)
+        return Answer(msgspec.json.encode(response), usage)
+
+    @override
+    def stream(self, body: ResponsesBody, engine: Engine, model: str) -> ResponseStream:
+        return ResponseStream(body, engine, model)
+
+    @override
+    def last_words(self, stream: Stream, error: GatewayError, request_id: UUID) -> bytes:
+        if isinstance(stream, ResponseStream):
+            return stream.failed(error)
+        return super().last_words(stream, error, request_id)
