@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Required, TypedDict, Unpack
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import models, transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing.pricing import NO_PRICES, prices_by_model
-from inference.models import Backend, BackendState, Deployment, Model, Region, Task
+from inference import cards
+from inference.models import (
+    Backend,
+    BackendState,
+    Capability,
+    Deployment,
+    Model,
+    ModelStatus,
+    Region,
+    Task,
+)
 from inference.sealing import seal, unseal
 from tenants import audit
-from tenants.models import User
+from tenants.models import Organization, User
 from tenants.valkey import snapshot_changed
 
 
@@ -100,48 +113,88 @@ def backend_set_state(*, actor: User | None, backend: Backend, state: BackendSta
     return backend
 
 
+class ModelFacts(TypedDict, total=False):
+    """What can be said of a model and changed later. Limits of None are the gateway's own."""
+
+    name: Required[str]
+    tasks: Required[Sequence[Task]]
+    context_tokens: Required[int]
+    owned_by: Required[str]
+    family: str
+    description: str
+    aliases: Sequence[str]
+    capabilities: Sequence[Capability]
+    licence: str
+    licence_url: str
+    source_url: str
+    release_date: date | None
+    max_body_bytes: int | None
+    max_images: int | None
+    max_pixels: int | None
+
+
 @transaction.atomic
 def model_create(
-    *,
-    actor: User | None,
-    public_id: str,
-    name: str,
-    tasks: Sequence[Task],
-    context_tokens: int,
-    owned_by: str,
-    licence: str = "",
-    description: str = "",
-) -> Model:
+    *, actor: User | None, public_id: str, card: Mapping[str, str] | None = None,
+    **facts: Unpack[ModelFacts],
+) -> Model:  # fmt: skip
     """Add a model, not yet enabled: it needs rates and a deployment first."""
-    model = Model(
-        public_id=public_id,
-        name=name,
-        tasks=list(tasks),
-        context_tokens=context_tokens,
-        owned_by=owned_by,
-        licence=licence,
-        description=description,
-    )
-    model.full_clean()
+    model = Model(public_id=public_id, card=_known_texts(card or {}), **facts)
+    _check(model)
     model.save()
     audit.record(actor=actor, action="model.create", target=model, public_id=public_id)
     return model
 
 
 @transaction.atomic
-def model_deploy(
-    *, actor: User | None, model: Model, backend: Backend, engine_model: str
-) -> Deployment:
-    deployment = Deployment.objects.create(model=model, backend=backend, engine_model=engine_model)
-    audit.record(
-        actor=actor,
-        action="model.deploy",
-        target=model,
-        backend=backend.name,
-        engine_model=engine_model,
-    )
-    transaction.on_commit(snapshot_changed)
-    return deployment
+def model_update(*, actor: User | None, model: Model, **facts: Unpack[ModelFacts]) -> Model:
+    """Say something else of `model`; what is left out stays only if it may be empty."""
+    model = Model.objects.select_for_update().get(pk=model.pk)
+    changes = _change(model, facts)
+    _check(model)
+    return _save(actor, "model.update", model, changes)
+
+
+@transaction.atomic
+def model_set_card(*, actor: User | None, model: Model, card: Mapping[str, str]) -> Model:
+    """Write the texts of the card, by the names of `cards.TEXTS`; others are not kept."""
+    model = Model.objects.select_for_update().get(pk=model.pk)
+    changes = _change(model, {"card": _known_texts(card)})
+    return _save(actor, "model.set_card", model, changes)
+
+
+@transaction.atomic
+def model_set_status(
+    *,
+    actor: User | None,
+    model: Model,
+    status: ModelStatus,
+    sunset_at: datetime | None = None,
+    replacement: Model | None = None,
+) -> Model:
+    """Move `model` on in its life. Only one that is ending has a sunset and a replacement."""
+    model = Model.objects.select_for_update().get(pk=model.pk)
+    if not status.is_ending and (sunset_at or replacement):
+        raise ValidationError(_("Only a deprecated or retired model has a sunset or replacement."))
+    if replacement and (replacement == model or replacement.status == ModelStatus.RETIRED):
+        raise ValidationError(_("Choose another model that is not retired as the replacement."))
+    if status != model.status:
+        model.status_since = timezone.now()
+    values = {"status": status, "sunset_at": sunset_at, "replacement": replacement}
+    return _save(actor, "model.set_status", model, _change(model, values))
+
+
+@transaction.atomic
+def model_set_visibility(
+    *, actor: User | None, model: Model, organizations: Collection[Organization] | None
+) -> Model:
+    """Show `model` to these organizations only; None is to everyone."""
+    model = Model.objects.select_for_update().get(pk=model.pk)
+    before = _visible_to(model)
+    model.is_public = organizations is None
+    model.save(update_fields=["is_public"])
+    model.visible_to.set(organizations or ())
+    return _told(actor, "model.set_visibility", model, {"visible_to": [before, _visible_to(model)]})
 
 
 @transaction.atomic
@@ -156,3 +209,118 @@ def model_set_enabled(*, actor: User | None, model: Model, enabled: bool) -> Mod
     audit.record(actor=actor, action=action, target=model, public_id=model.public_id)
     transaction.on_commit(snapshot_changed)
     return model
+
+
+class DeploymentFacts(TypedDict, total=False):
+    """How a backend serves a model. `weight` is from 1 to 100."""
+
+    engine_model: Required[str]
+    weight: int
+    revision: str
+    engine_flags: str
+    is_enabled: bool
+
+
+@transaction.atomic
+def model_deploy(
+    *, actor: User | None, model: Model, backend: Backend, **facts: Unpack[DeploymentFacts]
+) -> Deployment:
+    deployment = Deployment(model=model, backend=backend, **facts)
+    deployment.full_clean()
+    deployment.save()
+    audit.record(
+        actor=actor,
+        action="model.deploy",
+        target=model,
+        backend=backend.name,
+        engine_model=deployment.engine_model,
+    )
+    transaction.on_commit(snapshot_changed)
+    return deployment
+
+
+@transaction.atomic
+def deployment_update(
+    *, actor: User | None, deployment: Deployment, **facts: Unpack[DeploymentFacts]
+) -> Deployment:
+    found = Deployment.objects.select_for_update(of=("self",)).select_related("model", "backend")
+    deployment = found.get(pk=deployment.pk)
+    changes = _change(deployment, facts)
+    deployment.full_clean()
+    deployment.save()
+    _told(actor, "model.redeploy", deployment.model, changes, backend=deployment.backend.name)
+    return deployment
+
+
+@transaction.atomic
+def deployment_remove(*, actor: User | None, deployment: Deployment) -> None:
+    """Take `deployment` away; what runs on it is not cut off."""
+    model, backend = deployment.model, deployment.backend
+    deployment.delete()
+    audit.record(
+        actor=actor,
+        action="model.undeploy",
+        target=model,
+        backend=backend.name,
+        engine_model=deployment.engine_model,
+    )
+    transaction.on_commit(snapshot_changed)
+
+
+type Changes = dict[str, list[Any]]
+"""Before and after, by field, as JSON."""
+
+
+def _change(row: models.Model, values: Mapping[str, Any]) -> Changes:
+    """Set `values`, and say which of them are new."""
+    before = {name: getattr(row, name) for name in values}
+    for name, value in values.items():
+        setattr(row, name, value)
+    return {
+        name: [_plain(before[name]), _plain(value)]
+        for name, value in values.items()
+        if before[name] != value
+    }
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it: dates and rows as their text."""
+    return str(value) if isinstance(value, date | models.Model) else value
+
+
+def _save(actor: User | None, action: str, model: Model, changes: Changes) -> Model:
+    model.save()
+    return _told(actor, action, model, changes)
+
+
+def _told(actor: User | None, action: str, model: Model, changes: Changes, **data: Any) -> Model:
+    """Put `changes` on record and announce them; none are none."""
+    if changes:
+        audit.record(actor=actor, action=action, target=model, changes=changes, **data)
+        transaction.on_commit(snapshot_changed)
+    return model
+
+
+def _check(model: Model) -> None:
+    """Raises ValidationError: also for a name that another model has as its id or alias."""
+    model.full_clean()
+    names = [model.public_id, *model.aliases]
+    if len(set(names)) < len(names):
+        raise ValidationError(
+            {"aliases": _("Each name can stand here once, and not the id itself.")}
+        )
+    others = Model.objects.exclude(pk=model.pk)
+    if taken := others.filter(Q(public_id__in=names) | Q(aliases__overlap=names)).first():
+        words = {"model": taken.public_id}
+        raise ValidationError({"aliases": _("%(model)s has one of these names already.") % words})
+
+
+def _known_texts(card: Mapping[str, str]) -> dict[str, str]:
+    texts = {field.name: card.get(field.name, "").strip() for field in cards.TEXTS}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _visible_to(model: Model) -> list[str] | None:
+    if model.is_public:
+        return None
+    return list(model.visible_to.order_by("slug").values_list("slug", flat=True))

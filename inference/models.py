@@ -8,11 +8,12 @@ from typing import ClassVar, Final, Self, override
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from billing.models import Component
-from tenants.models import new_id
+from tenants.models import Organization, new_id
 
 
 class Region(models.Model):
@@ -66,29 +67,100 @@ def components_of(tasks: Iterable[str]) -> list[Component]:
     return [component for component in Component if component in needed]
 
 
+class Capability(models.TextChoices):
+    """What a model can do beyond its tasks."""
+
+    VISION = "vision", _("Images")
+    AUDIO_INPUT = "audio_input", _("Audio in chats")
+    TOOLS = "tools", _("Tools")
+    JSON_SCHEMA = "json_schema", _("JSON schema")
+    REASONING = "reasoning", _("Reasoning")
+
+
+class ModelStatus(models.TextChoices):
+    """Where a model is in its life. A retired one is not served."""
+
+    PREVIEW = "preview", _("Preview")
+    ACTIVE = "active", _("Active")
+    DEPRECATED = "deprecated", _("Deprecated")
+    RETIRED = "retired", _("Retired")
+
+    @property
+    def is_ending(self) -> bool:
+        return self in {ModelStatus.DEPRECATED, ModelStatus.RETIRED}
+
+
 class ModelQuerySet(models.QuerySet["Model"]):
     def enabled(self) -> Self:
-        return self.filter(is_enabled=True)
+        """What is offered to customers: enabled, and not retired."""
+        return self.filter(is_enabled=True).exclude(status=ModelStatus.RETIRED)
+
+    def for_organization(self, organization: Organization) -> Self:
+        """What `organization` may know of."""
+        named = Q(Exists(Model.visible_to.through.objects.filter(
+            model=OuterRef("pk"), organization=organization
+        )))  # fmt: skip
+        return self.filter(Q(is_public=True) | named)
+
+
+MODEL_ID: Final = RegexValidator(
+    r"^[A-Za-z0-9][A-Za-z0-9._/:-]*\Z",
+    _("Letters, digits and . _ / : - only, a letter or digit first."),
+)
 
 
 class Model(models.Model):
-    """What customers name in a request."""
+    """What customers name in a request, by its id or one of its aliases.
+
+    `card` holds the texts of its card by the names of `inference.cards`. Limits are of one request;
+    None is the gateway's own.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     public_id = models.CharField(
         _("id"),
         max_length=100,
         unique=True,
-        validators=[RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$")],
+        validators=[MODEL_ID],
         help_text=_("What customers put in the field “model”."),
     )
+    aliases = ArrayField(
+        models.CharField(max_length=100, validators=[MODEL_ID]),
+        verbose_name=_("aliases"),
+        default=list,
+        blank=True,
+    )
     name = models.CharField(_("name"), max_length=100)
+    family = models.CharField(_("family"), max_length=50, blank=True)
+    owned_by = models.CharField(_("made by"), max_length=100)
     description = models.TextField(_("description"), blank=True)
     tasks = ArrayField(models.CharField(max_length=20, choices=Task), verbose_name=_("tasks"))
+    capabilities = ArrayField(
+        models.CharField(max_length=20, choices=Capability),
+        verbose_name=_("capabilities"),
+        default=list,
+        blank=True,
+    )
     context_tokens = models.PositiveIntegerField(_("context"))
+    max_body_bytes = models.PositiveIntegerField(_("largest request, bytes"), null=True, blank=True)
+    max_images = models.PositiveSmallIntegerField(_("most images"), null=True, blank=True)
+    max_pixels = models.PositiveIntegerField(_("most pixels of an image"), null=True, blank=True)
     licence = models.CharField(_("licence"), max_length=100, blank=True)
-    owned_by = models.CharField(_("made by"), max_length=100)
+    licence_url = models.URLField(_("text of the licence"), max_length=300, blank=True)
+    source_url = models.URLField(_("source"), max_length=300, blank=True)
+    release_date = models.DateField(_("released"), null=True, blank=True)
+    card = models.JSONField(_("card"), default=dict, blank=True)
+    status = models.CharField(
+        _("status"), max_length=20, choices=ModelStatus, default=ModelStatus.ACTIVE
+    )
+    status_since = models.DateTimeField(default=timezone.now, editable=False)
+    sunset_at = models.DateTimeField(_("sunset"), null=True, blank=True)
+    replacement = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="replaces"
+    )
     is_enabled = models.BooleanField(_("enabled"), default=False)
+    is_public = models.BooleanField(_("for every organization"), default=True)
+    visible_to = models.ManyToManyField(Organization, related_name="+", blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = ModelQuerySet.as_manager()
@@ -148,12 +220,30 @@ class Backend(models.Model):
         return self.name
 
 
+class DeploymentQuerySet(models.QuerySet["Deployment"]):
+    def routed(self) -> Self:
+        """Those that may get work, if their backend answers."""
+        return self.filter(is_enabled=True, backend__state=BackendState.ACTIVE)
+
+
 class Deployment(models.Model):
-    """A model on a backend, under the name that the engine knows it by."""
+    """A model on a backend, under the name that the engine knows it by.
+
+    `weight` is its share beside the model's other deployments, times the weight of its backend.
+    `revision` and `engine_flags` say what runs there; nothing acts on them.
+    """
 
     model = models.ForeignKey(Model, models.CASCADE, related_name="deployments")
     backend = models.ForeignKey(Backend, models.CASCADE, related_name="deployments")
     engine_model = models.CharField(_("name on the engine"), max_length=200)
+    weight = models.PositiveSmallIntegerField(
+        _("weight"), default=1, validators=[MinValueValidator(1), MaxValueValidator(100)]
+    )
+    revision = models.CharField(_("revision"), max_length=100, blank=True)
+    engine_flags = models.TextField(_("engine flags"), blank=True)
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+
+    objects = DeploymentQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["model", "backend"]

@@ -6,15 +6,15 @@ Built from PostgreSQL off the request path; a request reads it from memory and a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from django.utils import timezone
 
 from billing.pricing import NO_PRICES, Prices, prices_by_model
-from inference.models import BackendState, Deployment, Model
+from inference.models import Deployment, Model, ModelStatus
 from inference.sealing import unseal
 from tenants.models import ApiKey
 
@@ -44,28 +44,77 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one request may hold; None is the gateway's own limit."""
+
+    body_bytes: int | None = None
+    images: int | None = None
+    pixels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
+    """A model that is served, or (see `Snapshot.retired`) that was.
+
+    `visible_to` names the organizations that may know of it; None is everyone.
+    """
+
     public_id: str
+    aliases: tuple[str, ...]
     name: str
+    family: str
     owned_by: str
     created: int
     tasks: frozenset[str]
+    capabilities: frozenset[str]
     context_tokens: int
+    limits: Limits
+    licence: str
+    release_date: date | None
+    status: str
+    status_since: datetime
+    sunset_at: datetime | None
+    replacement: str
+    visible_to: frozenset[UUID] | None
     prices: Prices
     routes: tuple[Route, ...]
+
+    def is_visible_to(self, organization_id: UUID) -> bool:
+        return self.visible_to is None or organization_id in self.visible_to
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
+    """`models` are by id; `names` and `retired` by id and by alias."""
+
     taken_at: datetime
     keys: Mapping[bytes, KeyEntry]
     models: Mapping[str, ModelEntry]
+    names: Mapping[str, ModelEntry]
+    retired: Mapping[str, ModelEntry]
+
+    def model(self, name: str, organization_id: UUID) -> ModelEntry | None:
+        """The model that `organization_id` may call by `name`, an id or an alias."""
+        model = self.names.get(name)
+        return model if model and model.is_visible_to(organization_id) else None
+
+    def retired_model(self, name: str, organization_id: UUID) -> ModelEntry | None:
+        model = self.retired.get(name)
+        return model if model and model.is_visible_to(organization_id) else None
 
 
 def snapshot_load() -> Snapshot:
-    """Read all of it from PostgreSQL. Blocking: four queries."""
+    """Read all of it from PostgreSQL. Blocking: five queries."""
     now = timezone.now()
-    return Snapshot(taken_at=now, keys=_keys(), models=_models(now))
+    models = _models(now)
+    served = [model for model in models if model.status != ModelStatus.RETIRED]
+    return Snapshot(
+        taken_at=now,
+        keys=_keys(),
+        models={model.public_id: model for model in served},
+        names=_by_name(served),
+        retired=_by_name(model for model in models if model.status == ModelStatus.RETIRED),
+    )
 
 
 def _keys() -> dict[bytes, KeyEntry]:
@@ -76,30 +125,53 @@ def _keys() -> dict[bytes, KeyEntry]:
     }
 
 
-def _models(now: datetime) -> dict[str, ModelEntry]:
+def _by_name(models: Iterable[ModelEntry]) -> dict[str, ModelEntry]:
+    """By id and alias; an id goes before whatever alias is the same."""
+    models = list(models)
+    aliases = {alias: model for model in models for alias in model.aliases}
+    return aliases | {model.public_id: model for model in models}
+
+
+def _models(now: datetime) -> list[ModelEntry]:
     """Enabled models with a full set of rates; one without would serve unpriced work."""
     prices, routes = prices_by_model(now), _routes()
-    return {
-        model.public_id: ModelEntry(
-            public_id=model.public_id,
-            name=model.name,
-            owned_by=model.owned_by,
-            created=int(model.created_at.timestamp()),
-            tasks=frozenset(model.tasks),
-            context_tokens=model.context_tokens,
-            prices=prices[model.public_id],
-            routes=tuple(routes[model.id]),
-        )
-        for model in Model.objects.enabled()
+    enabled = Model.objects.filter(is_enabled=True).select_related("replacement")
+    return [
+        _entry(model, prices[model.public_id], routes[model.id])
+        for model in enabled.prefetch_related("visible_to")
         if prices.get(model.public_id, NO_PRICES).covers(model.components)
-    }
+    ]
+
+
+def _entry(model: Model, prices: Prices, routes: list[Route]) -> ModelEntry:
+    seen_by = None if model.is_public else frozenset(one.pk for one in model.visible_to.all())
+    return ModelEntry(
+        public_id=model.public_id,
+        aliases=tuple(model.aliases),
+        name=model.name,
+        family=model.family,
+        owned_by=model.owned_by,
+        created=int(model.created_at.timestamp()),
+        tasks=frozenset(model.tasks),
+        capabilities=frozenset(model.capabilities),
+        context_tokens=model.context_tokens,
+        limits=Limits(model.max_body_bytes, model.max_images, model.max_pixels),
+        licence=model.licence,
+        release_date=model.release_date,
+        status=model.status,
+        status_since=model.status_since,
+        sunset_at=model.sunset_at,
+        replacement=model.replacement.public_id if model.replacement else "",
+        visible_to=seen_by,
+        prices=prices,
+        routes=tuple(routes),
+    )
 
 
 def _routes() -> dict[UUID, list[Route]]:
-    """Deployments on active backends, by model."""
+    """Enabled deployments on active backends, by model."""
     routes: defaultdict[UUID, list[Route]] = defaultdict(list)
-    active = Deployment.objects.filter(backend__state=BackendState.ACTIVE)
-    for deployment in active.select_related("backend"):
+    for deployment in Deployment.objects.routed().select_related("backend"):
         backend = deployment.backend
         routes[deployment.model_id].append(
             Route(
@@ -109,7 +181,7 @@ def _routes() -> dict[UUID, list[Route]]:
                 engine=backend.engine,
                 engine_model=deployment.engine_model,
                 region=backend.region_id,
-                weight=backend.weight,
+                weight=deployment.weight * backend.weight,
                 is_healthy=backend.healthy is not False,
                 key=unseal(bytes(backend.sealed_key)),
             )

@@ -42,8 +42,8 @@ def _billed(exchange: Exchange, data: bytes) -> HttpResponse:
         exchange.note_usage_missing()
         raise UpstreamError
     exchange.settle(Outcome.COMPLETED, answer.usage)
-    headers = {"x-sluice-region": exchange.route.region}
-    return HttpResponse(answer.data, content_type=answer.content_type, headers=headers)
+    content_type = answer.content_type
+    return HttpResponse(answer.data, content_type=content_type, headers=exchange.headers)
 
 
 async def event_stream(exchange: Exchange) -> EventStream:
@@ -73,7 +73,7 @@ class EventStream(Streamed):
     """Server-sent events on their way from an engine to a client."""
 
     def __init__(self, exchange: Exchange, reply: Reply) -> None:
-        headers = {"cache-control": "no-cache", "x-sluice-region": exchange.route.region}
+        headers = {"cache-control": "no-cache", **exchange.headers}
         super().__init__(content_type=EVENTS, headers=headers)
         self._exchange, self._reply = exchange, reply
         self._stream: Stream = exchange.endpoint.stream(

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+from email.utils import format_datetime
 from typing import Any
 
 from billing.models import Component
 from billing.pricing import Prices
-from inference.snapshot import ModelEntry
+from inference.models import ModelStatus
+from inference.snapshot import KeyEntry, ModelEntry, Snapshot
 
 
-def model_document(model: ModelEntry) -> dict[str, Any]:
+def model_documents(snapshot: Snapshot, key: KeyEntry) -> list[dict[str, Any]]:
+    """Those that the organization of `key` may know of."""
+    return [
+        model_document(model, snapshot, key)
+        for model in snapshot.models.values()
+        if model.is_visible_to(key.organization_id)
+    ]
+
+
+def model_document(model: ModelEntry, snapshot: Snapshot, key: KeyEntry) -> dict[str, Any]:
+    """What is not known is null. The replacement is told to those who may call it."""
+    other = snapshot.model(model.replacement, key.organization_id)
     return {
         "id": model.public_id,
         "object": "model",
         "created": model.created,
         "owned_by": model.owned_by,
         "name": model.name,
+        "family": model.family or None,
+        "aliases": model.aliases,
         "tasks": sorted(model.tasks),
+        "capabilities": sorted(model.capabilities),
         "context_tokens": model.context_tokens,
         "regions": sorted({route.region for route in model.routes}),
         "prices": {"currency": "EUR", **_prices(model.prices)},
+        "licence": model.licence or None,
+        "release_date": model.release_date,
+        "status": model.status,
+        "sunset_at": model.sunset_at,
+        "replacement": other.public_id if other else None,
     }
+
+
+def ending_headers(model: ModelEntry) -> dict[str, str]:
+    """What an answer of a deprecated model carries: since when it is (RFC 9745), and until when
+    it is served (RFC 8594), as far as that is known.
+    """
+    if model.status != ModelStatus.DEPRECATED:
+        return {}
+    headers = {"deprecation": f"@{int(model.status_since.timestamp())}"}
+    if model.sunset_at:
+        headers["sunset"] = format_datetime(model.sunset_at.astimezone(UTC), usegmt=True)
+    return headers
 
 
 def _prices(prices: Prices) -> dict[str, Any]:

@@ -124,6 +124,13 @@ class ModelNotFound(InvalidRequest):
         text = f"The model `{shown}` does not exist. `GET /v1/models` lists those that do."
         return cls(text, param="model")
 
+    @classmethod
+    def retired(cls, model: str, replacement: str) -> ModelNotFound:
+        instead = (
+            f"Use `{replacement}` instead." if replacement else "`GET /v1/models` lists others."
+        )
+        return cls(f"The model `{model}` was retired. {instead}", param="model")
+
 
 class MethodNotAllowed(InvalidRequest):
     status = 405

@@ -18,6 +18,7 @@ from billing.models import Outcome
 from inference.engines import ENGINES, Engine, Usage, error_read
 from inference.gateway.auth import cache_salt
 from inference.gateway.bodies import Body
+from inference.gateway.catalogue import ending_headers
 from inference.gateway.endpoint import Asked, Endpoint
 from inference.gateway.errors import (
     GatewayError,
@@ -116,6 +117,11 @@ class Exchange:
     @property
     def engine(self) -> Engine:
         return ENGINES[self.route.engine]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an answer says of the place it comes from, and of a model that ends."""
+        return {"x-sluice-region": self.route.region, **ending_headers(self.model)}
 
     async def call(self) -> Reply:
         """The 200 of an engine, from the second backend if the first gives no answer.

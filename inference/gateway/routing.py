@@ -8,7 +8,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from inference.gateway.errors import InvalidRequest, ModelNotFound, NoCapacity
-from inference.snapshot import ModelEntry, Route, Snapshot
+from inference.snapshot import KeyEntry, ModelEntry, Route, Snapshot
 
 
 class Router:
@@ -37,13 +37,21 @@ class Router:
         return (self.in_flight[route.backend_id] + 1) / route.weight, random.random()  # noqa: S311
 
 
-def model_for(snapshot: Snapshot, public_id: str, task: str) -> ModelEntry:
+def model_named(snapshot: Snapshot, key: KeyEntry, name: str) -> ModelEntry:
+    """The model that `key` calls `name`, by its id or an alias. Raises ModelNotFound."""
+    if model := snapshot.model(name, key.organization_id):
+        return model
+    if retired := snapshot.retired_model(name, key.organization_id):
+        other = snapshot.model(retired.replacement, key.organization_id)
+        raise ModelNotFound.retired(name, other.public_id if other else "")
+    raise ModelNotFound.named(name)
+
+
+def model_for(snapshot: Snapshot, key: KeyEntry, name: str, task: str) -> ModelEntry:
     """The model of a request. Raises ModelNotFound, InvalidRequest or NoCapacity."""
-    model = snapshot.models.get(public_id)
-    if model is None:
-        raise ModelNotFound.named(public_id)
+    model = model_named(snapshot, key, name)
     if task not in model.tasks:
-        text = f"The model `{public_id}` does not do {task}. `GET /v1/models` lists its tasks."
+        text = f"The model `{name}` does not do {task}. `GET /v1/models` lists its tasks."
         raise InvalidRequest(text, param="model", code="model_not_supported")
     if not model.routes:
         raise NoCapacity(headers={"Retry-After": "5"})

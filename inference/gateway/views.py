@@ -11,13 +11,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from inference.gateway.answers import event_stream, whole_answer
 from inference.gateway.auth import ApiKeyAuthentication, HasKey, may_scrape
-from inference.gateway.catalogue import model_document
+from inference.gateway.catalogue import model_document, model_documents
 from inference.gateway.drf import AsyncAPIView, Authentication, Permission
 from inference.gateway.endpoint import Endpoint
 from inference.gateway.endpoints import ENDPOINTS, NOT_YET
 from inference.gateway.errors import (
     InvalidApiKey,
-    ModelNotFound,
     NothingStored,
     UnknownPath,
     WrongMetricsToken,
@@ -25,7 +24,7 @@ from inference.gateway.errors import (
 from inference.gateway.exchange import Exchange
 from inference.gateway.handler import GatewayRequest
 from inference.gateway.metrics import IN_FLIGHT
-from inference.gateway.routing import model_for
+from inference.gateway.routing import model_for, model_named
 from inference.snapshot import KeyEntry, Route, Snapshot
 
 JSON: Final = "application/json"
@@ -46,25 +45,25 @@ class EndpointView(KeyView):
     async def post(self, request: GatewayRequest) -> HttpResponseBase:
         assert self.endpoint, "as_view takes the row"  # noqa: S101
         body = self.endpoint.read(request.data, request.header(b"content-type"))
-        model = model_for(request.gateway.keeper.snapshot, body.model, self.endpoint.task)
-        exchange = Exchange(request, key_of(request), self.endpoint, model, body)
+        key, snapshot = key_of(request), request.gateway.keeper.snapshot
+        model = model_for(snapshot, key, body.model, self.endpoint.task)
+        exchange = Exchange(request, key, self.endpoint, model, body)
         return await (event_stream if body.stream else whole_answer)(exchange)
 
 
 class ModelListView(KeyView):
     async def get(self, request: GatewayRequest) -> HttpResponse:
-        models = request.gateway.keeper.snapshot.models.values()
-        return json_response({"object": "list", "data": [model_document(m) for m in models]})
+        models = model_documents(request.gateway.keeper.snapshot, key_of(request))
+        return json_response({"object": "list", "data": models})
 
     head = get
 
 
 class ModelView(KeyView):
     async def get(self, request: GatewayRequest, model: str) -> HttpResponse:
-        found = request.gateway.keeper.snapshot.models.get(model)
-        if found is None:
-            raise ModelNotFound.named(model)
-        return json_response(model_document(found))
+        key, snapshot = key_of(request), request.gateway.keeper.snapshot
+        found = model_named(snapshot, key, model)
+        return json_response(model_document(found, snapshot, key))
 
     head = get
 
