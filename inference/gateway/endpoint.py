@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, Final, NamedTuple, Protocol
@@ -83,6 +83,10 @@ class Endpoint[B: Body](ABC):
     def read(self, data: bytes, content_type: str) -> B:
         """The request, strictly typed. Raises InvalidRequest."""
         return self._decode(data)
+
+    def images(self, body: B) -> Iterable[str]:
+        """The URL of each image in `body`."""
+        return ()
 
     def fault(self, fault: Fault) -> InvalidRequest:
         """What the customer did wrong, in the names of this path's own fields."""

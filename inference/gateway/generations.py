@@ -52,6 +52,10 @@ class Chats(Generations[ChatBody]):
         check_size(data, body.messages)
         return body
 
+    @override
+    def images(self, body: ChatBody) -> Iterable[str]:
+        return images_in(body)
+
 
 class Completions(Generations[CompletionBody]):
     task = Task.COMPLETION
@@ -63,6 +67,13 @@ def check_size(data: bytes, messages: Iterable[Message]) -> None:
     limit = settings.GATEWAY_MAX_BODY_BYTES
     if len(data) > limit and not any(map(_has_media, messages)):
         raise BodyTooLarge.over(limit)
+
+
+def images_in(body: ChatBody) -> Iterable[str]:
+    """The URL of each image in `body`."""
+    for message in body.messages:
+        if isinstance(message.content, list):
+            yield from (p.image_url.url for p in message.content if isinstance(p, ImagePart))
 
 
 def _has_media(message: Message) -> bool:

@@ -23,6 +23,7 @@ from inference.gateway.errors import (
 )
 from inference.gateway.exchange import Exchange
 from inference.gateway.handler import GatewayRequest
+from inference.gateway.images import check_images
 from inference.gateway.metrics import IN_FLIGHT
 from inference.gateway.routing import model_for, model_named
 from inference.snapshot import KeyEntry, Route, Snapshot
@@ -47,6 +48,7 @@ class EndpointView(KeyView):
         body = self.endpoint.read(request.data, request.header(b"content-type"))
         key, snapshot = key_of(request), request.gateway.keeper.snapshot
         model = model_for(snapshot, key, body.model, self.endpoint.task)
+        check_images(self.endpoint.images(body))
         exchange = Exchange(request, key, self.endpoint, model, body)
         return await (event_stream if body.stream else whole_answer)(exchange)
 
