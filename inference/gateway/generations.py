@@ -54,7 +54,7 @@ class Chats(Generations[ChatBody]):
 
     @override
     def images(self, body: ChatBody) -> Iterable[str]:
-        return images_in(body)
+        return images_in(body.messages)
 
 
 class Completions(Generations[CompletionBody]):
@@ -69,9 +69,9 @@ def check_size(data: bytes, messages: Iterable[Message]) -> None:
         raise BodyTooLarge.over(limit)
 
 
-def images_in(body: ChatBody) -> Iterable[str]:
-    """The URL of each image in `body`."""
-    for message in body.messages:
+def images_in(messages: Iterable[Message]) -> Iterable[str]:
+    """The URL of each image in `messages`."""
+    for message in messages:
         if isinstance(message.content, list):
             yield from (p.image_url.url for p in message.content if isinstance(p, ImagePart))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, override
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from inference.engines import Engine
 from inference.gateway.chat import answer_read
 from inference.gateway.endpoint import Answer, Asked, Endpoint, Question, Stream
 from inference.gateway.errors import GatewayError
-from inference.gateway.generations import check_size, generation
+from inference.gateway.generations import check_size, generation, images_in
 from inference.gateway.responses.answers import response_whole
 from inference.gateway.responses.asking import chat_of, messages_of
 from inference.gateway.responses.bodies import ResponsesBody
@@ -33,6 +34,10 @@ class Responses(Endpoint[ResponsesBody]):
         body = super().read(data, content_type)
         check_size(data, messages_of(body))
         return body
+
+    @override
+    def images(self, body: ResponsesBody) -> Iterable[str]:
+        return images_in(messages_of(body))
 
     @override
     def question(self, body: ResponsesBody, asked: Asked) -> Question:

@@ -35,6 +35,13 @@ def ask(*urls: str) -> dict[str, Any]:
     return {"model": MODEL, "messages": [{"role": "user", "content": content}], "max_tokens": 2}
 
 
+def test_images_in_a_response_are_looked_at_too(http: httpx.Client) -> None:
+    image = {"type": "input_image", "image_url": url_of(png(60_000, 60_000))}
+    body = {"model": MODEL, "input": [{"role": "user", "content": [image]}]}
+    response = http.post("/v1/responses", json=body)
+    assert "pixels" in response.json()["error"]["message"]
+
+
 def test_an_image_reaches_the_engine_as_it_came(http: httpx.Client, engine: FakeVllm) -> None:
     body = ask(url_of(png(640, 480)), url_of(b"GIF89a" + struct.pack("<HH", 4, 4) + bytes(8)))
     assert http.post(CHAT, json=body).status_code == 200
