@@ -22,13 +22,16 @@ _DATA_URL: Final = re.compile(r"data:(?P<kind>[^;,]*);base64,", re.IGNORECASE)
 _STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 
 
-def check_images(urls: Iterable[str]) -> None:
-    """Refuse what is no image, or one too many, or too large. Raises InvalidRequest."""
+def check_images(urls: Iterable[str], param: str) -> None:
+    """Refuse what is no image, or one too many, or too large. Raises InvalidRequest for `param`."""
     limit = settings.GATEWAY_MAX_IMAGES
-    for count, url in enumerate(urls, start=1):
-        if count > limit:
-            raise _refused(f"There are more than {limit} images. Send fewer.")
-        _check(url)
+    try:
+        for count, url in enumerate(urls, start=1):
+            if count > limit:
+                raise ValueError(f"There are more than {limit} images. Send fewer.")
+            _check(url)
+    except ValueError as error:
+        raise InvalidRequest(str(error), param=param, code="invalid_image") from None
 
 
 def _check(url: str) -> None:
@@ -36,17 +39,17 @@ def _check(url: str) -> None:
     limit = settings.GATEWAY_MAX_IMAGE_PIXELS
     if width * height > limit:
         text = f"An image of {width} × {height} has more than {limit:,} pixels. Send a smaller one."
-        raise _refused(text)
+        raise ValueError(text)
 
 
 def _bytes(url: str) -> bytes:
     found = _DATA_URL.match(url)
     if found is None:
-        raise _refused("Send the image itself, as `data:image/png;base64,…`.")
+        raise ValueError("Send the image itself, as `data:image/png;base64,…`.")
     try:
         return b64decode(url[found.end() :], validate=True)
     except (binascii.Error, ValueError):
-        raise _refused("An image is not valid base64.") from None
+        raise ValueError("An image is not valid base64.") from None
 
 
 def _size(image: bytes) -> tuple[int, int]:
@@ -57,9 +60,5 @@ def _size(image: bytes) -> tuple[int, int]:
         except Exception:
             width, height = -1, -1
     if width <= 0 or height <= 0:
-        raise _refused("An image cannot be read. Send a PNG, JPEG, WebP or GIF.")
+        raise ValueError("An image cannot be read. Send a PNG, JPEG, WebP or GIF.")
     return width, height
-
-
-def _refused(text: str) -> InvalidRequest:
-    return InvalidRequest(text, param="messages", code="invalid_image")

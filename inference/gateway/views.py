@@ -48,7 +48,7 @@ class EndpointView(KeyView):
         body = self.endpoint.read(request.data, request.header(b"content-type"))
         key, snapshot = key_of(request), request.gateway.keeper.snapshot
         model = model_for(snapshot, key, body.model, self.endpoint.task)
-        check_images(self.endpoint.images(body))
+        check_images(self.endpoint.images(body), self.endpoint.renamed.get("messages", "messages"))
         exchange = Exchange(request, key, self.endpoint, model, body)
         return await (event_stream if body.stream else whole_answer)(exchange)
 

@@ -227,6 +227,13 @@ def test_a_fault_that_the_engine_finds_is_told_in_the_names_of_this_api(openai: 
     assert caught.value.param == "max_output_tokens"
 
 
+def test_an_image_that_cannot_be_read_is_told_of_the_input(openai: OpenAI) -> None:
+    image: Any = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    with pytest.raises(sdk.BadRequestError) as caught:
+        openai.responses.create(model=MODEL, input=[{"role": "user", "content": [image]}])
+    assert (caught.value.code, caught.value.param) == ("invalid_image", "input")
+
+
 def test_models_that_cannot_chat_cannot_respond(openai: OpenAI) -> None:
     with pytest.raises(sdk.NotFoundError):
         openai.responses.create(model="gpt-9", input="Hi")
