@@ -21,13 +21,14 @@ DEPLOY_ENV := CONSOLE_URL=https://console.example.com SMTP_HOST=smtp.example.com
 BIG := sed -u '/^ [+~-] /d; s/^ *Down/  Down/'
 
 UNIT := --ignore tests/e2e --ignore tests/bench --ignore tests/engines
+ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
 .PHONY: up down clean test lint unit e2e fmt bench chromium engines test-engines \
 	engines-lock
 
-up: $(VENV)/.up .run/env ## run the whole platform until Ctrl-C
-	@$(PY) manage.py up
+up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
+	@ENGINE=$(ENGINE) $(PY) manage.py up
 
 down: ## stop it
 	@if [ -x $(PY) ] && [ -e .run/env ]; then $(PY) manage.py down; else echo "Nothing runs."; fi
@@ -35,7 +36,7 @@ down: ## stop it
 clean: down ## forget its data
 	rm -rf .run
 
-test: lint unit e2e ## everything that .ci/run checks
+test: lint unit e2e test-engines ## everything that .ci/run checks
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check

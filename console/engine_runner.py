@@ -84,7 +84,7 @@ class EngineRunner:
         self._say(f"Starting vLLM with {self._serving.model} on port {self._serving.port}")
         return await asyncio.create_subprocess_exec(
             *self._serving.argv(),
-            env=serve.environment(self._key),
+            env=os.environ | serve.environment(self._key),
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent(signal.SIGTERM),

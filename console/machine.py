@@ -7,27 +7,36 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Final
 
 from celery import Celery
 
 from console import local
+from console.demo_models import DEMO_MODELS, DemoModel
 from console.embedded import HOST, Postgres, Server, Valkey, free_port
 from console.leftovers import leftovers_kill
 from console.supervisor import Ready, Service, Supervisor, at_once, together
+from inference.engines import serve
+from inference.engines.serve import Serving
+from inference.models import Engine
 
 DEMO_FILE: Final = "demo.json"
 STARTING_FILE: Final = "demo.starting.json"
 """The demo file has this name until all is ready: whoever waits for `demo.json` may call then."""
 
-
+VLLM_START_S: Final = 180
 JUST_NOW_S: Final = 3
 
 
 class PortTaken(Exception):  # noqa: N818 - told to a person
     """A port that a service needs has another listener."""
+
+
+class NoSuchEngine(Exception):  # noqa: N818 - told to a person
+    """ENGINE names no engine."""
 
 
 class Machine:
@@ -37,7 +46,7 @@ class Machine:
         self._run_dir, self._say = run_dir, say
         self._console_port = int(os.environ.get("CONSOLE_PORT") or 8000)
         self._gateway_port = int(os.environ.get("GATEWAY_PORT") or 8001)
-        self._engine_port = free_port()
+        self._engine_ports = {model: free_port() for model in demo_models_chosen()}
         self._supervisor = Supervisor(run_dir / "logs", say)
         self._secrets = local.secrets_make(run_dir)
         self._stores = _embedded_stores(run_dir, self._secrets)
@@ -52,7 +61,7 @@ class Machine:
         local.environment_write(self._secrets | self._addresses, self._run_dir)
         self._demo_file_move(DEMO_FILE, STARTING_FILE)
         await together(
-            self._start("Demo engine", self._engine()),
+            self._start("Demo engine", *starmap(self._engine, self._engine_ports.items())),
             self._manage("Static files", "collectstatic", "--no-input"),
             self._start_rest(),
         )
@@ -64,11 +73,12 @@ class Machine:
     async def _start_rest(self) -> None:
         await together(*(self._start_store(store) for store in self._stores.values()))
         await self._manage("Tables", "migrate", "--no-input")
+        engines = self._engine_ports.items()
         await self._manage(
             "Demo data",
             "demo",
             f"--file={self._run_dir / STARTING_FILE}",
-            f"--engine-url=http://{HOST}:{self._engine_port}",
+            *(f"--serve={model.public_id}=http://{HOST}:{port}" for model, port in engines),
         )
         await together(
             self._start("Gateway", self._gateway()),
@@ -107,10 +117,23 @@ class Machine:
         took_s = time.monotonic() - began
         self._say(f"  [{self._step}/{self._steps}] {title:<16}{took_s:6.1f} s")
 
-    def _engine(self) -> Service:
+    def _engine(self, model: DemoModel, port: int) -> Service:
+        if model.engine == Engine.VLLM:
+            return self._vllm(model, port)
         models = f"--models={self._run_dir / 'models'}"
-        argv = ("-m", "inference.engines.demo", f"--port={self._engine_port}", models)
-        return self._python("engine", *argv, is_ready=_answers(self._engine_port, "/health"))
+        argv = ("-m", "inference.engines.demo", f"--port={port}", models)
+        return self._python("engine", *argv, is_ready=_answers(port, "/health"))
+
+    def _vllm(self, model: DemoModel, port: int) -> Service:
+        folder = str(serve.ENGINES / model.public_id)
+        serving = Serving(
+            folder, model.public_id, port, tool_parser=model.tool_parser, extra=model.flags
+        )
+        env = self._environment() | serve.environment(self._secrets["ENGINE_KEY"])
+        is_ready = _answers(port, "/health")
+        return Service(
+            model.public_id, serving.argv(), is_ready, env, local.ROOT, start_timeout_s=VLLM_START_S
+        )
 
     def _console(self) -> Service:
         return self._granian("console", "asginl", "console.asgi:application", self._console_port)
@@ -163,6 +186,16 @@ class Machine:
     def _demo_file_move(self, before: str, after: str) -> None:
         if (file := self._run_dir / before).exists():
             file.replace(self._run_dir / after)
+
+
+def demo_models_chosen() -> Sequence[DemoModel]:
+    """What ENGINE asks for. Raises NoSuchEngine, and NoVllm before anything starts."""
+    engine = os.environ.get("ENGINE") or Engine.LLAMACPP
+    if engine not in DEMO_MODELS:
+        raise NoSuchEngine(f"ENGINE={engine} is none of: {', '.join(DEMO_MODELS)}.")
+    if engine == Engine.VLLM:
+        serve.vllm_find()
+    return DEMO_MODELS[Engine(engine)]
 
 
 def port_check(variable: str, port: int) -> None:

@@ -66,6 +66,7 @@ class Service:
     cwd: Path = Path("/")
     identity: Identity = field(default_factory=Identity)
     stop_signal: signal.Signals = signal.SIGTERM
+    start_timeout_s: float = START_TIMEOUT_S
 
 
 class BoundedLog:
@@ -155,7 +156,7 @@ class Keeper:
 
     async def _run_until_ready(self) -> bool:
         self._process = await self._spawn()
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + self.service.start_timeout_s
         while self._process.returncode is None and time.monotonic() < deadline:
             if await self._is_ready():
                 return self._process.returncode is None

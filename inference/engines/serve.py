@@ -78,10 +78,10 @@ def vllm_find() -> Path:
 
 
 def environment(key: str) -> dict[str, str]:
-    """`key` is what the server asks for; in the environment nobody reads it in a process list."""
-    ours = {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    """What to add to the environment. Nobody reads the server's `key` there in a process list."""
     device = ON_THE_CPU if vllm_find().is_relative_to(ENGINES) else {}
-    return device | os.environ | ours
+    missing = {name: value for name, value in device.items() if name not in os.environ}
+    return missing | {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ import pytest
 from django.core.management import call_command
 
 from console import local
+from console.demo_models import GEMMA, MINILM, TINY_LLAMA
 from console.leftovers import leftovers_kill
-from console.machine import PortTaken, port_check
+from console.machine import NoSuchEngine, PortTaken, demo_models_chosen, port_check
 from console.management.commands.demo import Known, demo_make
 from console.management.commands.up import until_signal
 from console.supervisor import BoundedLog, Service, StartFailed, Supervisor
@@ -29,6 +30,7 @@ from tenants.models import ApiKey, Organization, User
 
 DEADLINE_S = 10
 ENGINE_URL = "http://127.0.0.1:9"
+SERVED = {GEMMA.public_id: ENGINE_URL}
 SLEEP = "import time; time.sleep(60)"
 
 # Writes its process id and that of a child of its own, and waits.
@@ -200,9 +202,9 @@ def test_one_supervisor_holds_a_run_folder(tmp_path: Path) -> None:
 
 @pytest.mark.django_db
 def test_demo_data_is_made_once() -> None:
-    first = demo_make({}, engine_url=ENGINE_URL)
+    first = demo_make({}, served=SERVED)
     counts = [model.objects.count() for model in (User, Organization, ApiKey, Model, Backend)]
-    assert demo_make(known(first), engine_url=ENGINE_URL) == first
+    assert demo_make(known(first), served=SERVED) == first
     assert counts == [
         model.objects.count() for model in (User, Organization, ApiKey, Model, Backend)
     ]
@@ -210,7 +212,7 @@ def test_demo_data_is_made_once() -> None:
 
 @pytest.mark.django_db
 def test_the_demo_logins_work() -> None:
-    made = demo_make({}, engine_url=ENGINE_URL)
+    made = demo_make({}, served=SERVED)
     for who, is_staff in (("operator", True), ("customer", False)):
         user = User.objects.get(email=made[who]["email"])
         assert user.check_password(made[who]["password"])
@@ -219,8 +221,8 @@ def test_the_demo_logins_work() -> None:
 
 @pytest.mark.django_db
 def test_lost_demo_secrets_are_replaced() -> None:
-    lost = demo_make({}, engine_url=ENGINE_URL)
-    made = demo_make({}, engine_url=ENGINE_URL)
+    lost = demo_make({}, served=SERVED)
+    made = demo_make({}, served=SERVED)
     active = ApiKey.objects.active().values_list("digest", flat=True)
     assert [bytes(digest) for digest in active] == [key_digest(made["api_key"])]
     assert User.objects.get(email=made["customer"]["email"]).check_password(
@@ -231,15 +233,38 @@ def test_lost_demo_secrets_are_replaced() -> None:
 
 @pytest.mark.django_db
 def test_the_demo_backend_follows_its_engine() -> None:
-    demo_make({}, engine_url=ENGINE_URL)
-    demo_make({}, engine_url="http://127.0.0.1:10")
+    demo_make({}, served=SERVED)
+    demo_make({}, served={GEMMA.public_id: "http://127.0.0.1:10"})
     assert Backend.objects.get().base_url == "http://127.0.0.1:10"
+
+
+@pytest.mark.django_db
+def test_the_models_of_the_engine_of_another_time_are_withdrawn() -> None:
+    def offered() -> set[str]:
+        return set(Model.objects.enabled().values_list("public_id", flat=True))
+
+    def active() -> set[str]:
+        return set(Backend.objects.filter(state="active").values_list("name", flat=True))
+
+    first = demo_make({}, served=SERVED)
+    vllm = {model.public_id: ENGINE_URL for model in (TINY_LLAMA, MINILM)}
+    assert demo_make(known(first), served=vllm) == first | {"model": "tiny-llama"}
+    assert offered() == {"tiny-llama", "all-minilm-l6-v2"}
+    assert active() == {TINY_LLAMA.backend, MINILM.backend}
+    assert demo_make(known(first), served=SERVED) == first
+    assert (offered(), active()) == ({GEMMA.public_id}, {GEMMA.backend})
+
+
+def test_an_engine_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE", "steam")
+    with pytest.raises(NoSuchEngine, match="ENGINE=steam is none of: llamacpp, vllm"):
+        demo_models_chosen()
 
 
 @pytest.mark.django_db
 def test_the_demo_file_holds_what_a_script_needs_for_the_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / "demo.json"
-    call_command("demo", file=file, engine_url=ENGINE_URL)
+    call_command("demo", file=file, serve=[f"{GEMMA.public_id}={ENGINE_URL}"])
     made = json.loads(file.read_text())
     assert made.keys() == {
         *("console_url", "gateway_url", "api_key", "model", "operator", "customer"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, override
 
@@ -15,10 +18,10 @@ from django.db import transaction
 
 from billing.models import Component, Rate
 from billing.services import rate_set
+from console.demo_models import DEMO_MODELS, DemoModel
 from console.local import RUN_DIR, private_write
 from inference import control
-from inference.engines.demo import CONTEXT_TOKENS, ENGINE_MODEL
-from inference.models import Backend, Engine, Model, Region, Task
+from inference.models import Backend, BackendState, Engine, Model, Region
 from tenants import keys, services
 from tenants.models import ApiKey, Organization, Project, Role, User
 
@@ -52,30 +55,41 @@ class Command(BaseCommand):
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--engine-url", required=True, help="where the demo engine answers")
+        parser.add_argument(
+            "--serve", required=True, action="append", metavar="MODEL=URL",
+            help="a demo model and where its engine answers",
+        )  # fmt: skip
         parser.add_argument("--file", type=Path, default=RUN_DIR / "demo.json")
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
         file: Path = options["file"]
         known: Known = json.loads(file.read_text()) if file.exists() else {}
-        made = demo_make(known, engine_url=options["engine_url"])
+        served = dict(model.split("=", 1) for model in options["serve"])
+        made = demo_make(known, served=served)
         private_write(file, json.dumps(made, indent=2) + "\n")
 
 
 @transaction.atomic
-def demo_make(known: Known, *, engine_url: str) -> dict[str, Any]:
-    """Make what is missing; the secrets in `known` stay valid where they still are."""
+def demo_make(known: Known, *, served: Mapping[str, str]) -> dict[str, Any]:
+    """Make what is missing; the secrets in `known` stay valid where they still are.
+
+    `served` are the demo models that are served this time, and the URLs of their engines.
+    """
     operator = _login(OPERATOR, known.get("operator"), is_staff=True)
     customer = _login(CUSTOMER, known.get("customer"))
     actor = User.objects.get(email=operator["email"])
     organization = _organization(actor, User.objects.get(email=customer["email"]))
-    _model(actor, _backend(actor, engine_url))
+    for model in chain.from_iterable(DEMO_MODELS.values()):
+        if url := served.get(model.public_id):
+            _model(actor, model, _backend(actor, model, url))
+        else:
+            _withdraw(actor, model)
     return {
         "console_url": settings.CONSOLE_URL,
         "gateway_url": settings.GATEWAY_URL,
         "api_key": _api_key(organization, known.get("api_key", "")),
-        "model": ENGINE_MODEL,
+        "model": next(iter(served)),
         "operator": operator,
         "customer": customer,
         "organization": organization.slug,
@@ -116,32 +130,52 @@ def _api_key(organization: Organization, known: str) -> str:
     return services.api_key_create(actor=None, project=project, name=KEY_NAME).secret
 
 
-def _backend(operator: User, engine_url: str) -> Backend:
-    if found := Backend.objects.filter(name="demo").first():
-        return control.backend_move(actor=operator, backend=found, base_url=engine_url)
+def _backend(operator: User, model: DemoModel, url: str) -> Backend:
+    key = os.environ.get("ENGINE_KEY", "") if model.engine == Engine.VLLM else ""
+    if found := Backend.objects.filter(name=model.backend).first():
+        _set_state(operator, found, BackendState.ACTIVE)
+        return control.backend_move(actor=operator, backend=found, base_url=url, key=key)
     region = Region.objects.filter(code="local").first() or control.region_create(
         actor=operator, code="local", site="This machine", country="SE", jurisdiction="EU"
     )
     return control.backend_register(
-        actor=operator, name="demo", base_url=engine_url, engine=Engine.LLAMACPP, region=region
-    )
+        actor=operator, name=model.backend, base_url=url, engine=model.engine, region=region,
+        key=key,
+    )  # fmt: skip
 
 
-def _model(operator: User, backend: Backend) -> None:
-    if Model.objects.filter(public_id=ENGINE_MODEL).exists():
-        return
-    model = control.model_create(
-        actor=operator,
-        public_id=ENGINE_MODEL,
-        name="Gemma 3 270M",
-        tasks=[Task.CHAT, Task.COMPLETION],
-        context_tokens=CONTEXT_TOKENS,
-        owned_by="Google",
-        licence="Gemma",
-        description="A very small model that runs on the CPU, to try the platform with.",
-    )
-    for component, price in PRICES.items():
-        if not Rate.objects.filter(model=ENGINE_MODEL, component=component).exists():
-            rate_set(actor=operator, model=ENGINE_MODEL, component=component, price=price)
-    control.model_deploy(actor=operator, model=model, backend=backend, engine_model=ENGINE_MODEL)
-    control.model_set_enabled(actor=operator, model=model, enabled=True)
+def _model(operator: User, demo: DemoModel, backend: Backend) -> None:
+    model = Model.objects.filter(public_id=demo.public_id).first()
+    if model is None:
+        model = control.model_create(
+            actor=operator,
+            public_id=demo.public_id,
+            name=demo.name,
+            tasks=demo.tasks,
+            context_tokens=demo.context_tokens,
+            owned_by=demo.owned_by,
+            licence=demo.licence,
+            description=demo.description,
+        )
+        control.model_deploy(
+            actor=operator, model=model, backend=backend, engine_model=demo.public_id
+        )
+    for component in model.components:
+        if not Rate.objects.filter(model=demo.public_id, component=component).exists():
+            price = PRICES[component]
+            rate_set(actor=operator, model=demo.public_id, component=component, price=price)
+    if not model.is_enabled:
+        control.model_set_enabled(actor=operator, model=model, enabled=True)
+
+
+def _withdraw(operator: User, demo: DemoModel) -> None:
+    """The engine of another time is not there."""
+    if model := Model.objects.filter(public_id=demo.public_id, is_enabled=True).first():
+        control.model_set_enabled(actor=operator, model=model, enabled=False)
+    if backend := Backend.objects.filter(name=demo.backend).first():
+        _set_state(operator, backend, BackendState.DISABLED)
+
+
+def _set_state(operator: User, backend: Backend, state: BackendState) -> None:
+    if backend.state != state:
+        control.backend_set_state(actor=operator, backend=backend, state=state)

@@ -14,8 +14,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from console import local
-from console.machine import DEMO_FILE, Machine, PortTaken
+from console.machine import DEMO_FILE, Machine, NoSuchEngine, PortTaken
 from console.supervisor import StartFailed
+from inference.engines.serve import NoVllm
 
 READY: Final = """
 {name} is ready ({took_s:.0f} s).
@@ -49,7 +50,7 @@ class Command(BaseCommand):
         except local.AlreadyRunning:
             url = local.environment_read().get("CONSOLE_URL", "it starts")
             raise CommandError(f"Sluice already runs: {url}. `make down` stops it.") from None
-        except (PortTaken, StartFailed) as failed:
+        except (NoSuchEngine, NoVllm, PortTaken, StartFailed) as failed:
             raise CommandError(str(failed)) from None
 
     async def _run(self) -> None:
