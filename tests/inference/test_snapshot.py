@@ -6,7 +6,7 @@ import pytest
 
 from billing.pricing import UnitPrice
 from inference import control
-from inference.models import Backend, BackendState, Model, Task
+from inference.models import Backend, BackendState, Deployment, Model, ModelStatus, Task
 from inference.snapshot import snapshot_load
 from tenants import keys, services
 from tests.conftest import Cast
@@ -59,3 +59,35 @@ def test_a_model_without_a_full_set_of_rates_cannot_be_served(model: Model, cast
 def test_a_disabled_model_is_not_in_it(model: Model, cast: Cast) -> None:
     control.model_set_enabled(actor=cast.oskar, model=model, enabled=False)
     assert snapshot_load().models == {}
+
+
+def test_an_alias_names_the_same_model(model: Model) -> None:
+    Model.objects.update(aliases=["llama"])
+    snapshot = snapshot_load()
+    assert snapshot.names["llama"] is snapshot.names["tiny-llama"] is snapshot.models["tiny-llama"]
+    assert "llama" not in snapshot.models
+
+
+def test_a_retired_model_is_not_served_but_remembered(model: Model, cast: Cast) -> None:
+    control.model_set_status(actor=None, model=model, status=ModelStatus.RETIRED)
+    snapshot = snapshot_load()
+    assert (snapshot.models, snapshot.names) == ({}, {})
+    assert snapshot.retired_model("tiny-llama", cast.acme.id)
+
+
+def test_a_model_for_one_organization_is_nothing_to_another(model: Model, cast: Cast) -> None:
+    control.model_set_visibility(actor=None, model=model, organizations=[cast.acme])
+    snapshot = snapshot_load()
+    assert snapshot.model("tiny-llama", cast.acme.id)
+    assert snapshot.model("tiny-llama", cast.rival.id) is None
+
+
+def test_a_route_weighs_what_deployment_and_backend_weigh_together(model: Model) -> None:
+    Deployment.objects.update(weight=3)
+    Backend.objects.update(weight=5)
+    assert [route.weight for route in snapshot_load().models["tiny-llama"].routes] == [15]
+
+
+def test_a_deployment_that_is_switched_off_gets_no_work(model: Model) -> None:
+    Deployment.objects.update(is_enabled=False)
+    assert snapshot_load().models["tiny-llama"].routes == ()
