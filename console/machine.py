@@ -21,6 +21,7 @@ from console.leftovers import leftovers_kill
 from console.supervisor import Ready, Service, Supervisor, at_once, together
 from inference.engines import serve
 from inference.engines.serve import Serving
+from inference.gateway import serving
 from inference.models import Engine
 
 DEMO_FILE: Final = "demo.json"
@@ -144,8 +145,8 @@ class Machine:
 
     def _granian(self, name: str, interface: str, application: str, port: int) -> Service:
         """`interface`: asgi, or asginl where the application knows no lifespan."""
-        options = f"--interface {interface} --loop uvloop --workers 1 --host {HOST} --port {port}"
-        argv = ("-m", "granian", *options.split(), application)
+        where = (f"--interface={interface}", f"--host={HOST}", f"--port={port}")
+        argv = ("-m", "granian", *serving.OPTIONS, *where, application)
         return self._python(name, *argv, is_ready=_answers(port, "/readyz"))
 
     def _worker(self) -> Service:

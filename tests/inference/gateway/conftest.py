@@ -23,6 +23,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from billing.metering import FIELD, STREAM, UsageRecord, decode
 from billing.services import rate_set
 from inference import control
+from inference.gateway import serving
 from inference.models import Backend, Model, Region, Task
 from tenants.valkey import client as valkey
 from tests import fake_vllm
@@ -33,6 +34,13 @@ from tests.fake_vllm.server import free_port
 ROOT: Final = Path(__file__).parents[3]
 START_TIMEOUT_S: Final = 30
 RECORD_TIMEOUT_S: Final = 5
+LIMITS: Final = {
+    "GATEWAY_MAX_BODY_BYTES": "100000",
+    "GATEWAY_MAX_IMAGES_BODY_BYTES": "300000",
+    "GATEWAY_MAX_AUDIO_BODY_BYTES": "1000000",
+    "GATEWAY_BODY_TIMEOUT_S": "2",
+    "GATEWAY_CONNECT_TIMEOUT_S": "2",
+}
 
 MODEL: Final = "acme/tiny"
 """Served by the fake engine, which knows it as `tiny-llama`."""
@@ -130,22 +138,22 @@ def _model(
 
 
 @contextmanager
-def gateway_running(**environment: str) -> Iterator[Running]:
+def gateway_running(*options: str, **environment: str) -> Iterator[Running]:
     """A gateway of its own, ready, in the tests' database, with more `environment`."""
     base = os.environ["DATABASE_URL"].rpartition("/")[0]
     database = f"{base}/{connection.settings_dict['NAME']}"
-    with gateway_process(**{"DATABASE_URL": database} | environment) as running:
+    with gateway_process(*options, **{"DATABASE_URL": database} | environment) as running:
         wait_until(lambda: is_ready(running), START_TIMEOUT_S)
         yield running
 
 
 @contextmanager
-def gateway_process(**environment: str) -> Iterator[Running]:
-    """A gateway of its own, just started."""
+def gateway_process(*options: str, **environment: str) -> Iterator[Running]:
+    """A gateway of its own, just started; `options` are granian's."""
     url = f"http://127.0.0.1:{free_port()}"
-    options = "--interface asgi --loop uvloop --workers 1 --no-ws --host 127.0.0.1 --port"
+    where = ("--interface", "asgi", "--host", "127.0.0.1", "--port", url.rpartition(":")[2])
     command = [
-        sys.executable, "-m", "granian", *options.split(), url.rpartition(":")[2],
+        sys.executable, "-m", "granian", *serving.OPTIONS, *where, *options,
         "inference.gateway.asgi:application",
     ]  # fmt: skip
     process = subprocess.Popen(command, env=os.environ | environment, cwd=ROOT)  # noqa: S603
@@ -166,14 +174,7 @@ def is_ready(running: Running) -> bool:
 
 @pytest.fixture(scope="package")
 def gateway(world: World) -> Iterator[Running]:
-    limits = {
-        "GATEWAY_MAX_BODY_BYTES": "100000",
-        "GATEWAY_MAX_IMAGES_BODY_BYTES": "300000",
-        "GATEWAY_MAX_AUDIO_BODY_BYTES": "1000000",
-        "GATEWAY_BODY_TIMEOUT_S": "2",
-        "GATEWAY_CONNECT_TIMEOUT_S": "2",
-    }
-    with gateway_running(**limits) as running:
+    with gateway_running(**LIMITS) as running:
         yield running
 
 
