@@ -14,9 +14,10 @@ from uuid import UUID
 from django.utils import timezone
 
 from billing.pricing import NO_PRICES, Prices, prices_by_model
+from inference.limits import Limits, limits_of
 from inference.models import Deployment, Model, ModelStatus
 from inference.sealing import unseal
-from tenants.models import ApiKey
+from tenants.models import ApiKey, KeyKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,6 @@ class Route:
     weight: int
     is_healthy: bool
     key: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most that one request may hold; None is the gateway's own limit."""
-
-    body_bytes: int | None = None
-    images: int | None = None
-    pixels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +77,13 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`models` are by id; `names` and `retired` by id and by alias."""
+    """`keys` are by digest, those of the playground by id; `models` by id; `names` and `retired`
+    by id and by alias.
+    """
 
     taken_at: datetime
     keys: Mapping[bytes, KeyEntry]
+    playground_keys: Mapping[UUID, KeyEntry]
     models: Mapping[str, ModelEntry]
     names: Mapping[str, ModelEntry]
     retired: Mapping[str, ModelEntry]
@@ -104,13 +99,14 @@ class Snapshot:
 
 
 def snapshot_load() -> Snapshot:
-    """Read all of it from PostgreSQL. Blocking: five queries."""
+    """Read all of it from PostgreSQL. Blocking: six queries."""
     now = timezone.now()
     models = _models(now)
     served = [model for model in models if model.status != ModelStatus.RETIRED]
     return Snapshot(
         taken_at=now,
         keys=_keys(),
+        playground_keys=_playground_keys(),
         models={model.public_id: model for model in served},
         names=_by_name(served),
         retired=_by_name(model for model in models if model.status == ModelStatus.RETIRED),
@@ -118,11 +114,18 @@ def snapshot_load() -> Snapshot:
 
 
 def _keys() -> dict[bytes, KeyEntry]:
-    rows = ApiKey.objects.active().values_list("digest", "id", "organization_id", "project_id")
+    active = ApiKey.objects.active().listed()
+    rows = active.values_list("digest", "id", "organization_id", "project_id")
     return {
         bytes(digest): KeyEntry(key, organization, project)
         for digest, key, organization, project in rows.iterator(chunk_size=5000)
     }
+
+
+def _playground_keys() -> dict[UUID, KeyEntry]:
+    active = ApiKey.objects.active().filter(kind=KeyKind.PLAYGROUND)
+    rows = active.values_list("id", "organization_id", "project_id")
+    return {key: KeyEntry(key, *owners) for key, *owners in rows.iterator(chunk_size=5000)}
 
 
 def _by_name(models: Iterable[ModelEntry]) -> dict[str, ModelEntry]:
@@ -155,7 +158,7 @@ def _entry(model: Model, prices: Prices, routes: list[Route]) -> ModelEntry:
         tasks=frozenset(model.tasks),
         capabilities=frozenset(model.capabilities),
         context_tokens=model.context_tokens,
-        limits=Limits(model.max_body_bytes, model.max_images, model.max_pixels),
+        limits=limits_of(model),
         licence=model.licence,
         release_date=model.release_date,
         status=model.status,

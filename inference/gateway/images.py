@@ -14,29 +14,27 @@ from collections.abc import Iterable
 from typing import Final
 
 import imagesize
-from django.conf import settings
 
 from inference.gateway.errors import InvalidRequest
+from inference.limits import Limits
 
 _DATA_URL: Final = re.compile(r"data:(?P<kind>[^;,]*);base64,", re.IGNORECASE)
 _STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 
 
-def check_images(urls: Iterable[str], param: str) -> None:
+def check_images(urls: Iterable[str], param: str, limits: Limits) -> None:
     """Refuse what is no image, or one too many, or too large. Raises InvalidRequest for `param`."""
-    limit = settings.GATEWAY_MAX_IMAGES
     try:
         for count, url in enumerate(urls, start=1):
-            if count > limit:
-                raise ValueError(f"There are more than {limit} images. Send fewer.")
-            _check(url)
+            if count > limits.images:
+                raise ValueError(f"There are more than {limits.images} images. Send fewer.")
+            _check(url, limits.pixels)
     except ValueError as error:
         raise InvalidRequest(str(error), param=param, code="invalid_image") from None
 
 
-def _check(url: str) -> None:
+def _check(url: str, limit: int) -> None:
     width, height = _size(_bytes(url))
-    limit = settings.GATEWAY_MAX_IMAGE_PIXELS
     if width * height > limit:
         text = f"An image of {width} × {height} has more than {limit:,} pixels. Send a smaller one."
         raise ValueError(text)

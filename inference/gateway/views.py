@@ -16,6 +16,7 @@ from inference.gateway.drf import AsyncAPIView, Authentication, Permission
 from inference.gateway.endpoint import Endpoint
 from inference.gateway.endpoints import ENDPOINTS, NOT_YET
 from inference.gateway.errors import (
+    BodyTooLarge,
     InvalidApiKey,
     NothingStored,
     UnknownPath,
@@ -26,6 +27,7 @@ from inference.gateway.handler import GatewayRequest
 from inference.gateway.images import check_images
 from inference.gateway.metrics import IN_FLIGHT
 from inference.gateway.routing import model_for, model_named
+from inference.limits import Limits
 from inference.snapshot import KeyEntry, Route, Snapshot
 
 JSON: Final = "application/json"
@@ -48,7 +50,9 @@ class EndpointView(KeyView):
         body = self.endpoint.read(request.data, request.header(b"content-type"))
         key, snapshot = key_of(request), request.gateway.keeper.snapshot
         model = model_for(snapshot, key, body.model, self.endpoint.task)
-        check_images(self.endpoint.images(body), self.endpoint.renamed.get("messages", "messages"))
+        check_size(len(request.data), model.limits)
+        param = self.endpoint.renamed.get("messages", "messages")
+        check_images(self.endpoint.images(body), param, model.limits)
         exchange = Exchange(request, key, self.endpoint, model, body)
         return await (event_stream if body.stream else whole_answer)(exchange)
 
@@ -130,6 +134,12 @@ class MetricsView(AsyncAPIView):
             for route in routes_of(gateway.keeper.snapshot):
                 IN_FLIGHT.labels(route.backend).set(gateway.router.in_flight[route.backend_id])
         return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def check_size(body_bytes: int, limits: Limits) -> None:
+    """Raises BodyTooLarge for what the gateway would take and this model does not."""
+    if body_bytes > limits.body_bytes:
+        raise BodyTooLarge.over(limits.body_bytes)
 
 
 def key_of(request: GatewayRequest) -> KeyEntry:

@@ -15,6 +15,7 @@ from billing.services import rate_set
 from inference import control
 from inference.models import Capability, Deployment, Model, ModelStatus, Task
 from tests.inference.gateway.conftest import MODEL, Running, World, chat, record_of, wait_until
+from tests.inference.gateway.test_images import png, url_of
 
 SUNSET = datetime(2099, 1, 2, 3, tzinfo=UTC)
 
@@ -51,6 +52,7 @@ def _lives(world: World, gateway: Running, django_db_blocker: DjangoDbBlocker) -
         control.model_set_status(
             actor=None, model=gone, status=ModelStatus.RETIRED, replacement=new
         )
+        make(world, "cat/small", max_body_bytes=2000, max_images=1, max_pixels=800)
         secret = make(world, "cat/secret")
         control.model_set_visibility(actor=None, model=secret, organizations=[world.cast.rival])
     headers = {"x-api-key": world.cast.rival_key.secret}
@@ -160,3 +162,14 @@ def test_a_model_for_one_organization_is_served_to_it(gateway: Running, world: W
     url = f"{gateway.url}/v1/chat/completions"
     answer = httpx.post(url, headers=headers, json=chat(model="cat/secret"))
     assert answer.status_code == 200
+
+
+def test_a_model_may_take_less_than_the_gateway(http: httpx.Client) -> None:
+    image = {"type": "image_url", "image_url": {"url": url_of(png(30, 30))}}
+    sent = {"model": "cat/small", "messages": [{"role": "user", "content": [image]}]}
+    error = http.post("/v1/chat/completions", json=sent).json()["error"]
+    assert "more than 800 pixels" in error["message"]
+    large = http.post("/v1/chat/completions", json=chat("x" * 2000, model="cat/small"))
+    assert (large.status_code, large.json()["error"]["code"]) == (413, "request_too_large")
+    assert "2,000 bytes" in large.json()["error"]["message"]
+    assert http.post("/v1/chat/completions", json=chat(model="cat/small")).status_code == 200
