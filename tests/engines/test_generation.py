@@ -10,13 +10,13 @@ import openai as sdk
 import pytest
 from openai import OpenAI
 
-from billing.metering import UsageRecord
 from billing.models import Outcome
-from inference.engines import Usage
-from tests.engines.conftest import MODEL, Vllm
+from tests.engines.conftest import MODEL
+from tests.engines.counting import Counted, finished, recorded, told, used
+from tests.engines.fleet import Vllm
 from tests.inference.gateway.conftest import record_of, records, wait_until
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("vllm")]
 
 HELLO: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 LONG = "The quick brown fox jumps over the lazy dog. " * 30
@@ -27,7 +27,6 @@ SCHEMA = {
     "additionalProperties": False,
 }
 JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
-TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 EVERYTHING = {
     "temperature": 0.7, "top_p": 0.9, "frequency_penalty": 0.5, "presence_penalty": -0.5,
     "logit_bias": {"100": -5}, "seed": -7, "stop": ["zebra", "lion"], "n": 2, "logprobs": True,
@@ -58,51 +57,6 @@ COMPLETIONS: dict[str, dict[str, Any]] = {
     "stop": {"prompt": "Once upon", "max_tokens": 200, "stop": "e"},
     "seed": {"prompt": "Once upon", "max_tokens": 6, "seed": 7},
 }
-
-
-def told(usage: Any) -> Usage:
-    """The usage that the SDK shows."""
-    details = usage.prompt_tokens_details
-    cached = details.cached_tokens if details else 0
-    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
-    return Usage(usage.prompt_tokens, cached or 0, usage.completion_tokens)
-
-
-def used(record: UsageRecord) -> Usage:
-    return Usage(record.input_tokens, record.cached_tokens, record.output_tokens)
-
-
-def recorded(request_id: str | None) -> UsageRecord:
-    """The one record of a request; those of an earlier test may still be on their way."""
-    found = wait_until(lambda: [r for r in records() if str(r.request_id) == request_id])
-    assert len(found) == 1
-    return found[0]
-
-
-def finished(stream: Any) -> tuple[Any, UsageRecord]:
-    """The last event of a stream, which alone may hold a count, and the record."""
-    chunks = list(stream)
-    assert {chunk.model for chunk in chunks} == {MODEL}
-    assert not any(chunk.usage for chunk in chunks[:-1])
-    return chunks[-1], record_of(stream.response)
-
-
-class Counted:
-    """What the engine's own counters say since this was made."""
-
-    def __init__(self, vllm: Vllm) -> None:
-        self._vllm = vllm
-        self._before = self._now()
-
-    def _now(self) -> tuple[int, int]:
-        return self._vllm.metric("prompt_tokens_total"), self._vllm.metric(
-            "generation_tokens_total"
-        )
-
-    def tokens(self) -> tuple[int, int]:
-        """Input and output; of a prompt with `n` choices the input `n` times."""
-        before, now = self._before, self._now()
-        return now[0] - before[0], now[1] - before[1]
 
 
 @pytest.mark.parametrize("case", CHATS)
@@ -255,8 +209,6 @@ def test_all_prompts_of_a_stream_that_is_cut_are_billed(acme: OpenAI, vllm: Vllm
         ({"temperature": 0, "n": 2}, "n", "invalid_value"),
         ({"stop": [""]}, "stop", None),
         ({"logit_bias": {"99999": 1}}, "logit_bias", None),
-        ({"tools": [TOOL]}, "tools", "unsupported_parameter"),
-        ({"tools": [TOOL], "tool_choice": "required"}, "tools", "unsupported_parameter"),
         ({"tool_choice": "auto"}, "tool_choice", None),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
          "response_format", "invalid_response_format"),

@@ -1,0 +1,116 @@
+"""Real vLLM servers on the CPU, of which at most two run at a time: they are large."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2 as httpx
+from asgiref.sync import async_to_sync
+
+from inference.engines import serve
+from inference.engines.serve import ENGINES, Serving
+from tests.fake_vllm.server import free_port
+from tests.inference.gateway.conftest import wait_until
+
+START_TIMEOUT_S: Final = 240
+ANSWER_TIMEOUT_S: Final = 90
+"""The first use of logprobs or of a grammar makes an engine compile."""
+AT_A_TIME: Final = 2
+KEY: Final = "engine-key"
+
+CHAT: Final = "tiny-llama"
+MINILM: Final = "all-minilm-l6-v2"
+WHISPER: Final = "tiny-whisper"
+
+NO_WHITESPACE: Final = '{"backend":"xgrammar","disable_any_whitespace":true}'
+"""Random weights would fill JSON with blanks."""
+COMMON: Final = ("--enforce-eager", "--dtype=float32")
+FLAGS: Final = {
+    CHAT: ("--max-num-seqs=8", f"--structured-outputs-config={NO_WHITESPACE}"),
+    MINILM: ("--runner=pooling", "--no-enable-prefix-caching"),
+    WHISPER: ("--max-num-seqs=2", "--max-num-batched-tokens=2048"),
+}
+
+
+@dataclass(frozen=True)
+class Vllm:
+    """A running vLLM; `url` has no /v1."""
+
+    name: str
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        """A request without the gateway."""
+        headers = {"Authorization": f"Bearer {KEY}"}
+        body = {"model": self.name, **body}
+        return httpx.post(self.url + path, json=body, headers=headers, timeout=ANSWER_TIMEOUT_S)
+
+    def metric(self, name: str) -> int:
+        """The value of vLLM's `name`."""
+        text = httpx.get(f"{self.url}/metrics", timeout=ANSWER_TIMEOUT_S).text
+        found = re.search(rf"(?m)^vllm:{name}\{{.*\}} (\S+)$", text)
+        assert found, f"vLLM has no {name}"
+        return int(float(found[1]))
+
+    def is_healthy(self) -> bool:
+        log = ENGINES / f"{self.name}.log"
+        assert self.process.poll() is None, f"vLLM ended:\n{log.read_text()[-3000:]}"
+        try:
+            return httpx.get(f"{self.url}/health").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+class Fleet:
+    """All servers: each has its port from the start, and runs from when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._ports = {name: free_port() for name in FLAGS}
+        self._running = OrderedDict[str, Vllm]()
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._ports[name]}"
+
+    def get(self, name: str) -> Vllm:
+        """The server of `name`, which has answered once."""
+        if name not in self._running:
+            if len(self._running) == AT_A_TIME:
+                self._running.popitem(last=False)[1].stop()
+            self._running[name] = self._start(name)
+        self._running.move_to_end(name)
+        return self._running[name]
+
+    def stop(self) -> None:
+        while self._running:
+            self._running.popitem()[1].stop()
+
+    def _start(self, name: str) -> Vllm:
+        began = time.monotonic()
+        serving = Serving(
+            str(ENGINES / name), name, self._ports[name],
+            tool_parser="hermes" if name == CHAT else "", extra=(*COMMON, *FLAGS[name]),
+        )  # fmt: skip
+        with (ENGINES / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603
+                serving.argv(), env=os.environ | serve.environment(KEY), stdout=log, stderr=log
+            )
+        engine = Vllm(name, serving.url, process)
+        try:
+            wait_until(engine.is_healthy, START_TIMEOUT_S)
+            assert async_to_sync(serve.warm_up)(engine.url, KEY, name)
+        except BaseException:
+            engine.stop()
+            raise
+        print(f"{name}: {time.monotonic() - began:.0f} s", end=" ", flush=True)  # noqa: T201
+        return engine
