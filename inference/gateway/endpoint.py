@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -67,7 +67,8 @@ class Endpoint[B: Body](ABC):
 
     `summary` is a line for the documentation; `limit` names the setting with the most bytes of a
     body. What is not metered is free and leaves no usage event. `renamed` tells what fields of a
-    chat are called here, for what an engine finds wrong.
+    chat are called here, for what an engine finds wrong. `takes` is the type of a body, `shape`
+    what a whole answer looks like, and `example` a body less its model.
     """
 
     task: ClassVar[Task]
@@ -75,6 +76,9 @@ class Endpoint[B: Body](ABC):
     is_metered: ClassVar[bool] = True
     limit: ClassVar[str] = "GATEWAY_MAX_BODY_BYTES"
     renamed: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    takes: ClassVar[str] = JSON
+    shape: ClassVar[type[msgspec.Struct]]
+    example: ClassVar[Mapping[str, Any]]
 
     def __init__(self, path: str, body: type[B], summary: str) -> None:
         self.path, self.body, self.summary = path, body, summary

@@ -20,6 +20,7 @@ from inference.gateway.bodies import (
 from inference.gateway.endpoint import Answer, Asked, Endpoint, Question, encode_with
 from inference.gateway.errors import BodyTooLarge, InvalidRequest
 from inference.gateway.relay import EventFilter, rename_model
+from inference.gateway.shapes import ChatCompletion, Completion
 from inference.models import Task
 
 
@@ -44,6 +45,8 @@ class Generations[B: Generation](Endpoint[B]):
 
 class Chats(Generations[ChatBody]):
     task = Task.CHAT
+    shape = ChatCompletion
+    example: ClassVar = {"messages": [{"role": "user", "content": "What is a sluice?"}]}
     limit = "GATEWAY_MAX_IMAGES_BODY_BYTES"
 
     @override
@@ -59,6 +62,8 @@ class Chats(Generations[ChatBody]):
 
 class Completions(Generations[CompletionBody]):
     task = Task.COMPLETION
+    shape = Completion
+    example: ClassVar = {"prompt": "A sluice is", "max_tokens": 32}
     renamed: ClassVar = {"messages": "prompt"}
 
 

@@ -11,6 +11,7 @@ from inference.engines import Engine, Usage
 from inference.gateway.bodies import Body, TokenId
 from inference.gateway.endpoint import Answer, Asked, Endpoint, Question, encode_with
 from inference.gateway.relay import rename_model
+from inference.gateway.shapes import EmbeddingList, Ranking, ScoreList
 from inference.models import Task
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -86,11 +87,15 @@ class Pooling[B: Body](Endpoint[B]):
 
 class Embeddings(Pooling[EmbeddingsBody]):
     task = Task.EMBEDDING
+    shape = EmbeddingList
+    example: ClassVar = {"input": ["Water flows.", "The gate is open."]}
     renamed: ClassVar = {"messages": "input", "prompt": "input"}
 
 
 class Scores(Pooling[ScoreBody]):
     task = Task.RERANK
+    shape = ScoreList
+    example: ClassVar = {"text_1": "What holds water?", "text_2": ["A dam does.", "A sieve."]}
     renamed: ClassVar = {"messages": "text_2", "prompt": "text_2"}
 
 
@@ -112,6 +117,8 @@ class Reranking(Pooling[RerankBody]):
     """In the shape that Jina and Cohere share; the documents come back unless refused."""
 
     task = Task.RERANK
+    shape = Ranking
+    example: ClassVar = {"query": "What holds water?", "documents": ["A sieve.", "A dam does."]}
     renamed: ClassVar = {"messages": "documents", "prompt": "documents"}
     ours = frozenset({"return_documents"})
 

@@ -16,6 +16,7 @@ _PATHS: Final[Mapping[str, Target]] = {
     "/healthz": Target("healthz", views.HealthView.target()),
     "/readyz": Target("readyz", views.ReadyView.target()),
     "/metrics": Target("metrics", views.MetricsView.target()),
+    "/openapi.json": Target("openapi", views.OpenApiView.target()),
     "/v1/models": Target("models", views.ModelListView.target()),
     **{
         f"/v1/{path}": Target(

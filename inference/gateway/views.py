@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -58,6 +59,8 @@ class EndpointView(KeyView):
 
 
 class ModelListView(KeyView):
+    """The models that your key can call."""
+
     async def get(self, request: GatewayRequest) -> HttpResponse:
         models = model_documents(request.gateway.keeper.snapshot, key_of(request))
         return json_response({"object": "list", "data": models})
@@ -66,6 +69,8 @@ class ModelListView(KeyView):
 
 
 class ModelView(KeyView):
+    """One model, by its id or an alias."""
+
     async def get(self, request: GatewayRequest, model: str) -> HttpResponse:
         key, snapshot = key_of(request), request.gateway.keeper.snapshot
         found = model_named(snapshot, key, model)
@@ -104,6 +109,22 @@ class NotServedView(AsyncAPIView):
         raise UnknownPath("There is nothing here. The API is under /v1.")
 
     head = post = put = patch = delete = get
+
+
+class OpenApiView(AsyncAPIView):
+    """What there is, for machines. It needs no key."""
+
+    async def get(self, request: GatewayRequest) -> HttpResponse:
+        return HttpResponse(await asyncio.to_thread(_openapi), content_type=JSON)
+
+    head = get
+
+
+def _openapi() -> bytes:
+    """What writes it takes a third of a second to import, so only whoever asks waits for that."""
+    from inference.gateway.openapi import openapi_json
+
+    return openapi_json()
 
 
 class HealthView(AsyncAPIView):

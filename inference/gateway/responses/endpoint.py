@@ -16,12 +16,15 @@ from inference.gateway.generations import check_size, generation, images_in
 from inference.gateway.responses.answers import response_whole
 from inference.gateway.responses.asking import chat_of, messages_of
 from inference.gateway.responses.bodies import ResponsesBody
+from inference.gateway.responses.document import Response
 from inference.gateway.responses.events import ResponseStream
 from inference.models import Task
 
 
 class Responses(Endpoint[ResponsesBody]):
     task = Task.CHAT
+    shape = Response
+    example: ClassVar = {"input": "What is a sluice?"}
     limit = "GATEWAY_MAX_IMAGES_BODY_BYTES"
     renamed: ClassVar = {
         "max_tokens": "max_output_tokens",

@@ -1,0 +1,71 @@
+"""What each field of a request means, for the documentation.
+
+By its name, or as `Body.name` where a path means something else by it. A test holds this to the
+structs: no field is left out, and no line is left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "model": "The id of the model, or one of its aliases.",
+    "messages": "The conversation so far, oldest message first.",
+    "prompt": "The text to continue: one, a list, or token ids. Each gets its own answer.",
+    "stream": "Send the answer as server-sent events while it is written.",
+    "stream_options": "`include_usage` asks for the usage in a last event of its own.",
+    "n": "How many answers. The prompt is billed once, each answer in full.",
+    "max_tokens": "The most tokens of an answer.",
+    "max_completion_tokens": "The most tokens of an answer, reasoning included.",
+    "max_output_tokens": "The most tokens of an answer, reasoning included.",
+    "temperature": "How free the choice of words is: 0 always takes the likeliest.",
+    "top_p": "Choose among the likeliest tokens that together have this probability.",
+    "top_k": "Choose among so many of the likeliest tokens; -1 is all.",
+    "min_p": "Leave out tokens less likely than this share of the likeliest one.",
+    "frequency_penalty": "Above 0, tokens get less likely the more often they were used.",
+    "presence_penalty": "Above 0, tokens get less likely once they were used.",
+    "repetition_penalty": "Above 1, tokens of prompt and answer get less likely.",
+    "logit_bias": "By token id, what is added to the likelihood of that token.",
+    "seed": "Makes the choice of words repeatable, as far as the engine can.",
+    "stop": "Texts that end the answer; they are not part of it.",
+    "logprobs": "Tell the likelihood of each token of the answer.",
+    "CompletionBody.logprobs": "Tell the likelihood of each token, and of so many others.",
+    "top_logprobs": "Tell so many other likely tokens at each place.",
+    "response_format": "Make the answer JSON, of a schema of yours or any.",
+    "tools": "Functions that the model may ask you to call.",
+    "tool_choice": "Whether it must call one, may, or may not; or which one.",
+    "parallel_tool_calls": "Whether it may ask for more than one call at a time.",
+    "reasoning_effort": "How long a reasoning model thinks.",
+    "chat_template_kwargs": "Switches thinking on or off where the model can.",
+    "suffix": "What comes after the text that is filled in.",
+    "echo": "Repeat the prompt before the answer.",
+    "input": "A text, or the items of the conversation so far.",
+    "instructions": "What the model is told before the conversation.",
+    "ResponsesBody.stream_options": "Taken without effect.",
+    "include": "`message.output_text.logprobs` asks for likelihoods.",
+    "text": "The format of the answer: text, or JSON of a schema of yours.",
+    "reasoning": "How long a reasoning model thinks.",
+    "max_tool_calls": "Taken without effect: tools run on your side.",
+    "truncation": "Taken without effect: what does not fit is refused.",
+    "metadata": "Your own notes. They come back in the answer and are not kept.",
+    "user": "Taken without effect.",
+    "safety_identifier": "Taken without effect.",
+    "prompt_cache_key": "Taken without effect: repeated beginnings are found without it.",
+    "service_tier": "Taken without effect.",
+    "store": "Counts as false: nothing is stored.",
+    "background": "Refused when true: wait for the answer, or stream it.",
+    "previous_response_id": "Refused: nothing is stored. Send the earlier items in `input`.",
+    "conversation": "Refused: nothing is stored. Send the earlier items in `input`.",
+    "ResponsesBody.prompt": "Refused: nothing is stored. Send the text as `instructions`.",
+    "EmbeddingsBody.input": "A text, many texts, or the token ids of one or of many.",
+    "dimensions": "The length of the vectors, for models that can shorten them.",
+    "encoding_format": "Vectors as numbers, or as base64 of 32-bit floats.",
+    "query": "What is looked for.",
+    "documents": "The texts to sort.",
+    "top_n": "Return only so many of the best.",
+    "max_tokens_per_doc": "Read only so many tokens of each document.",
+    "return_documents": "Whether the texts come back with their scores.",
+    "text_1": "A text, or as many as `text_2` has.",
+    "text_2": "The texts that it is compared with.",
+}
