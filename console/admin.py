@@ -44,11 +44,13 @@ class MembershipAdmin(ReadOnlyAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnlyAdmin):
-    list_display = ("name", "hint", "organization", "project", "last_used_at", "revoked_at")
+    list_display = (
+        "name", "kind", "hint", "organization", "project", "last_used_at", "revoked_at",
+    )  # fmt: skip
     list_select_related = ("organization", "project")
     search_fields = ("name", "hint", "organization__name")
     fields = (
-        "id", "name", "hint", "organization", "project", "created_by", "created_at",
+        "id", "kind", "name", "hint", "organization", "project", "created_by", "created_at",
         "last_used_at", "revoked_at",
     )  # fmt: skip
     readonly_fields = fields

@@ -20,7 +20,7 @@ from billing.usage import UsageRow, UsageSums
 from console.charts import OTHER, SLOTS, Series, Unit, bars, color_slots
 from console.forms import GROUPS, Days, Group, Measure
 from inference.models import Model
-from tenants.models import ApiKey, Organization, Project
+from tenants.models import ApiKey, KeyKind, Organization, Project
 
 type Amount = int | Decimal
 
@@ -236,7 +236,12 @@ def group_names(organization: Organization, group: Group) -> dict[str, tuple[str
         projects = Project.objects.for_organization(organization).order_by("created_at", "id")
         return _named((project.id, project.name, "") for project in projects)
     keys = ApiKey.objects.for_organization(organization).order_by("created_at", "id")
-    return _named(keys.values_list("id", "name", "hint"))
+    return _named(
+        (key, name, project if kind == KeyKind.PLAYGROUND else hint)
+        for key, name, hint, kind, project in keys.values_list(
+            "id", "name", "hint", "kind", "project__name"
+        )
+    )
 
 
 def _named(rows: Iterable[tuple[Any, str, str]]) -> dict[str, tuple[str, str]]:

@@ -135,13 +135,30 @@ class ApiKeyQuerySet(TenantQuerySet["ApiKey"]):
     def active(self) -> Self:
         return self.filter(revoked_at=None)
 
+    def listed(self) -> Self:
+        """Those that people make, see and revoke."""
+        return self.filter(kind=KeyKind.SECRET)
+
+
+class KeyKind(models.TextChoices):
+    """What calls with a key: whoever holds its secret, or the playground by signed tokens."""
+
+    SECRET = "secret", _("Secret")
+    PLAYGROUND = "playground", _("Playground")
+
 
 class ApiKey(models.Model):
-    """A credential for `/v1`. Only its HMAC-SHA256 digest is stored; see `tenants.keys`."""
+    """A credential for `/v1`. Only its HMAC-SHA256 digest is stored; see `tenants.keys`.
+
+    The playground's has no secret that fits its digest: `tenants.tokens` speak for it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="api_keys")
     project = models.ForeignKey(Project, models.PROTECT, related_name="api_keys")
+    kind = models.CharField(
+        _("kind"), max_length=20, choices=KeyKind, default=KeyKind.SECRET, editable=False
+    )
     name = models.CharField(_("name"), max_length=100)
     hint = models.CharField(max_length=20, editable=False)
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
@@ -155,6 +172,13 @@ class ApiKey(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=models.Q(kind=KeyKind.PLAYGROUND),
+                name="api_key_playground_unique",
+            )
+        ]
 
     @override
     def __str__(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import secrets
+from typing import Final, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
 
 from tenants import audit, keys
-from tenants.models import ApiKey, Membership, Organization, Project, Role, User
+from tenants.models import ApiKey, KeyKind, Membership, Organization, Project, Role, User
 from tenants.valkey import snapshot_changed
 
 
@@ -100,6 +101,37 @@ def api_key_create(*, actor: User | None, project: Project, name: str) -> NewKey
     )
     transaction.on_commit(snapshot_changed)
     return NewKey(api_key, secret)
+
+
+PLAYGROUND: Final = "Playground"
+"""The name of the key that usage shows."""
+
+
+@transaction.atomic
+def playground_key_open(*, actor: User | None, project: Project) -> ApiKey:
+    """The one key that `project` has for the playground, made at its first use."""
+    api_key, is_new = ApiKey.objects.get_or_create(
+        organization=project.organization,
+        project=project,
+        kind=KeyKind.PLAYGROUND,
+        defaults={
+            "name": PLAYGROUND,
+            "digest": secrets.token_bytes(32),
+            "pepper_version": keys.newest_pepper_version(),
+            "created_by": actor,
+        },
+    )
+    if is_new:
+        audit.record(
+            actor=actor,
+            action="api_key.create",
+            target=api_key,
+            organization=project.organization,
+            name=PLAYGROUND,
+            kind=KeyKind.PLAYGROUND.value,
+        )
+        transaction.on_commit(snapshot_changed)
+    return api_key
 
 
 @transaction.atomic

@@ -15,7 +15,8 @@ from console.access import member_page
 from console.forms import DEFAULT_DAYS, Days
 from console.http import OrganizationRequest
 from console.reports import UsageReport, money_places
-from console.views.keys import may_make, requests_of_last_day, snippet_model
+from console.snippets import first_snippet
+from console.views.keys import may_make, requests_of_last_day
 from tenants.models import ApiKey
 
 RECENT_KEYS: Final = 5
@@ -45,10 +46,10 @@ def _steps(request: OrganizationRequest) -> dict[str, Any]:
     first = usage.sums() if is_new and started else None
     return {
         "is_new": is_new,
-        "has_key": ApiKey.objects.for_organization(request.organization).exists(),
+        "has_key": ApiKey.objects.for_organization(request.organization).listed().exists(),
         "first": first,
         "first_places": money_places(first.amount) if first else 2,
-        "model": snippet_model(),
+        "snippet": first_snippet(request.organization),
         "may_make": may_make(request),
     }
 
@@ -70,7 +71,7 @@ def _month(request: OrganizationRequest) -> dict[str, Any]:
 
 
 def _keys(request: OrganizationRequest) -> dict[str, Any]:
-    found = ApiKey.objects.for_organization(request.organization).active().select_related("project")
+    found = ApiKey.objects.for_organization(request.organization).active().listed()
     requests = requests_of_last_day(request)
-    recent = found.order_by("-id")[:RECENT_KEYS]
+    recent = found.select_related("project").order_by("-id")[:RECENT_KEYS]
     return {"keys": [(key, getattr(requests.get(str(key.id)), "requests", 0)) for key in recent]}

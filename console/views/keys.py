@@ -17,7 +17,7 @@ from billing.usage import UsageSums
 from console.access import ROLES, Who, member_page
 from console.forms import KeyForm
 from console.http import OrganizationRequest
-from inference.models import Model, Task
+from console.snippets import first_snippet
 from tenants import services
 from tenants.models import ApiKey, ApiKeyQuerySet
 
@@ -32,7 +32,7 @@ def keys(request: OrganizationRequest) -> HttpResponse:
     state = request.GET.get("state", STATES[0])
     if state not in STATES:
         raise Http404
-    found = _of_state(ApiKey.objects.for_organization(request.organization), state)
+    found = _of_state(ApiKey.objects.for_organization(request.organization).listed(), state)
     rows = list(_after(found, request.GET.get("before")).select_related("project")[: PAGE_ROWS + 1])
     requests = requests_of_last_day(request)
     context = {
@@ -87,14 +87,9 @@ def key_create(request: OrganizationRequest) -> HttpResponse:
     new = services.api_key_create(
         actor=request.user, project=form.cleaned_data["project"], name=form.cleaned_data["name"]
     )
-    context = {"api_key": new.api_key, "secret": new.secret, "model": snippet_model()}
+    snippet = first_snippet(request.organization)
+    context = {"api_key": new.api_key, "secret": new.secret, "snippet": snippet}
     return _part(request, "created", context)
-
-
-def snippet_model() -> str:
-    """A model that the snippets may name: the first enabled one that chats."""
-    chats = Model.objects.enabled().filter(tasks__contains=[Task.CHAT])
-    return chats.values_list("public_id", flat=True).first() or "model"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -119,7 +114,7 @@ def key_first_request(request: OrganizationRequest, key: UUID) -> HttpResponse:
 
 
 def _key_or_404(request: OrganizationRequest, key: UUID) -> ApiKey:
-    found = ApiKey.objects.for_organization(request.organization)
+    found = ApiKey.objects.for_organization(request.organization).listed()
     return get_object_or_404(found.select_related("project"), pk=key)
 
 

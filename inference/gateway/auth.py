@@ -14,6 +14,7 @@ from inference.gateway.errors import InvalidApiKey, InvalidRequest
 from inference.gateway.handler import GatewayRequest
 from inference.snapshot import KeyEntry, Snapshot
 from tenants.keys import key_digest, key_is_well_formed
+from tenants.tokens import token_read
 
 _BEARER: Final = "bearer"
 _NO_KEY: Final = "not a bearer token:"
@@ -64,11 +65,16 @@ def _token(authorization: str) -> str:
 def key_entry(snapshot: Snapshot, key: str) -> KeyEntry | None:
     """The entry of `key` under any pepper; junk is refused by its checksum, without a lookup."""
     if not key_is_well_formed(key):
-        return None
+        return _playground_entry(snapshot, key)
     for version in sorted(settings.API_KEY_PEPPERS, reverse=True):
         if entry := snapshot.keys.get(key_digest(key, version)):
             return entry
     return None
+
+
+def _playground_entry(snapshot: Snapshot, token: str) -> KeyEntry | None:
+    claims = token_read(token)
+    return snapshot.playground_keys.get(claims.api_key_id) if claims else None
 
 
 def may_scrape(authorization: str) -> bool:

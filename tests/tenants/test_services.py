@@ -40,3 +40,13 @@ def test_the_audit_trail_cannot_be_changed(cast: Cast) -> None:
 def test_an_act_outside_a_transaction_cannot_be_recorded() -> None:
     with pytest.raises(RuntimeError, match="transaction"):
         audit.record(actor=None, action="x", target=AuditEntry())
+
+
+def test_a_project_has_one_key_for_the_playground(cast: Cast) -> None:
+    first = services.playground_key_open(actor=cast.max, project=cast.project)
+    again = services.playground_key_open(actor=cast.olivia, project=cast.project)
+    assert first == again
+    assert first.created_by == cast.max
+    assert list(ApiKey.objects.for_organization(cast.acme).listed()) == [cast.key.api_key]
+    entries = AuditEntry.objects.for_organization(cast.acme).filter(target_id=str(first.pk))
+    assert [entry.data["kind"] for entry in entries] == ["playground"]

@@ -42,7 +42,7 @@ from console.views.operator import figures
 from console.views.operator.paging import Page, page_of, page_of_ranked
 from console.views.operator.trail import trail_read
 from tenants import services
-from tenants.models import ApiKey, AuditEntry, Membership, Organization, Project
+from tenants.models import ApiKey, AuditEntry, KeyKind, Membership, Organization, Project
 
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 KEYS_SHOWN: Final = 50
@@ -104,7 +104,7 @@ def operator_organization(request: OperatorRequest, org: str) -> HttpResponse:
     """One organization: its people, projects, keys and usage."""
     organization = get_object_or_404(_with_counts(Organization.objects.all()), slug=org)
     now, month = timezone.now(), figures.RANGES["30d"]
-    keys = ApiKey.objects.for_organization(organization).select_related("project")
+    keys = ApiKey.objects.for_organization(organization).listed().select_related("project")
     used = _used([organization.pk]).get(organization.pk, Used())
     context = {
         "tenant": organization,
@@ -183,7 +183,8 @@ def _projects(organization: Organization) -> list[dict[str, Any]]:
         .annotate(sum_requests=Sum("requests"), sum_amount=Sum("amount"))
         .order_by()
     }
-    active = Count("api_keys", filter=Q(api_keys__revoked_at=None))
+    listed = Q(api_keys__revoked_at=None, api_keys__kind=KeyKind.SECRET)
+    active = Count("api_keys", filter=listed)
     projects = Project.objects.for_organization(organization).annotate(active_keys=active)
     nothing = {"sum_requests": 0, "sum_amount": Decimal(0)}
     return [{**sums.get(p.pk, nothing), "project": p} for p in projects]
@@ -195,7 +196,7 @@ def _with_counts(found: QuerySet[Organization]) -> QuerySet[Any]:
     return found.annotate(
         members=_of_each(Membership.objects.all(), Count("pk"), 0, whole),
         project_count=_of_each(Project.objects.all(), Count("pk"), 0, whole),
-        active_keys=_of_each(ApiKey.objects.active(), Count("pk"), 0, whole),
+        active_keys=_of_each(ApiKey.objects.active().listed(), Count("pk"), 0, whole),
         last_used=_of_each(ApiKey.objects.all(), Max("last_used_at"), NEVER, DateTimeField()),
     )
 

@@ -12,6 +12,8 @@ from django.db import connection
 
 from tenants import services
 from tenants.keys import key_mint
+from tenants.models import ApiKey
+from tenants.tokens import token_mint
 from tests.inference.gateway.conftest import Running, World, chat, records, wait_until
 
 pytestmark = pytest.mark.django_db
@@ -109,3 +111,66 @@ def test_a_refused_key_leaves_no_record(gateway: Running) -> None:
     answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=chat())
     assert answer.status_code == 401
     assert records() == []
+
+
+@pytest.fixture
+def playground(world: World, commit: Callable[[Callable[[], object]], object]) -> ApiKey:
+    """The playground key of Acme's project, known to the gateway."""
+    cast = world.cast
+    made = commit(lambda: services.playground_key_open(actor=cast.max, project=cast.project))
+    assert isinstance(made, ApiKey)
+    return made
+
+
+def test_a_token_of_the_playground_speaks_for_its_project(
+    gateway: Running, world: World, playground: ApiKey
+) -> None:
+    header = ("Authorization", f"Bearer {token_mint(playground.id, world.cast.max.pk)}")
+    wait_until(lambda: get_models(gateway, header).status_code == 200, timeout_s=2)
+
+    answer = httpx.post(
+        f"{gateway.url}/v1/chat/completions", json=chat(), headers=httpx.Headers([header])
+    )
+
+    assert answer.status_code == 200
+    record = wait_until(records)[0]
+    assert (record.organization_id, record.project_id, record.api_key_id) == (
+        world.cast.acme.pk,
+        world.cast.project.pk,
+        playground.pk,
+    )
+
+
+def test_every_bad_token_gets_the_answer_of_a_bad_key(
+    gateway: Running, world: World, playground: ApiKey
+) -> None:
+    user, bad_key = world.cast.max.pk, get_models(gateway, ("x-api-key", key_mint()))
+    good = token_mint(playground.id, user)
+    wait_until(lambda: get_models(gateway, ("x-api-key", good)).status_code == 200, timeout_s=2)
+
+    for bad in (
+        token_mint(playground.id, user, ttl_s=-1),
+        token_mint(world.cast.key.api_key.id, user),  # a key with a secret of its own
+        token_mint(world.cast.rival_project.id, user),
+        good[:-1] + ("A" if good[-1] != "A" else "B"),
+        good[:-4],
+        "sluice_pt_",
+    ):
+        answer = get_models(gateway, ("Authorization", f"Bearer {bad}"))
+        assert (answer.status_code, answer.text) == (401, bad_key.text), bad
+
+
+def test_a_revoked_playground_key_ends_its_tokens(
+    gateway: Running, world: World, commit: Callable[[Callable[[], object]], object]
+) -> None:
+    cast = world.cast
+    rival = commit(
+        lambda: services.playground_key_open(actor=cast.rita, project=cast.rival_project)
+    )
+    assert isinstance(rival, ApiKey)
+    header = ("Authorization", f"Bearer {token_mint(rival.id, cast.rita.pk)}")
+    wait_until(lambda: get_models(gateway, header).status_code == 200, timeout_s=2)
+
+    commit(lambda: services.api_key_revoke(actor=cast.rita, api_key=rival))
+
+    wait_until(lambda: get_models(gateway, header).status_code == 401, timeout_s=2)
