@@ -17,6 +17,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from inference.gateway.errors import InvalidRequest
 
 MAX_DEPTH: Final = 64
+MAX_SCHEMA_DEPTH: Final = 32
+MAX_SCHEMA_BYTES: Final = 64 * 1024
 
 REFUSED: Final = re.compile(
     r"""
@@ -36,6 +38,9 @@ Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+LogitBias = dict[
+    Annotated[str, Meta(pattern=r"^[0-9]{1,10}$")], Annotated[float, Meta(ge=-100, le=100)]
+]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -67,7 +72,7 @@ class Generation(Body, kw_only=True):
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    logit_bias: LogitBias | None = None
     seed: Int64 | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
@@ -145,6 +150,9 @@ class Function(Struct, omit_defaults=True):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
+    def __post_init__(self) -> None:
+        check_schema(self.parameters)
+
 
 class Tool(Struct, tag_field="type", tag="function"):
     function: Function
@@ -163,6 +171,9 @@ class JsonSchema(Struct, omit_defaults=True, rename={"schema_": "schema"}):
     schema_: dict[str, Any] | None = None
     description: str | None = None
     strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_schema(self.schema_)
 
 
 class TextFormat(Struct, tag_field="type", tag="text"):
@@ -245,15 +256,30 @@ _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 
 def check_depth(data: bytes) -> None:
     """Refuse JSON nested deeper than MAX_DEPTH; in time linear in `data`, whatever it holds."""
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
-        return
-    brackets = _STRINGS.sub(b"", data).translate(_SQUARE, _NOT_BRACKETS)
-    if not _is_flatter_than(MAX_DEPTH, brackets):
+    if not _is_flatter_than(MAX_DEPTH, data):
         text = f"The body is nested deeper than {MAX_DEPTH} levels, or its brackets do not match."
         raise InvalidRequest(text, code="invalid_json")
 
 
-def _is_flatter_than(depth: int, brackets: bytes) -> bool:
+def check_schema(schema: dict[str, Any] | None) -> None:
+    """Raise ValueError for a JSON schema that an engine would take too long to compile."""
+    data = msgspec.json.encode(schema)
+    if len(data) > MAX_SCHEMA_BYTES:
+        raise ValueError(f"A JSON schema is larger than {MAX_SCHEMA_BYTES:,} bytes. Shorten it")
+    if not _is_flatter_than(MAX_SCHEMA_DEPTH, data):
+        text = f"A JSON schema is nested deeper than {MAX_SCHEMA_DEPTH} levels. Flatten it"
+        raise ValueError(text)
+
+
+def _is_flatter_than(depth: int, data: bytes) -> bool:
+    """Whether no bracket of the JSON in `data` lies within `depth` others, and all match."""
+    if data.count(b"[") + data.count(b"{") <= depth:
+        return True
+    brackets = _STRINGS.sub(b"", data).translate(_SQUARE, _NOT_BRACKETS)
+    return _unfolds(depth, brackets)
+
+
+def _unfolds(depth: int, brackets: bytes) -> bool:
     """Take the innermost pairs away, level by level."""
     if b"[" * (depth + 1) in brackets:
         return False

@@ -13,7 +13,7 @@ from django.http import HttpResponse, HttpResponseBase
 from rest_framework.views import APIView
 
 from inference.gateway.errors import InvalidApiKey, MethodNotAllowed, exception_handler
-from inference.gateway.handler import ClientGone, GatewayRequest
+from inference.gateway.handler import GatewayRequest
 
 type Handler = Callable[..., Awaitable[HttpResponseBase]]
 
@@ -46,8 +46,6 @@ class AsyncAPIView(APIView):
             if is_large:
                 await request.body_read()
             return await self._handler(request)(request, *args, **kwargs)
-        except ClientGone:
-            raise
         except Exception as error:
             return self.handle_exception(error)
 

@@ -142,6 +142,18 @@ class MethodNotAllowed(InvalidRequest):
         return cls(f"This path takes {allowed} only.", headers={"Allow": allowed})
 
 
+class InvalidHost(InvalidRequest):
+    code = "invalid_host"
+    message = "Send one `Host` header, with the name of this server."
+
+
+class BodyBroken(InvalidRequest):
+    """Whoever left reads it no more; whoever cut a chunk wrongly does."""
+
+    code = "incomplete_body"
+    message = "The body of the request broke off, or its chunks are malformed. Send it again."
+
+
 class BodyTooLarge(InvalidRequest):
     status = 413
     code = "request_too_large"
@@ -161,6 +173,12 @@ class UnsupportedEncoding(InvalidRequest):
     status = 415
     code = "unsupported_content_encoding"
     message = "The body is compressed. Send it as plain JSON, without `Content-Encoding`."
+
+
+class UnsupportedTransfer(InvalidRequest):
+    status = 415
+    code = "unsupported_transfer_encoding"
+    message = "Send the body with a `Content-Length`, or as `Transfer-Encoding: chunked` alone."
 
 
 class ClientLeft(GatewayError):

@@ -8,6 +8,7 @@ limit, and every answer carries its request id.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cached_property
 from time import perf_counter
@@ -15,7 +16,6 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, override
 from uuid import UUID
 
-import structlog
 from asgiref.typing import (
     ASGIReceiveCallable,
     ASGISendCallable,
@@ -30,10 +30,13 @@ from uuid_utils.compat import uuid7
 
 from inference.gateway.errors import (
     OPENAI,
+    BodyBroken,
     BodyTooLarge,
+    InvalidHost,
     RequestTimeout,
     Surface,
     UnsupportedEncoding,
+    UnsupportedTransfer,
 )
 from inference.gateway.gateway import Gateway
 from inference.gateway.metrics import request_seconds, requests_total
@@ -52,11 +55,8 @@ _EVERYONE: Final = (
     (b"access-control-expose-headers", _EXPOSED),
 )
 
-log = structlog.get_logger()
-
-
-class ClientGone(Exception):  # noqa: N818
-    """The client left before its request was whole."""
+_HOST: Final = re.compile(r"(?:[\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+_PLAIN: Final = frozenset({"", "identity"})
 
 
 class GatewayRequest(HttpRequest):
@@ -87,12 +87,29 @@ class GatewayRequest(HttpRequest):
         return values[0] if values else ""
 
     def head_check(self) -> None:
-        """What the headers say of the body. Raises BodyTooLarge, UnsupportedEncoding."""
+        """What the headers say of the host and the body.
+
+        Raises InvalidHost, BodyTooLarge, UnsupportedEncoding, UnsupportedTransfer.
+        """
+        if not self._has_host:
+            raise InvalidHost
         length = self.header(b"content-length")
         if length.isdecimal() and int(length) > self.limit_bytes:
             raise BodyTooLarge.over(self.limit_bytes)
-        if self.header(b"content-encoding").lower() not in {"", "identity"}:
+        if not {v.lower() for v in self.header_values(b"content-encoding")} <= _PLAIN:
             raise UnsupportedEncoding
+        if self.header(b"transfer-encoding").lower() not in {"", "chunked"}:
+            raise UnsupportedTransfer
+
+    @property
+    def _has_host(self) -> bool:
+        """One host, well formed; before HTTP/1.1 it may be missing."""
+        hosts = self.header_values(b"host")
+        if len(hosts) != 1:
+            return False
+        return bool(_HOST.fullmatch(hosts[0])) or (
+            not hosts[0] and self.scope["http_version"] < "1.1"
+        )
 
     @property
     def is_large(self) -> bool:
@@ -102,7 +119,7 @@ class GatewayRequest(HttpRequest):
         return self.limit_bytes > usual and (not length.isdecimal() or int(length) > usual)
 
     async def body_read(self) -> None:
-        """Read the whole body into `data`. Raises BodyTooLarge, RequestTimeout, ClientGone."""
+        """Read the whole body into `data`. Raises BodyTooLarge, RequestTimeout, BodyBroken."""
         try:
             async with asyncio.timeout(settings.GATEWAY_BODY_TIMEOUT_S):
                 self.data = await self._parts_read(self.limit_bytes)
@@ -110,16 +127,17 @@ class GatewayRequest(HttpRequest):
             raise RequestTimeout from None
 
     async def _parts_read(self, limit: int) -> bytes:
-        parts, size, more = list[bytes](), 0, True
+        """Added up at once: a list of the chunks would outgrow a body that comes byte by byte."""
+        data, more = bytearray(), True
         while more:
             event = await self.receive()
             if event["type"] != "http.request":
-                raise ClientGone
-            parts.append(event["body"])
-            size, more = size + len(event["body"]), event["more_body"]
-            if size > limit:
+                raise BodyBroken
+            data += event["body"]
+            more = event["more_body"]
+            if len(data) > limit:
                 raise BodyTooLarge.over(limit)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return bytes(data)
 
 
 class Streamed(HttpResponseBase):
@@ -168,11 +186,8 @@ class GatewayHandler(ASGIHandler):
         target = self.resolve(request.path)
         request.surface = target.surface
         request.limit_bytes = getattr(settings, target.limit)
-        try:
-            response = await self._answer(request, target)
-            await self._send(request, response, send)
-        except ClientGone:
-            return
+        response = await self._answer(request, target)
+        await self._send(request, response, send)
         self._count(request, target.name, response.status_code, perf_counter() - started)
 
     async def _answer(self, request: GatewayRequest, target: Target) -> HttpResponseBase:

@@ -15,10 +15,12 @@ from inference.gateway.bodies import (
     Effort,
     Int64,
     JsonObjectFormat,
+    LogitBias,
     Penalty,
     TemplateOptions,
     TextFormat,
     Tokens,
+    check_schema,
 )
 from inference.gateway.errors import InvalidRequest
 
@@ -132,6 +134,7 @@ class Tool(Struct, kw_only=True):
         check_type(self.type)
         if not self.name:
             raise ValueError("A function needs `name`")
+        check_schema(self.parameters)
 
 
 class Allowed(Struct):
@@ -170,6 +173,9 @@ class SchemaFormat(Struct, tag_field="type", tag="json_schema", rename={"schema_
     schema_: dict[str, Any]
     description: str | None = None
     strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_schema(self.schema_)
 
 
 class Text(Struct, omit_defaults=True):
@@ -224,7 +230,7 @@ class ResponsesBody(Body, kw_only=True):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    logit_bias: LogitBias | None = None
     seed: Int64 | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from inference.gateway.bodies import (
     MAX_DEPTH,
+    MAX_SCHEMA_BYTES,
+    MAX_SCHEMA_DEPTH,
     ChatBody,
     CompletionBody,
     body_decoder,
@@ -22,6 +25,8 @@ from inference.gateway.errors import InvalidRequest
 
 read_chat = body_decoder(ChatBody)
 read_completion = body_decoder(CompletionBody)
+
+CHAT: Final[dict[str, Any]] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 trees = st.recursive(
     st.none() | st.text() | st.integers(),
@@ -130,8 +135,31 @@ def test_a_prompt_of_a_wrong_type_is_refused(prompt: Any) -> None:
     assert (caught.value.param or "").startswith("prompt")
 
 
+def test_a_schema_may_be_so_deep_and_so_large() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(MAX_SCHEMA_DEPTH - 1):
+        deep = {"properties": deep}
+    large = {"description": "[" * (MAX_SCHEMA_BYTES - len('{"description":""}'))}
+    for schema, words in ((deep, "deeper than 32 levels"), (large, "larger than 65,536 bytes")):
+        wraps: dict[str, Callable[[Any], Any]] = {
+            "tools[0].function": lambda schema: {
+                "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+            },
+            "response_format.json_schema": lambda schema: {
+                "response_format": {
+                    "type": "json_schema", "json_schema": {"name": "s", "schema": schema}
+                }
+            },
+        }  # fmt: skip
+        for param, wrap in wraps.items():
+            read_chat(json.dumps(CHAT | wrap(schema)).encode())
+            with pytest.raises(InvalidRequest) as caught:
+                read_chat(json.dumps(CHAT | wrap({"items": schema})).encode())
+            assert words in caught.value.message
+            assert caught.value.param == param
+
+
 def test_messages_say_what_to_send() -> None:
-    base: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
     for field, words in (
         ({"max_tokens": "5"}, "`max_tokens` must be an integer, not a string."),
         ({"n": 9}, "`n` must be an integer <= 8."),
@@ -140,5 +168,5 @@ def test_messages_say_what_to_send() -> None:
         ({"model": None}, "`model` must be a string, not null."),
     ):
         with pytest.raises(InvalidRequest) as caught:
-            read_chat(json.dumps(base | field).encode())
+            read_chat(json.dumps(CHAT | field).encode())
         assert caught.value.message == words
