@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ FUNCTION: dict[str, Any] = {
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
 }  # fmt: skip
 TIME: dict[str, Any] = {"type": "function", "name": "time", "parameters": None, "strict": None}
+DEEP: dict[str, Any] = reduce(lambda inner, _: {"items": inner}, range(40), {})
 
 
 def asked(**fields: Any) -> dict[str, Any]:
@@ -225,6 +227,9 @@ def test_only_the_allowed_tools_are_offered() -> None:
         ({"tool_choice": "sometimes"}, "tool_choice", "'sometimes'"),
         ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema", "Send"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type", "'xml'"),
+        ({"text": {"format": {"type": "json_schema", "name": "n", "schema": DEEP}}}, "text.format",
+         "deeper than 32"),
+        ({"tools": [{**FUNCTION, "parameters": DEEP}]}, "tools[0]", "deeper than 32"),
         ({"max_output_tokens": 0}, "max_output_tokens", ">= 1"),
         ({"temperature": "hot"}, "temperature", "a number"),
         ({"reasoning": {"effort": "utmost"}}, "reasoning.effort", "'utmost'"),
