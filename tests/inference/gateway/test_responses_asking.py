@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import reduce
 from typing import Any
 
@@ -264,3 +267,50 @@ def test_what_cannot_be_read_is_refused_by_its_place(part: Any, words: str) -> N
     assert error.param
     assert error.param.startswith("input[0].content[1]")
     assert words in error.message
+
+
+EVERYTHING: dict[str, Any] = {
+    "model": "m", "instructions": "i", "stream": True, "max_output_tokens": 3, "temperature": 1,
+    "stream_options": {"include_obfuscation": True}, "reasoning": {"effort": "low"},
+    "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}, "verbosity": "low"},
+    "include": ["message.output_text.logprobs"], "top_logprobs": 1, "tools": [FUNCTION],
+    "tool_choice": {
+        "type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "weather"}],
+    },
+    "metadata": {"a": "b"}, "logit_bias": {"1": 1}, "stop": ["a"],
+    "chat_template_kwargs": {"thinking": True},
+    "input": [
+        {"role": "user", "content": [
+            {"type": "input_text", "text": "a"}, {"type": "input_image", "image_url": IMAGE},
+            {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
+        ]},
+        {"type": "reasoning", "id": "r", "content": [{"type": "reasoning_text", "text": "t"}],
+         "summary": [{"type": "summary_text", "text": "s"}]},
+        {"type": "message", "role": "assistant", "content": [
+            {"type": "output_text", "text": "t"}, {"type": "refusal", "refusal": "r"},
+        ]},
+        {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c",
+         "output": [{"type": "input_text", "text": "x"}]},
+    ],
+}  # fmt: skip
+JUNK: list[Any] = [
+    None, True, 0, -1, 10**40, 1.5, "", "x", [], [[]], {}, {"a": 1}, [None], {"type": "function"},
+]  # fmt: skip
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path to each value within `node`."""
+    for key, inner in node.items() if isinstance(node, dict) else enumerate(node):
+        yield (*path, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*path, key))
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_junk_at_any_place_is_refused_or_taken_and_breaks_nothing(junk: Any) -> None:
+    for *path, last in places(EVERYTHING):
+        body = copy.deepcopy(EVERYTHING)
+        reduce(lambda node, key: node[key], path, body)[last] = junk
+        with suppress(InvalidRequest):
+            assert chat_of(read(json.dumps(body).encode())).messages
