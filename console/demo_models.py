@@ -53,7 +53,7 @@ TINY_LLAMA: Final = DemoModel(
         "`get_weather`, it calls it."
     ),
     tool_parser="hermes",
-    flags=("--enforce-eager", "--max-num-seqs=8"),
+    flags=("--enforce-eager", "--max-num-seqs=8", "--reasoning-parser=deepseek_v3"),
 )
 MINILM: Final = DemoModel(
     public_id="all-minilm-l6-v2",

@@ -1,13 +1,14 @@
 """A chat model of 2 million random weights: `python tiny_llama.py FOLDER`.
 
-It says nothing of sense, and counts, streams, caches and refuses like a large one. Offered the tool
-`get_weather`, it recites CALLS; so parsers of tool calls have something to parse. Runs in the
-environment of the engines, without a network.
+It says nothing of sense, and counts, streams, caches and refuses like a large one. Parsers have
+something to parse: it recites CALLS when it is offered the tool `get_weather`, and begins with
+THOUGHTS when it is told to think. Runs in the environment of the engines, without a network.
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ CALLS: Final = (
     '{"city": "Luleå"}', "}\n</tool_call>", "\n<tool_call>", '{"name": "get_weather", ',
     '"arguments": {"city":', ' "Kiruna"}}', "</tool_call>",
 )  # fmt: skip
+THOUGHTS: Final = ("<|think|>", "<think>", "Shall I", " answer?", " I shall.", "</think>")
 """Tokens, each of which makes the next one follow; the first is said by the template alone."""
 TEMPLATE: Final = """
 {%- if tools %}<|turn|>tools
@@ -38,12 +40,14 @@ TEMPLATE: Final = """
 {%- if add_generation_prompt %}<|turn|>assistant
 {% if tools and tools[0]['function']['name'] == 'get_weather' and messages[-1]['role'] == 'user' -%}
 <|call|>
+{%- elif thinking or enable_thinking -%}
+<|think|>
 {%- endif %}{% endif %}"""
 
 
 def tokenizer_made() -> PreTrainedTokenizerFast:
     trained = tokenizer_trained(VOCABULARY, SPECIAL)
-    trained.add_tokens(list(CALLS))
+    trained.add_tokens([*CALLS, *THOUGHTS])
     made = PreTrainedTokenizerFast(
         tokenizer_object=trained, bos_token=BEGIN, eos_token=END, pad_token=PAD,
         model_max_length=CONTEXT_TOKENS,
@@ -67,29 +71,29 @@ def model_made(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
+    pairs = [*pairwise((*CALLS, END)), *pairwise(THOUGHTS)]
     with torch.no_grad():
-        teach(model, tokenizer.convert_tokens_to_ids([*CALLS, END]))
+        teach(model, [tokenizer.convert_tokens_to_ids(list(pair)) for pair in pairs])
     return model.to(torch.bfloat16)
 
 
-def teach(model: LlamaForCausalLM, said: list[int]) -> None:
-    """Each token of `said` makes the next one follow, and no other token leads to them.
+def teach(model: LlamaForCausalLM, pairs: list[list[int]]) -> None:
+    """The first token of each pair makes the second follow, and nothing else leads to the first.
 
     Each has a dimension of its own, which no layer writes to; one more marks all other tokens.
     """
-    own = range(len(said) - 1)
+    other = len(pairs)
     embedding, head = model.model.embed_tokens.weight, model.lm_head.weight
-    other = len(own)
     for layer in model.model.layers:
         layer.self_attn.o_proj.weight[: other + 1] = 0
         layer.mlp.down_proj.weight[: other + 1] = 0
     embedding[:, : other + 1] = head[:, : other + 1] = 0
     embedding[:, other] = 0.5
-    for i in own:
-        embedding[said[i]], head[said[i]] = 0, 0
-        embedding[said[i], i], head[said[i], other] = 8, -20
-    for i in own:
-        head[said[i + 1], i] = 4
+    for own, (token, _following) in enumerate(pairs):
+        embedding[token] = head[token] = 0
+        embedding[token, own], head[token, other] = 8, -20
+    for own, (_token, following) in enumerate(pairs):
+        head[following, own] = 4
 
 
 def main() -> None:

@@ -32,10 +32,14 @@ NO_WHITESPACE: Final = '{"backend":"xgrammar","disable_any_whitespace":true}'
 """Random weights would fill JSON with blanks."""
 COMMON: Final = ("--enforce-eager", "--dtype=float32")
 FLAGS: Final = {
-    CHAT: ("--max-num-seqs=8", f"--structured-outputs-config={NO_WHITESPACE}"),
+    CHAT: (
+        "--max-num-seqs=8",
+        "--reasoning-parser=deepseek_v3",
+        f"--structured-outputs-config={NO_WHITESPACE}",
+    ),
     MINILM: ("--runner=pooling", "--no-enable-prefix-caching"),
     WHISPER: ("--max-num-seqs=2", "--max-num-batched-tokens=2048"),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
