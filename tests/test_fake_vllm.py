@@ -218,3 +218,53 @@ async def test_the_engine_tells_what_was_sent_to_it(engine: FakeVllm) -> None:
     assert state["requests"] == 1
     assert state["last_request_headers"]["x-request-id"] == "my-req-124"
     assert state["last_request_body"]["seed"] == 7
+
+
+async def test_reasoning_and_calls_come_on_command(engine: FakeVllm) -> None:
+    said = '!reason 2 !tokens 1 !tool weather {"city": "Luleå"} !tool time {}'
+    _, text = await post(engine, ask(said, max_tokens=50))
+    answer = json.loads(text)
+    message = answer["choices"][0]["message"]
+    assert (message["reasoning"], message["content"]) == ("index found", "index")
+    calls = [(c["function"]["name"], c["function"]["arguments"]) for c in message["tool_calls"]]
+    assert calls == [("weather", '{"city": "Luleå"}'), ("time", "{}")]
+    assert answer["choices"][0]["finish_reason"] == "tool_calls"
+    _, text = await post(engine, streamed(said, max_tokens=50))
+    *events, last = chunks(text)
+    assert last["usage"] == {
+        **answer["usage"], "prompt_tokens_details": last["usage"]["prompt_tokens_details"],
+    }  # fmt: skip
+    assert last["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
+    deltas = [event["choices"][0]["delta"] for event in events]
+    pieces = [piece for delta in deltas for piece in delta.get("tool_calls", ())]
+    assert "".join(p["function"]["arguments"] for p in pieces if p["index"] == 0) == calls[0][1]
+    made = [call["id"] for call in message["tool_calls"]]
+    assert [piece["id"] for piece in pieces if "id" in piece] == made
+    assert [delta["reasoning"] for delta in deltas if "reasoning" in delta] == ["index", " found"]
+
+
+async def test_a_call_that_is_cut_is_as_long_as_its_tokens(engine: FakeVllm) -> None:
+    _, text = await post(engine, ask('!tool f {"a": 1234567}', max_tokens=2))
+    choice = json.loads(text)["choices"][0]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a": '
+
+
+async def test_a_stop_string_is_named(engine: FakeVllm) -> None:
+    _, text = await post(engine, ask("!tokens 2 !stop-string END now", max_tokens=9))
+    assert json.loads(text)["choices"][0]["stop_reason"] == "END"
+    _, text = await post(engine, streamed("!tokens 2 !stop-string END", max_tokens=9))
+    assert chunks(text)[-2]["choices"][0]["stop_reason"] == "END"
+
+
+async def test_the_count_of_a_message_is_that_of_the_chat(engine: FakeVllm) -> None:
+    body = {
+        "model": "tiny-llama", "system": "Be brief.",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "one two three"}]}],
+    }  # fmt: skip
+    status, text = await post(engine, body, "/v1/messages/count_tokens")
+    real = json.loads(recorded("anthropic-count"))
+    assert (status, shape(json.loads(text))) == (200, shape(real))
+    assert json.loads(text)["input_tokens"] == 2 + 3 + 8
+    _, text = await post(engine, body | {"model": "nope"}, "/v1/messages/count_tokens")
+    assert text == recorded("anthropic-err")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.fake_vllm.ask import MODEL, Ask, Json
+from tests.fake_vllm.calls import calls_made
 from tests.fake_vllm.refusals import MAX_MODEL_LEN
 
 FINGERPRINT: Final = "vllm-0.32.0-376dadb1"
@@ -45,7 +46,7 @@ def answer(ask: Ask) -> Json:
         "usage": {
             **_usage(ask.prompt_tokens, total),
             "prompt_tokens_details": details,
-            "completion_tokens_details": None,
+            "completion_tokens_details": _output_details(ask),
         },
     }
     extras: tuple[str, ...] = ("kv_transfer_params", "ec_transfer_params", "metrics")
@@ -54,16 +55,36 @@ def answer(ask: Ask) -> Json:
     return body | dict.fromkeys(extras)
 
 
+def _output_details(ask: Ask) -> Json | None:
+    return {"reasoning_tokens": ask.reasoning_tokens} if ask.reasoning_tokens else None
+
+
 def _choice(ask: Ask, index: int) -> Json:
-    text = "".join(ask.text(position) for position in range(ask.output_tokens))
-    ending = {"logprobs": None, "finish_reason": ask.finish_reason, "stop_reason": None}
+    ending = {
+        "logprobs": None, "finish_reason": ask.finish_reason, "stop_reason": ask.stop_reason,
+    }  # fmt: skip
     if not ask.is_chat:
+        text = "".join(ask.text(position) for position in range(ask.output_tokens))
         nulls = ("token_ids", "prompt_logprobs", "prompt_token_ids", "routed_experts")
         return {"index": index, "text": text, **ending, **dict.fromkeys(nulls)}
-    extras = ("refusal", "annotations", "audio", "function_call", "reasoning")
-    message = {"role": "assistant", "content": text, **dict.fromkeys(extras)}
     return {
-        "index": index, "message": message, **ending, "token_ids": None, "routed_experts": None,
+        "index": index, "message": _message(ask), **ending, "token_ids": None,
+        "routed_experts": None,
+    }  # fmt: skip
+
+
+def _message(ask: Ask) -> Json:
+    """All deltas put together; `tool_calls` is there only when there are any."""
+    deltas = [ask.delta(position) for position in range(ask.output_tokens)]
+    content, reasoning = (
+        "".join(delta.get(name, "") for delta in deltas) for name in ("content", "reasoning")
+    )
+    made = calls_made(ask.tool_calls, deltas)
+    calls = {"tool_calls": made} if made else {}
+    nulls = dict.fromkeys(("refusal", "annotations", "audio", "function_call"))
+    return {
+        "role": "assistant", "content": content or (None if calls else ""), **nulls, **calls,
+        "reasoning": reasoning or None,
     }  # fmt: skip
 
 
@@ -91,13 +112,14 @@ def token_chunk(ask: Ask, index: int, position: int) -> Json:
 def _token_choice(ask: Ask, index: int, position: int) -> Json:
     is_last = position == ask.output_tokens - 1
     finish = ask.finish_reason if is_last else None
-    text = ask.text(position)
     if not ask.is_chat:
         extras = ("stop_reason", "prompt_token_ids", "token_ids")
+        text = ask.text(position)
         choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
         return choice | dict.fromkeys(extras)
-    stop = {"stop_reason": None} if is_last else {}
-    choice = {"index": index, "delta": {"content": text}, "logprobs": None, "finish_reason": finish}
+    stop = {"stop_reason": ask.stop_reason} if is_last else {}
+    delta = ask.delta(position)
+    choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
     return {**choice, **stop, "token_ids": None}
 
 
@@ -105,6 +127,8 @@ def usage_chunk(ask: Ask) -> Json:
     details = {"cached_tokens": ask.cached_tokens, "created_cache_tokens": 0}
     total = ask.output_tokens * ask.choices
     usage = {**_usage(ask.prompt_tokens, total), "prompt_tokens_details": details}
+    if ask.reasoning_tokens:
+        usage["completion_tokens_details"] = _output_details(ask)
     return {
         **_head(ask, is_chunk=True), "choices": [], "usage": usage,
         "system_fingerprint": FINGERPRINT,

@@ -13,6 +13,7 @@ from typing import Any, Final
 from tests.fake_vllm import answers, refusals
 from tests.fake_vllm.answers import dump
 from tests.fake_vllm.ask import Ask, Json, ask_read, commands_in
+from tests.fake_vllm.counting import count
 from tests.fake_vllm.pooling import POOLING, text_of
 from tests.fake_vllm.refusals import Refused, refused
 
@@ -169,6 +170,9 @@ async def _route(call: Call) -> None:
     elif path in POOLING:
         _allow(method, "POST")
         await _pool(call, *POOLING[path])
+    elif path == "/v1/messages/count_tokens":
+        _allow(method, "POST")
+        await _count(call)
     elif path in PAGES:
         _allow(method, "GET")
         text, content_type = PAGES[path]()
@@ -242,6 +246,16 @@ async def _pool(call: Call, needed: str, answer: Callable[[Json, str], Json]) ->
     state.prompt_tokens += document["usage"]["prompt_tokens"]
     state.finished += 1
     await call.answer(200, "{not json" if "garbage" in commands else dump(document))
+
+
+async def _count(call: Call) -> None:
+    """Anthropic's shape, errors included."""
+    try:
+        await call.answer(200, dump(count(await _body(call, "messages"))))
+    except Refused as error:
+        about = error.body["error"]
+        inner = {"type": about["type"], "message": about["message"]}
+        raise Refused(error.status, {"type": "error", "error": inner}) from None
 
 
 async def _run(call: Call, ask: Ask, *, streamed: bool) -> None:

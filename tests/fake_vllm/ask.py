@@ -7,7 +7,10 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
+
+from tests.fake_vllm.calls import ToolCall, calls_in
 
 type Json = dict[str, Any]
 
@@ -15,6 +18,7 @@ MODEL: Final = os.environ.get("FAKE_VLLM_MODEL", "tiny-llama")
 DEFAULT_TOKENS: Final = 16
 PROMPT_OVERHEAD_TOKENS: Final = 8
 WORDS: Final = ("index", " found", " but", " compile", " stream", " io", " day", " über")
+_STOP_STRING: Final = re.compile(r"!stop-string (\S+)")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Ask:
     """One generation, read from its request. Times in milliseconds.
 
     `prompts` are the tokens of each prompt: one for a chat, any number for a completion.
+    `wanted_tokens` are those of the text alone; None for as many as may be.
     """
 
     id: str
@@ -30,7 +35,10 @@ class Ask:
     n: int
     prompts: tuple[int, ...]
     asked_tokens: int
-    output_tokens: int
+    wanted_tokens: int | None
+    reasoning_tokens: int
+    tool_calls: tuple[ToolCall, ...]
+    stop_string: str | None
     cached_tokens: int
     slow_first_ms: int
     delay_ms: int
@@ -52,18 +60,50 @@ class Ask:
     def prompt_tokens(self) -> int:
         return sum(self.prompts)
 
+    @cached_property
+    def call_pieces(self) -> list[Json]:
+        return [piece for index, call in enumerate(self.tool_calls) for piece in call.pieces(index)]
+
+    @property
+    def text_tokens(self) -> int:
+        """How much of the answer is text: all that is neither reasoning nor calls."""
+        room = max(self.asked_tokens - self.reasoning_tokens, 0)
+        return room if self.wanted_tokens is None else min(self.wanted_tokens, room)
+
+    @property
+    def output_tokens(self) -> int:
+        all_tokens = self.reasoning_tokens + self.text_tokens + len(self.call_pieces)
+        return min(all_tokens, self.asked_tokens)
+
+    def delta(self, position: int) -> Json:
+        """What the token at `position`, from 0, adds to a message: first reasoning, calls last."""
+        if position < self.reasoning_tokens:
+            return {"reasoning": WORDS[position % len(WORDS)]}
+        position -= self.reasoning_tokens
+        if position < self.text_tokens:
+            return {"content": self.text(position)}
+        return self.call_pieces[position - self.text_tokens]
+
     def text(self, position: int) -> str:
-        """The text of the token at `position`, from 0."""
+        """The text of the token at `position` of the text, from 0."""
         return "" if position == 0 and self.is_empty_first else WORDS[position % len(WORDS)]
 
     @property
     def finish_reason(self) -> str:
-        return "stop" if self.output_tokens < self.asked_tokens else "length"
+        if self.output_tokens >= self.asked_tokens:
+            return "length"
+        return "tool_calls" if self.tool_calls else "stop"
+
+    @property
+    def stop_reason(self) -> str | None:
+        """The text that ended it."""
+        return self.stop_string if self.finish_reason == "stop" else None
 
 
 def ask_read(body: Json, *, is_chat: bool, request_id: str) -> Ask:
     texts = _texts(body, is_chat=is_chat)
-    commands = commands_in(texts[-1])
+    commands, calls = commands_in(texts[-1]), calls_in(texts[-1], request_id)
+    stop_string = _STOP_STRING.search(texts[-1])
     asked = body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_TOKENS
     options = body.get("stream_options") or {}
     include_usage = bool(options.get("include_usage"))
@@ -74,7 +114,10 @@ def ask_read(body: Json, *, is_chat: bool, request_id: str) -> Ask:
         n=body.get("n") or 1,
         prompts=_prompts(texts, is_chat=is_chat),
         asked_tokens=asked,
-        output_tokens=min(asked, commands.get("tokens") or asked),
+        wanted_tokens=commands.get("tokens") or (0 if calls else None),
+        reasoning_tokens=commands.get("reason") or 0,
+        tool_calls=calls,
+        stop_string=stop_string[1] if stop_string else None,
         cached_tokens=commands.get("cached") or 0,
         slow_first_ms=commands.get("slow-first") or 0,
         delay_ms=commands.get("delay") or 0,
