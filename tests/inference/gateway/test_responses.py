@@ -133,6 +133,59 @@ def test_bytes_of_a_stream_are_those_of_openai(http: httpx.Client) -> None:
     assert "tiny-llama" not in answer.text
 
 
+# --- Tools and reasoning -----------------------------------------------------------------------
+
+
+CITY = {
+    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"],
+    "additionalProperties": False,
+}  # fmt: skip
+WEATHER: Any = {"type": "function", "name": "weather", "parameters": CITY, "strict": True}
+CALLING = """
+    Both, please. !reason 2 !tokens 1 !tool weather {"city":"Luleå"} !tool weather {"city":"Ås"}
+"""
+
+
+def test_functions_are_called_and_their_outputs_go_back(openai: OpenAI, engine: FakeVllm) -> None:
+    asked: list[Any] = [{"role": "user", "content": CALLING}]
+    first = openai.responses.parse(model=MODEL, input=asked, tools=[WEATHER], max_output_tokens=99)
+    calls = [item for item in first.output if item.type == "function_call"]
+    assert [item.type for item in first.output[:2]] == ["reasoning", "message"]
+    assert [call.parsed_arguments for call in calls] == [{"city": "Luleå"}, {"city": "Ås"}]
+    asked += [item.to_dict() for item in first.output]
+    for call in calls:
+        output = {"type": "function_call_output", "call_id": call.call_id, "output": "Snow"}
+        asked.append(output)
+    asked.append({"role": "user", "content": "Well? !tokens 2"})
+    second = openai.responses.create(model=MODEL, input=asked, tools=[WEATHER])
+    assert second.output_text == "index found"
+    sent = engine.state()["last_request_body"]["messages"]
+    assert [m["role"] for m in sent] == ["user", "assistant", "tool", "tool", "user"]
+    assert sent[1]["reasoning"] == "index found"
+    assert sent[1]["content"] == "index"
+    assert [c["id"] for c in sent[1]["tool_calls"]] == [c.call_id for c in calls]
+    assert [m["tool_call_id"] for m in sent[2:4]] == [c.call_id for c in calls]
+
+
+def test_a_stream_of_thoughts_and_calls_adds_up(openai: OpenAI) -> None:
+    with openai.responses.stream(
+        model=MODEL, input=CALLING, tools=[WEATHER], max_output_tokens=99
+    ) as stream:
+        events = list(stream)
+        response = stream.get_final_response()
+    thought = [e.delta for e in events if e.type == "response.reasoning_text.delta"]
+    assert "".join(thought) == "index found"
+    snapshots = [e.snapshot for e in events if e.type == "response.function_call_arguments.delta"]
+    assert '{"city":"Luleå"}' in snapshots
+    kinds = [item.type for item in response.output]
+    assert kinds == ["reasoning", "message", "function_call", "function_call"]
+    calls = [item for item in response.output if item.type == "function_call"]
+    assert [call.parsed_arguments for call in calls] == [{"city": "Luleå"}, {"city": "Ås"}]
+    assert response.usage
+    assert response.usage.output_tokens_details.reasoning_tokens == 2
+    assert response.output_text == "index"
+
+
 # --- What is recorded --------------------------------------------------------------------------
 
 
