@@ -47,6 +47,18 @@ class EngineError(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
+class Hearing:
+    """How an engine tells the seconds of a file that it heard, where its streams do not say."""
+
+    stream_fields: Mapping[str, str]
+    """What to ask for, so that each event of a stream has a count."""
+    tells: Callable[[str, str | None, str | None], bool]
+    """(model, language, prompt) -> whether `seconds` can be told from a stream."""
+    seconds: Callable[[Usage], int | None]
+    """Whole seconds, rounded up, as of the same file in a whole answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """`running_count` are the bytes of an event which holds a count so far; `choice_of` finds the
     index of the one choice that it is of. `cut` matches what the gateway asked for and the client
@@ -65,6 +77,8 @@ class Engine:
     """Usage in one JSON document: a whole answer or the data of one event."""
     fault_read: Callable[[EngineError], Fault | None]
     """The customer's fault behind a 4xx of the engine; None when it is not the customer's."""
+    hearing: Hearing | None = None
+    """None where no audio file can be heard."""
 
 
 class _Details(msgspec.Struct):
@@ -168,4 +182,24 @@ BAD_FORMAT: Final = Fault(
     "The engine cannot follow this `response_format`. Simplify its JSON schema.",
     "response_format",
     "invalid_response_format",
+)
+INVALID_AUDIO: Final = Fault(
+    "`file` cannot be read as audio. Send a whole FLAC, MP3, MP4, M4A, OGG, WAV or WebM.",
+    "file",
+    "invalid_audio",
+)
+AUDIO_TOO_LONG: Final = Fault(
+    "`file` is longer or larger than this model takes. Split it, or compress it.",
+    "file",
+    "audio_too_long",
+)
+UNKNOWN_LANGUAGE: Final = Fault(
+    "This model does not know that `language`. Send another, or none and it finds out.",
+    "language",
+    "invalid_value",
+)
+NO_TIMES: Final = Fault(
+    "This model gives no times. Send `response_format` `json` or `text`.",
+    "response_format",
+    "invalid_value",
 )

@@ -12,16 +12,21 @@ from typing import Final
 import msgspec
 
 from inference.engines.base import (
+    AUDIO_TOO_LONG,
     BAD_FORMAT,
     GREEDY_CHOICES,
+    INVALID_AUDIO,
     MAX_TOKENS_TOO_LARGE,
+    NO_TIMES,
     NO_TOOLS,
     ONE_SIZE,
     PROMPT_TOO_LONG,
     TEXT_ONLY,
+    UNKNOWN_LANGUAGE,
     Engine,
     EngineError,
     Fault,
+    Hearing,
     OpenAIUsage,
     Usage,
 )
@@ -39,6 +44,15 @@ _FIELDS: Final = frozenset({
     "suffix", "temperature", "tool_choice", "tools", "top_k", "top_logprobs", "top_p",
 })  # fmt: skip
 _BY_WORDS: Final = (
+    ("Audio exceeds", AUDIO_TOO_LONG),
+    ("Audio would allocate", AUDIO_TOO_LONG),
+    ("Audio decode exceeded", AUDIO_TOO_LONG),
+    ("Maximum file size exceeded", AUDIO_TOO_LONG),
+    ("audio data", INVALID_AUDIO),
+    ("audio file", INVALID_AUDIO),
+    ("No audio", INVALID_AUDIO),
+    ("Unsupported language", UNKNOWN_LANGUAGE),
+    ("support verbose_json", NO_TIMES),
     ("maximum context length", PROMPT_TOO_LONG),
     ("longer than the maximum model length", PROMPT_TOO_LONG),
     ("--tool-call-parser", NO_TOOLS),
@@ -83,6 +97,27 @@ def fault_read(error: EngineError) -> Fault | None:
     return next((fault for words, fault in _BY_WORDS if words in error.message), None)
 
 
+_FRAMES_PER_SECOND: Final = 100
+_WHISPER_START_TOKENS: Final = 4
+"""The start, the language, the task, and no times."""
+_HEARD_FIELDS: Final = dict.fromkeys(
+    ("stream", "stream_include_usage", "stream_continuous_usage_stats"), "true"
+)
+
+
+def tells_seconds(model: str, language: str | None, prompt: str | None) -> bool:
+    """Of Whisper alone a stream counts frames of sound, after tokens whose number is known.
+
+    A prompt has as many tokens as it likes, and `yue` is one token to the newest Whispers only.
+    """
+    return "whisper" in model.lower() and language != "yue" and not prompt
+
+
+def seconds_heard(usage: Usage) -> int | None:
+    frames = usage.input_tokens - _WHISPER_START_TOKENS
+    return -(-frames // _FRAMES_PER_SECOND) if frames >= 0 else None
+
+
 ENGINE: Final = Engine(
     health_path="/health",
     running_metric="vllm:num_requests_running",
@@ -93,4 +128,5 @@ ENGINE: Final = Engine(
     request_fields=request_fields,
     usage_read=usage_read,
     fault_read=fault_read,
+    hearing=Hearing(_HEARD_FIELDS, tells_seconds, seconds_heard),
 )

@@ -21,11 +21,15 @@ JSON: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The engine that is asked: its kind, its own name for the model, the tenant's cache salt."""
+    """The engine that is asked: its kind, its own name for the model, the tenant's cache salt.
+
+    `family` is what the catalog says of the model.
+    """
 
     engine: Engine
     model: str
     salt: str
+    family: str = ""
 
 
 class Question(NamedTuple):

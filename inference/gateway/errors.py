@@ -181,6 +181,12 @@ class UnsupportedTransfer(InvalidRequest):
     message = "Send the body with a `Content-Length`, or as `Transfer-Encoding: chunked` alone."
 
 
+class UnsupportedMedia(InvalidRequest):
+    status = 415
+    code = "unsupported_media_type"
+    message = "Send the file in a form, as `multipart/form-data`."
+
+
 class ClientLeft(GatewayError):
     """Nobody reads this answer; the status is for the log."""
 

@@ -143,7 +143,7 @@ class Exchange:
 
     async def _call(self) -> Reply:
         salt = cache_salt(self.key.organization_id)
-        asked = Asked(self.engine, self.route.engine_model, salt)
+        asked = Asked(self.engine, self.route.engine_model, salt, self.model.family)
         question = self.endpoint.question(self.body, asked)
         reply = await self.gateway.upstream.call(self.route, question, str(self.request.id))
         self._reply = reply
