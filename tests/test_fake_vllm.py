@@ -250,6 +250,12 @@ async def test_a_call_that_is_cut_is_as_long_as_its_tokens(engine: FakeVllm) -> 
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a": '
 
 
+async def test_json_is_said_on_command(engine: FakeVllm) -> None:
+    _, text = await post(engine, ask('Where? !say {"city": "Luleå"}'))
+    choice = json.loads(text)["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ('{"city": "Luleå"}', "stop")
+
+
 async def test_a_stop_string_is_named(engine: FakeVllm) -> None:
     _, text = await post(engine, ask("!tokens 2 !stop-string END now", max_tokens=9))
     assert json.loads(text)["choices"][0]["stop_reason"] == "END"

@@ -20,6 +20,7 @@ pass through any gateway:
 | ``!delay MS`` | waits before each token |
 | ``!reason N`` | thinks for N tokens first, which count like all others |
 | ``!tool NAME JSON`` | calls NAME with the JSON, after N ``!tokens`` (0) of text; also twice |
+| ``!say JSON`` | says the JSON in place of its words, to its end |
 | ``!stop-string X`` | stops at the text X, which ends at the next blank |
 | ``!empty`` | gives its first token without text, as vLLM does within a UTF-8 character |
 | ``!stall [N]`` | gives N tokens (3) and then nothing, the connection left open |

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from tests.fake_vllm import answers, refusals
+from tests.fake_vllm import answers, audio, refusals
 from tests.fake_vllm.answers import dump
 from tests.fake_vllm.ask import Ask, Json, ask_read, commands_in
+from tests.fake_vllm.audio import AUDIO, Sound, form_of, sound_read
 from tests.fake_vllm.counting import count
 from tests.fake_vllm.pooling import POOLING, text_of
 from tests.fake_vllm.refusals import Refused, refused
@@ -96,11 +97,16 @@ async def events(ask: Ask, client: Client) -> AsyncIterator[str]:
             yield dump(answers.first_chunk(ask, index))
     async for position in generate(ask, client):
         for index in range(ask.choices):
-            chunk = dump(answers.token_chunk(ask, index, position))
+            chunk = dump(_token_chunk(ask, index, position))
             yield '{"id": not json' if ask.is_garbage and position == 0 else chunk
     if ask.include_usage:
-        yield dump(answers.usage_chunk(ask))
+        yield dump(audio.usage_chunk(ask) if isinstance(ask, Sound) else answers.usage_chunk(ask))
     yield "[DONE]"
+
+
+def _token_chunk(ask: Ask, index: int, position: int) -> Json:
+    chunk = audio.token_chunk if isinstance(ask, Sound) else answers.token_chunk
+    return chunk(ask, index, position)  # type: ignore[arg-type]
 
 
 # --- HTTP ------------------------------------------------------------------------------------
@@ -170,6 +176,9 @@ async def _route(call: Call) -> None:
     elif path in POOLING:
         _allow(method, "POST")
         await _pool(call, *POOLING[path])
+    elif path in AUDIO:
+        _allow(method, "POST")
+        await _hear(call, AUDIO[path])
     elif path == "/v1/messages/count_tokens":
         _allow(method, "POST")
         await _count(call)
@@ -248,6 +257,16 @@ async def _pool(call: Call, needed: str, answer: Callable[[Json, str], Json]) ->
     await call.answer(200, "{not json" if "garbage" in commands else dump(document))
 
 
+async def _hear(call: Call, task: str) -> None:
+    raw = await call.body()
+    state.requests += 1
+    state.last_request_headers = dict(call.headers)
+    form = form_of(call.headers, raw)
+    state.last_request_body = {name: part.decode("latin-1") for name, part in form.items()}
+    sound = sound_read(form, task, call.request_id)
+    await _run(call, sound, streamed=sound.streamed)
+
+
 async def _count(call: Call) -> None:
     """Anthropic's shape, errors included."""
     try:
@@ -284,7 +303,7 @@ async def _stream(call: Call, ask: Ask, client: Client) -> None:
 
 
 async def _whole(call: Call, ask: Ask, client: Client) -> None:
-    text = "{not json" if ask.is_garbage else dump(answers.answer(ask))
+    text = "{not json" if ask.is_garbage else dump(audio.answer(ask) if isinstance(ask, Sound) else answers.answer(ask))
     try:
         async for _position in generate(ask, client):
             pass

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from tests.fake_vllm.calls import ToolCall, calls_in
+from tests.fake_vllm.calls import ToolCall, calls_in, words_in
 
 type Json = dict[str, Any]
 
@@ -38,6 +38,7 @@ class Ask:
     wanted_tokens: int | None
     reasoning_tokens: int
     tool_calls: tuple[ToolCall, ...]
+    words: tuple[str, ...]
     stop_string: str | None
     cached_tokens: int
     slow_first_ms: int
@@ -86,7 +87,9 @@ class Ask:
 
     def text(self, position: int) -> str:
         """The text of the token at `position` of the text, from 0."""
-        return "" if position == 0 and self.is_empty_first else WORDS[position % len(WORDS)]
+        return (
+            "" if position == 0 and self.is_empty_first else self.words[position % len(self.words)]
+        )
 
     @property
     def finish_reason(self) -> str:
@@ -103,7 +106,7 @@ class Ask:
 def ask_read(body: Json, *, is_chat: bool, request_id: str) -> Ask:
     texts = _texts(body, is_chat=is_chat)
     commands, calls = commands_in(texts[-1]), calls_in(texts[-1], request_id)
-    stop_string = _STOP_STRING.search(texts[-1])
+    stop_string, words = _STOP_STRING.search(texts[-1]), words_in(texts[-1])
     asked = body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_TOKENS
     options = body.get("stream_options") or {}
     include_usage = bool(options.get("include_usage"))
@@ -114,9 +117,10 @@ def ask_read(body: Json, *, is_chat: bool, request_id: str) -> Ask:
         n=body.get("n") or 1,
         prompts=_prompts(texts, is_chat=is_chat),
         asked_tokens=asked,
-        wanted_tokens=commands.get("tokens") or (0 if calls else None),
+        wanted_tokens=commands.get("tokens") or len(words) or (0 if calls else None),
         reasoning_tokens=commands.get("reason") or 0,
         tool_calls=calls,
+        words=words or WORDS,
         stop_string=stop_string[1] if stop_string else None,
         cached_tokens=commands.get("cached") or 0,
         slow_first_ms=commands.get("slow-first") or 0,

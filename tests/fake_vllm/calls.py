@@ -1,4 +1,4 @@
-"""The tool calls that the fake engine makes on command."""
+"""The JSON that the fake engine gives on command: as arguments of tool calls, or as its text."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Final
 type Json = dict[str, Any]
 
 PIECE_CHARS: Final = 6
-"""How much of the arguments comes with one token."""
+"""How much of it comes with one token."""
 _TOOL: Final = re.compile(r"!tool (\S+) ")
+_SAY: Final = "!say "
 _decode: Final = json.JSONDecoder().raw_decode
 
 
@@ -31,8 +32,7 @@ class ToolCall:
         """The `delta` of each token: the name first, then the arguments bit by bit."""
         start = {"id": self.id, "type": "function", "index": index}
         yield {"tool_calls": [{**start, "function": {"name": self.name, "arguments": ""}}]}
-        for at in range(0, len(self.arguments), PIECE_CHARS):
-            piece = self.arguments[at : at + PIECE_CHARS]
+        for piece in _pieces(self.arguments):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
@@ -50,12 +50,22 @@ def calls_in(text: str, request_id: str) -> tuple[ToolCall, ...]:
     """The calls that the commands in `text` ask for."""
     found = enumerate(_TOOL.finditer(text))
     return tuple(
-        ToolCall(f"chatcmpl-tool-{request_id}{index}", match[1], _arguments(text, match.end()))
+        ToolCall(f"chatcmpl-tool-{request_id}{index}", match[1], _json_at(text, match.end()))
         for index, match in found
     )
 
 
-def _arguments(text: str, start: int) -> str:
+def words_in(text: str) -> tuple[str, ...]:
+    """The tokens of the text that the commands in `text` ask for; empty without."""
+    start = text.find(_SAY)
+    return tuple(_pieces(_json_at(text, start + len(_SAY)))) if start >= 0 else ()
+
+
+def _pieces(text: str) -> Iterator[str]:
+    return (text[at : at + PIECE_CHARS] for at in range(0, len(text), PIECE_CHARS))
+
+
+def _json_at(text: str, start: int) -> str:
     """The JSON that begins at `start`; where there is none, what stands there up to a blank."""
     try:
         _, end = _decode(text, start)
