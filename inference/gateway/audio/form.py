@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from inference.gateway.errors import InvalidRequest, UnsupportedMedia
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks  # the library has it for types alone
 
 FORM: Final = "multipart/form-data"
 MAX_PARTS: Final = 64
