@@ -7,13 +7,16 @@ them. It does no content negotiation, no parsing and no rendering: the gateway s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, cast, override
+from typing import Any, Final, Protocol, cast, override
 
 from django.http import HttpResponse, HttpResponseBase
 from rest_framework.views import APIView
 
 from inference.gateway.errors import InvalidApiKey, MethodNotAllowed, exception_handler
 from inference.gateway.handler import GatewayRequest
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+"""Those that a view may have; other cases of their letters are other methods."""
 
 type Handler = Callable[..., Awaitable[HttpResponseBase]]
 
@@ -67,9 +70,9 @@ class AsyncAPIView(APIView):
         return exception_handler(exc, {"view": self, "request": self.request})
 
     def _handler(self, request: GatewayRequest) -> Handler:
-        method = (request.method or "").lower()
-        handler = getattr(self, method, None) if method in self.http_method_names else None
-        if handler is None or method == "options":
+        method = request.method or ""
+        handler = getattr(self, method.lower(), None) if method in METHODS else None
+        if handler is None:
             raise MethodNotAllowed.instead_use(self._methods())
         found: Handler = handler
         return found
@@ -81,5 +84,5 @@ class AsyncAPIView(APIView):
 
     @classmethod
     def _methods(cls) -> list[str]:
-        names = [name for name in cls.http_method_names if name != "options"]
-        return [name.upper() for name in names if hasattr(cls, name)]
+        names = (name.upper() for name in cls.http_method_names)
+        return [name for name in names if name in METHODS and hasattr(cls, name.lower())]

@@ -214,7 +214,7 @@ class ResponsesBody(Body, kw_only=True):
     tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
+    max_tool_calls: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     truncation: Literal["auto", "disabled"] | None = None
     metadata: Metadata | None = None
     user: str | None = None

@@ -52,7 +52,12 @@ def test_an_image_reaches_the_engine_as_it_came(http: httpx.Client, engine: Fake
     ("urls", "words"),
     [
         ([url_of(png(60_000, 60_000))], "more than 36,000,000 pixels"),
-        ([url_of(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml")], "cannot be read"),
+        (
+            [url_of(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml")],
+            "JPEG, WebP, GIF",
+        ),
+        ([url_of(png(1, 1) + png(60_000, 60_000)[8:])], "cannot be read"),
+        ([url_of(b"GIF89a" + bytes(7) + b"," + bytes(4) + b"\xff" * 4)], "65535 × 65535"),
         ([url_of(b"MZ not an image")], "cannot be read"),
         ([url_of(png(0, 10))], "cannot be read"),
         ([url_of(png(1, 1)[:14])], "cannot be read"),
