@@ -10,6 +10,7 @@ import httpx2 as httpx
 import openai as sdk
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
 
 from billing.models import Outcome
 from tests.fake_vllm import FakeVllm
@@ -184,6 +185,24 @@ def test_a_stream_of_thoughts_and_calls_adds_up(openai: OpenAI) -> None:
     assert response.usage
     assert response.usage.output_tokens_details.reasoning_tokens == 2
     assert response.output_text == "index"
+
+
+class Place(BaseModel):
+    city: str
+    snowy: bool
+
+
+PLACE = """Where? !say {"city": "Luleå", "snowy": true}"""
+
+
+def test_an_answer_is_parsed_by_its_schema(openai: OpenAI, engine: FakeVllm) -> None:
+    whole = openai.responses.parse(model=MODEL, input=PLACE, text_format=Place)
+    assert whole.output_parsed == Place(city="Luleå", snowy=True)
+    sent = engine.state()["last_request_body"]["response_format"]
+    assert sent["json_schema"]["schema"]["required"] == ["city", "snowy"]
+    assert sent["json_schema"]["strict"] is True
+    with openai.responses.stream(model=MODEL, input=PLACE, text_format=Place) as stream:
+        assert stream.get_final_response().output_parsed == Place(city="Luleå", snowy=True)
 
 
 # --- What is recorded --------------------------------------------------------------------------
