@@ -173,15 +173,19 @@ class ResponseStream:
                 self._events.write(f"response.{step}", response=self._response)
 
     def _say(self, choice: ChoiceDelta) -> None:
+        thought, content = choice.delta.thought, choice.delta.content or ""
         if choice.logprobs:
             self._tokens += choice.logprobs.content or ()
-        if choice.delta.thought:
-            self._text(Reasoning).add(choice.delta.thought, [])
-        if choice.delta.content:
-            logprobs = logprobs_of(choice.delta.content, self._tokens)
-            self._text(Message).add(choice.delta.content, logprobs)
-        if choice.delta.thought or choice.delta.content:
+        if thought:
+            self._text(Reasoning).add(thought, [])
+        if content and not self._is_between_calls(content):
+            self._text(Message).add(content, logprobs_of(content, self._tokens))
+        if thought or content:
             self._tokens = []
+
+    def _is_between_calls(self, content: str) -> bool:
+        """Models write blanks between their calls; those are no message."""
+        return bool(self._calls) and self._said is None and content.isspace()
 
     def _text(self, kind: type[Message | Reasoning]) -> OpenText:
         """The open item of this kind, a new one if there is none."""

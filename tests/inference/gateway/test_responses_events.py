@@ -223,6 +223,13 @@ def test_calls_may_take_turns() -> None:
     assert [item["arguments"] for item in events[-1]["response"]["output"]] == ["{}", "[]"]
 
 
+def test_blanks_between_calls_are_no_message() -> None:
+    deltas = [call(0, name="f"), {"content": "\n"}, call(1, name="g"), {"content": " So"}]
+    output = relay(chat(*deltas), [])[0][-1]["response"]["output"]
+    assert [item["type"] for item in output] == ["function_call", "function_call", "message"]
+    assert output[2]["content"][0]["text"] == " So"
+
+
 def test_a_call_that_is_cut_off_is_incomplete() -> None:
     deltas = [{"content": "I"}, call(0, name="f", arguments="{}"), call(1, name="g", arguments="{")]
     response = relay(chat(*deltas, finish="length"), [])[0][-1]["response"]
