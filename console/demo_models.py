@@ -65,7 +65,7 @@ MINILM: Final = DemoModel(
     owned_by="Sentence Transformers",
     licence="Apache 2.0",
     description="Embeddings of 384 numbers, on the CPU.",
-    flags=("--runner=pooling", "--no-enable-prefix-caching", "--enforce-eager", "--dtype=float32"),
+    flags=("--runner=pooling", "--enforce-eager", "--dtype=float32"),
 )
 
 DEMO_MODELS: Final[Mapping[Engine, Sequence[DemoModel]]] = {

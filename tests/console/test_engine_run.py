@@ -168,7 +168,7 @@ def test_the_command_starts_an_engine_with_what_the_gateway_relies_on(tmp_path: 
         assert argv[:2] == ["serve", "acme/tiny"]
         assert {
             "--served-model-name=tiny", "--enable-prompt-tokens-details",
-            "--enable-request-id-headers", "--enable-prefix-caching",
+            "--enable-request-id-headers",
             "--scheduling-policy=priority", "--host=127.0.0.1",
             "--tensor-parallel-size=2", "--max-model-len=2048", "--enable-auto-tool-choice",
             "--tool-call-parser=hermes", "--shutdown-timeout=30",

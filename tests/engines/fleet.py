@@ -37,7 +37,7 @@ FLAGS: Final = {
         "--reasoning-parser=deepseek_v3",
         f"--structured-outputs-config={NO_WHITESPACE}",
     ),
-    MINILM: ("--runner=pooling", "--no-enable-prefix-caching"),
+    MINILM: ("--runner=pooling",),
     WHISPER: ("--max-num-seqs=2", "--max-num-batched-tokens=2048"),
 }  # fmt: skip
 
