@@ -48,6 +48,7 @@ ACCESS: Final[dict[str, Who]] = {
     "usage": Who.MEMBER,
     "usage_csv": Who.MEMBER,
     "models": Who.MEMBER,
+    "model": Who.MEMBER,
     "operator_overview": Who.OPERATOR,
     "operator_organizations": Who.OPERATOR,
     "operator_organization": Who.OPERATOR,
@@ -59,8 +60,18 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_region_add": Who.OPERATOR,
     "operator_models": Who.OPERATOR,
     "operator_model_add": Who.OPERATOR,
+    "operator_model_catalog": Who.OPERATOR,
+    "operator_model": Who.OPERATOR,
+    "operator_model_edit": Who.OPERATOR,
+    "operator_model_card": Who.OPERATOR,
+    "operator_model_status": Who.OPERATOR,
+    "operator_model_visibility": Who.OPERATOR,
     "operator_model_rates": Who.OPERATOR,
     "operator_model_enabled": Who.OPERATOR,
+    "operator_deployments": Who.OPERATOR,
+    "operator_deployment_add": Who.OPERATOR,
+    "operator_deployment_edit": Who.OPERATOR,
+    "operator_deployment_remove": Who.OPERATOR,
 }
 
 type View[R: HttpRequest, **P] = Callable[Concatenate[R, P], HttpResponseBase]

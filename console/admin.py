@@ -84,14 +84,14 @@ class BackendAdmin(ReadOnlyAdmin):
 
 @admin.register(Model)
 class ModelAdmin(ReadOnlyAdmin):
-    list_display = ("public_id", "name", "is_enabled", "context_tokens", "owned_by")
-    list_filter = ("is_enabled",)
+    list_display = ("public_id", "name", "status", "is_enabled", "context_tokens", "owned_by")
+    list_filter = ("is_enabled", "status")
     search_fields = ("public_id", "name")
 
 
 @admin.register(Deployment)
 class DeploymentAdmin(ReadOnlyAdmin):
-    list_display = ("model", "backend", "engine_model")
+    list_display = ("model", "backend", "engine_model", "weight", "is_enabled")
     list_select_related = ("model", "backend")
 
 

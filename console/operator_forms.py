@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, Final, override
 from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from billing.models import Component
-from inference.models import Backend, Engine, Model, Region, Task, components_of
+from inference.models import Backend, Engine, Model, Region
 from inference.probes import Check
 from tenants.models import Organization, User
-
-START_FORMAT: Final = "%Y-%m-%dT%H:%M"
 
 
 class BackendForm(forms.Form):
@@ -152,106 +145,3 @@ class RegionForm(forms.Form):
     def clean_country(self) -> str:
         country: str = self.cleaned_data["country"].upper()
         return country
-
-
-def price_field(component: Component) -> forms.DecimalField:
-    return forms.DecimalField(
-        label=component.label,
-        required=False,
-        min_value=Decimal(0),
-        max_digits=20,
-        decimal_places=6,
-        widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"}),
-        help_text=_("EUR per minute")
-        if component is Component.AUDIO_SECOND
-        else _("EUR per million tokens"),
-    )
-
-
-class ModelForm(forms.Form):
-    """A new model with its first prices, and optionally the backend that serves it."""
-
-    public_id = forms.CharField(
-        label=_("Id"),
-        max_length=100,
-        validators=Model._meta.get_field("public_id").validators,
-        help_text=_("What customers put in the field “model”."),
-    )
-    name = forms.CharField(label=_("Name"), max_length=100)
-    owned_by = forms.CharField(label=_("Made by"), max_length=100)
-    licence = forms.CharField(label=_("Licence"), max_length=100, required=False)
-    description = forms.CharField(
-        label=_("Description"), required=False, widget=forms.Textarea(attrs={"rows": 2})
-    )
-    context_tokens = forms.IntegerField(
-        label=_("Context, tokens"), min_value=1, max_value=2**31 - 1
-    )
-    tasks = forms.MultipleChoiceField(
-        label=_("Tasks"), choices=Task.choices, widget=forms.CheckboxSelectMultiple
-    )
-    backend = forms.ModelChoiceField(
-        label=_("Backend"),
-        queryset=Backend.objects.all(),
-        required=False,
-        empty_label=_("None yet"),
-    )
-    engine_model = forms.CharField(
-        label=_("Name on the engine"),
-        required=False,
-        max_length=200,
-        help_text=_("Empty: the same as the id."),
-    )
-    input = price_field(Component.INPUT)
-    cached_input = price_field(Component.CACHED_INPUT)
-    output = price_field(Component.OUTPUT)
-    audio_second = price_field(Component.AUDIO_SECOND)
-    enable = forms.BooleanField(label=_("Offer it to customers now"), required=False, initial=True)
-
-    def clean_public_id(self) -> str:
-        public_id: str = self.cleaned_data["public_id"]
-        if Model.objects.filter(public_id=public_id).exists():
-            raise ValidationError(_("A model with this id exists already."))
-        return public_id
-
-    @override
-    def clean(self) -> None:
-        """A model needs a price for whatever its tasks are billed by."""
-        for component in components_of(self.cleaned_data.get("tasks", ())):
-            if component not in self.errors and self.cleaned_data[component] is None:
-                self.add_error(component, _("The tasks of this model are billed by it."))
-
-    @property
-    def prices(self) -> dict[Component, Decimal]:
-        """EUR per `Component.unit_scale`, as typed, of what the model's tasks are billed by."""
-        needed = components_of(self.cleaned_data["tasks"])
-        return {component: self.cleaned_data[component] for component in needed}
-
-
-class RateForm(forms.Form):
-    """A new price of one component of a model."""
-
-    component = forms.ChoiceField(label=_("Component"), choices=Component.choices)
-    price = forms.DecimalField(
-        label=_("EUR per million tokens"),
-        min_value=Decimal(0),
-        max_digits=20,
-        decimal_places=6,
-        widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"}),
-    )
-    valid_from = forms.DateTimeField(
-        label=_("Valid from, UTC"),
-        required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=START_FORMAT),
-        help_text=_("Empty: from now on. A rate that was valid is never changed."),
-    )
-
-    def clean_valid_from(self) -> datetime | None:
-        start: datetime | None = self.cleaned_data["valid_from"]
-        if start is not None and start < timezone.now():
-            raise ValidationError(_("This has passed. Leave it empty to start now."))
-        return start and start.astimezone(UTC)
-
-    @override
-    def add_error(self, field: str | None, error: Any) -> None:
-        """What the service refuses concerns the start."""
-        super().add_error(field or "valid_from", error)

@@ -94,6 +94,11 @@ class UsageReport:
         ]
 
     @property
+    def has_audio(self) -> bool:
+        """Whether anything was billed by the second."""
+        return bool(self.totals.audio_seconds)
+
+    @property
     def a_day(self) -> Decimal:
         return self.totals.amount / self.days.count
 

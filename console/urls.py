@@ -6,7 +6,8 @@ from django.contrib import admin
 from django.urls import include, path
 
 from console.views import home, keys, models, site, usage
-from console.views.operator import backends, organizations, overview, regions
+from console.views.operator import backends, deployments, organizations, overview, regions
+from console.views.operator import model as operator_model
 from console.views.operator import models as operator_models
 
 probes = [
@@ -24,6 +25,7 @@ customer = [
     path("usage/", usage.usage, name="usage"),
     path("usage.csv", usage.usage_csv, name="usage_csv"),
     path("models/", models.models, name="models"),
+    path("models/<path:model>/", models.model, name="model"),
 ]
 
 operator = [
@@ -55,14 +57,33 @@ operator = [
     path("models/", operator_models.operator_models, name="operator_models"),
     path("models/add/", operator_models.operator_model_add, name="operator_model_add"),
     path(
-        "models/<path:model>/rates/",
-        operator_models.operator_model_rates,
-        name="operator_model_rates",
+        "models/add/catalog/",
+        operator_models.operator_model_catalog,
+        name="operator_model_catalog",
+    ),
+    *(
+        path(f"models/<path:model>/{tail}/", view, name=view.__name__)
+        for tail, view in (
+            ("edit", operator_model.operator_model_edit),
+            ("card", operator_model.operator_model_card),
+            ("status", operator_model.operator_model_status),
+            ("visibility", operator_model.operator_model_visibility),
+            ("enabled", operator_model.operator_model_enabled),
+            ("rates", operator_model.operator_model_rates),
+            ("deployments/add", deployments.operator_deployment_add),
+        )
+    ),
+    path("models/<path:model>/", operator_model.operator_model, name="operator_model"),
+    path("deployments/", deployments.operator_deployments, name="operator_deployments"),
+    path(
+        "deployments/<int:deployment>/",
+        deployments.operator_deployment_edit,
+        name="operator_deployment_edit",
     ),
     path(
-        "models/<path:model>/enabled/",
-        operator_models.operator_model_enabled,
-        name="operator_model_enabled",
+        "deployments/<int:deployment>/remove/",
+        deployments.operator_deployment_remove,
+        name="operator_deployment_remove",
     ),
 ]
 

@@ -22,6 +22,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from console.access import ACCESS, ROLES
+from tenants.models import Membership, Role
+
 register = template.Library()
 
 THIN: Final = "\u2009"
@@ -49,6 +52,20 @@ def short_number(value: float | Decimal | None) -> str:
     size, letter = next(scale for scale in _SCALES if value >= scale[0])
     scaled = Decimal(value) / size
     return _decimal(scaled, 2 if scaled < 10 else 1 if scaled < 100 else 0) + THIN + letter
+
+
+@register.filter
+def minutes(seconds: int) -> str:
+    """Seconds as minutes with one decimal, whole from 100 on: `12.5`, `340`."""
+    length = Decimal(seconds) / 60
+    return _decimal(length, 1) if length < 100 else short_number(length)
+
+
+@register.filter
+def size(count: int) -> str:
+    """Bytes as `20 MB`, `1.5 MB` or `100 kB`, by 1024."""
+    unit, letter = (1024**2, "MB") if count >= 1024**2 else (1024, "kB")
+    return _decimal(Decimal(count) / unit, 0 if count % unit == 0 else 1) + THIN + letter
 
 
 @register.filter
@@ -210,7 +227,13 @@ def sparkline(values: Sequence[float | Decimal]) -> SafeString | str:
 
 @register.simple_tag(takes_context=True)
 def nav_link(context: Context, page: str, icon: str, label: str, org: str = "") -> SafeString:
-    """An entry of the menu, marked when its page, or a page below it, is open."""
+    """An entry of the menu, marked when its page, or a page below it, is open.
+
+    Who may not open the page sees no entry.
+    """
+    member: Membership | None = context.get("member")
+    if member and member.role not in ROLES.get(ACCESS[page], frozenset(Role)):
+        return mark_safe("")
     url = reverse(page, kwargs={"org": org} if org else {})
     path = _path(context)
     is_root = page in {"org_home", "operator_overview"}

@@ -19,7 +19,8 @@ from console.http import OrganizationRequest
 from console.reports import UsageReport
 
 CSV_COLUMNS: Final = (
-    "requests", "failed_requests", "input_tokens", "cached_tokens", "output_tokens", "amount_eur",
+    "requests", "failed_requests", "input_tokens", "cached_tokens", "output_tokens",
+    "audio_seconds", "amount_eur",
 )  # fmt: skip
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would take a cell that begins with it for."""
@@ -80,6 +81,7 @@ def _csv_rows(report: UsageReport) -> Iterator[Sequence[object]]:
             sums.input_tokens,
             sums.cached_tokens,
             sums.output_tokens,
+            sums.audio_seconds,
             f"{sums.amount:.12f}",
         ]
 

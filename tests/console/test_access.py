@@ -19,6 +19,8 @@ from inference import control
 from inference.models import Task
 from tests.conftest import Cast
 
+type Place = str | UUID | int
+
 THEIR_OWN: Final = {"admin", "allauth"}
 """Parts with access rules of their own: the stock admin asks for staff, allauth for itself."""
 
@@ -49,15 +51,15 @@ def test_every_page_has_its_row_and_every_row_its_page() -> None:
 
 
 @pytest.fixture
-def places(cast: Cast) -> dict[str, dict[str, str | UUID]]:
+def places(cast: Cast) -> dict[str, dict[str, Place]]:
     """Arguments of the pages that need some, all of them Acme's or the platform's."""
     region = control.region_create(
         actor=cast.oskar, code="se", site="Luleå", country="SE", jurisdiction="EU"
     )
-    control.backend_register(
+    backend = control.backend_register(
         actor=cast.oskar, name="gpu-1", base_url="http://127.0.0.1:9", engine="vllm", region=region
     )
-    control.model_create(
+    model = control.model_create(
         actor=cast.oskar,
         public_id="acme/tiny",
         name="Tiny",
@@ -67,19 +69,34 @@ def places(cast: Cast) -> dict[str, dict[str, str | UUID]]:
     )
     for component in Component:
         rate_set(actor=cast.oskar, model="acme/tiny", component=component, price=Decimal(1))
-    key: dict[str, str | UUID] = {"org": "acme", "key": cast.key.api_key.id}
+    control.model_set_enabled(actor=cast.oskar, model=model, enabled=True)
+    deployment = control.model_deploy(
+        actor=cast.oskar, model=model, backend=backend, engine_model="tiny"
+    )
+    of_model: dict[str, Place] = {"model": "acme/tiny"}
+    of_deployment: dict[str, Place] = {"deployment": deployment.pk}
+    key: dict[str, Place] = {"org": "acme", "key": cast.key.api_key.id}
     return {
         "key_revoke": key,
         "key_first_request": key,
         "operator_organization": {"org": "acme"},
         "operator_backend_test": {"backend": "gpu-1"},
         "operator_backend_state": {"backend": "gpu-1"},
-        "operator_model_rates": {"model": "acme/tiny"},
-        "operator_model_enabled": {"model": "acme/tiny"},
+        "model": {"org": "acme", **of_model},
+        "operator_model": of_model,
+        "operator_model_edit": of_model,
+        "operator_model_card": of_model,
+        "operator_model_status": of_model,
+        "operator_model_visibility": of_model,
+        "operator_model_rates": of_model,
+        "operator_model_enabled": of_model,
+        "operator_deployment_add": of_model,
+        "operator_deployment_edit": of_deployment,
+        "operator_deployment_remove": of_deployment,
     }
 
 
-def ask(name: str, kwargs: dict[str, str | UUID], user: object) -> int:
+def ask(name: str, kwargs: dict[str, Place], user: object) -> int:
     client = Client()
     if not isinstance(user, AnonymousUser):
         client.force_login(user)  # type: ignore[arg-type] # a User
@@ -95,7 +112,7 @@ LOG_IN: Final = {302}
     "name", [n for n, who in ACCESS.items() if who in {Who.MEMBER, Who.KEY_MAKER}]
 )
 def test_a_page_of_an_organization_is_for_its_members(
-    name: str, cast: Cast, places: dict[str, dict[str, str | UUID]]
+    name: str, cast: Cast, places: dict[str, dict[str, Place]]
 ) -> None:
     kwargs = places.get(name, {"org": "acme"})
     assert ask(name, kwargs, cast.olivia) in SERVED
@@ -108,7 +125,7 @@ def test_a_page_of_an_organization_is_for_its_members(
 @pytest.mark.parametrize("name", [n for n, who in ACCESS.items() if who is Who.KEY_MAKER])
 @pytest.mark.parametrize("role", ["billing", "auditor"])
 def test_a_lesser_role_is_told_that_it_may_not(
-    name: str, role: str, cast: Cast, places: dict[str, dict[str, str | UUID]]
+    name: str, role: str, cast: Cast, places: dict[str, dict[str, Place]]
 ) -> None:
     cast.max.memberships.update(role=role)
     assert ask(name, places.get(name, {"org": "acme"}), cast.max) == 403
@@ -116,7 +133,7 @@ def test_a_lesser_role_is_told_that_it_may_not(
 
 @pytest.mark.parametrize("name", [n for n, who in ACCESS.items() if who is Who.OPERATOR])
 def test_an_operators_page_does_not_exist_for_customers(
-    name: str, cast: Cast, places: dict[str, dict[str, str | UUID]]
+    name: str, cast: Cast, places: dict[str, dict[str, Place]]
 ) -> None:
     kwargs = places.get(name, {})
     assert ask(name, kwargs, cast.oskar) in SERVED
@@ -137,7 +154,7 @@ def test_an_open_page_is_open(name: str, cast: Cast) -> None:
 
 
 def test_a_key_of_another_organization_does_not_exist(cast: Cast) -> None:
-    kwargs: dict[str, str | UUID] = {"org": "acme", "key": cast.rival_key.api_key.id}
+    kwargs: dict[str, Place] = {"org": "acme", "key": cast.rival_key.api_key.id}
     assert ask("key_revoke", kwargs, cast.olivia) == 404
     assert ask("key_first_request", kwargs, cast.olivia) == 404
     cast.rival_key.api_key.refresh_from_db()

@@ -83,6 +83,7 @@ def test_the_export_is_exact_and_whole(olivia: Client, cast: Cast) -> None:
             "input_tokens": "100",
             "cached_tokens": "40",
             "output_tokens": "20",
+            "audio_seconds": "0",
             "amount_eur": "0.000012340001",
         }
     ]

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django.views.decorators.vary import vary_on_headers
 
 from console.access import operator_page
+from console.filters import filter_read
 from console.http import OperatorRequest
 from console.operator_forms import BackendForm
 from console.views.operator.health import backend_blast, backend_rows, with_deployments
@@ -32,14 +33,17 @@ from tenants.models import User
 @operator_page
 def operator_backends(request: OperatorRequest) -> HttpResponse:
     """Every backend with its live health, or for htmx the table alone."""
-    search, state = request.GET.get("q", "").strip(), request.GET.get("state", "")
-    found = _matching(search, state)
+    search = request.GET.get("q", "").strip()
+    state = filter_read(
+        request, "state", BackendState.choices, label=_("State"), every=_("Every state")
+    )
+    found = _matching(search, state.value)
     page = page_of(with_deployments(found), unique="name", after=request.GET.get("after", ""))
     now = timezone.now()
     context = {
         "search": search,
-        "state": state,
-        "states": BackendState.choices,
+        "filters": [state],
+        "is_filtered": search or state.value,
         "page": page,
         "rows": backend_rows(page.rows, now),
         "now": now,

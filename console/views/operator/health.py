@@ -65,7 +65,7 @@ class BackendRow:
 
     @property
     def models(self) -> list[str]:
-        return sorted(d.model.public_id for d in self.backend.deployments.all())
+        return sorted(d.model.public_id for d in self.backend.deployments.all() if d.is_enabled)
 
     @property
     def is_active(self) -> bool:
@@ -194,7 +194,7 @@ def _unrouted(model: Model) -> Problem:
     return Problem(
         what=_("%(model)s has no backend.") % {"model": model.public_id},
         means=_("Every request for it gets 503."),
-        url=f"{reverse('operator_models')}?q={model.public_id}",
+        url=reverse("operator_model", args=[model.public_id]),
         link=_("Open model"),
     )
 
@@ -247,10 +247,9 @@ class Blast:
 
 
 def backend_blast(backend: Backend) -> Blast:
-    models = Model.objects.filter(deployments__backend=backend, is_enabled=True)
-    elsewhere = Deployment.objects.exclude(backend=backend).filter(
-        backend__state=BackendState.ACTIVE, model__in=models
-    )
+    here = Deployment.objects.filter(backend=backend, is_enabled=True)
+    models = Model.objects.enabled().filter(deployments__in=here)
+    elsewhere = Deployment.objects.routed().exclude(backend=backend).filter(model__in=models)
     served = {d.model_id for d in elsewhere.exclude(backend__healthy=False)}
     return Blast(
         in_flight=in_flight_read().get(str(backend.pk), 0),

@@ -1,35 +1,37 @@
-"""The operator's models and rates."""
+"""The operator's catalog: all models, and how one is added."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Prefetch, Q, QuerySet, Sum
-from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
-from django.views.decorators.vary import vary_on_headers
 
-from billing.models import Component, Rate, UsageHour
+from billing.models import UsageHour
+from billing.pricing import NO_PRICES, Prices, prices_by_model
 from billing.services import rate_set
 from console.access import operator_page
+from console.filters import filter_read
 from console.http import OperatorRequest
-from console.operator_forms import ModelForm, RateForm
+from console.model_forms import ModelForm
+from console.offers import Price, prices_of
 from console.views.operator.figures import DAY
 from console.views.operator.health import can_serve
 from console.views.operator.paging import page_of
 from inference import control
-from inference.models import Deployment, Model, Task
+from inference.catalog import KnownModel, known_models
+from inference.models import Deployment, Model, ModelStatus, Task
 from tenants.models import User
 
 TARGETS: Final = ("enabled", "disabled")
@@ -37,22 +39,22 @@ TARGETS: Final = ("enabled", "disabled")
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model as the table shows it. `prices` are EUR, in the order of Component."""
+    """A model as a table shows it. Reads its deployments, so prefetch them."""
 
     model: Model
-    prices: Sequence[Decimal | None]
-    deployments: int
-    healthy: int
+    rates: Prices
     requests: int
 
     @property
     def kind(self) -> str:
-        if not self.model.is_enabled:
+        if not self.is_offered:
             return "idle"
         return "ok" if self.healthy and self.is_priced else "bad"
 
     @property
     def word(self) -> str:
+        if self.model.status == ModelStatus.RETIRED:
+            return _("Retired")
         if not self.model.is_enabled:
             return _("Disabled")
         if not self.is_priced:
@@ -60,9 +62,25 @@ class ModelRow:
         return _("Enabled") if self.healthy else _("No backend")
 
     @property
+    def is_offered(self) -> bool:
+        return self.model.is_enabled and self.model.status != ModelStatus.RETIRED
+
+    @property
     def is_priced(self) -> bool:
-        prices = dict(zip(Component, self.prices, strict=True))
-        return all(prices[component] is not None for component in self.model.components)
+        return self.rates.covers(self.model.components)
+
+    @property
+    def prices(self) -> list[Price]:
+        return prices_of(self.model, self.rates)
+
+    @property
+    def deployments(self) -> int:
+        return len(self.model.deployments.all())
+
+    @property
+    def healthy(self) -> int:
+        deployments = self.model.deployments.all()
+        return sum(d.is_enabled and can_serve(d.backend) for d in deployments)
 
     @property
     def tasks(self) -> str:
@@ -73,77 +91,79 @@ class ModelRow:
 @operator_page
 def operator_models(request: OperatorRequest) -> HttpResponse:
     """Every model with its prices, deployments and requests of 24 hours."""
-    search, state = request.GET.get("q", "").strip(), request.GET.get("state", "")
-    found = _matching(search, state)
+    search = request.GET.get("q", "").strip()
+    states = zip(TARGETS, (_("Enabled"), _("Disabled")), strict=True)
+    state = filter_read(request, "state", states, label=_("State"), every=_("Every state"))
+    task = filter_read(request, "task", Task.choices, label=_("Task"), every=_("Every task"))
+    life = ModelStatus.choices
+    status = filter_read(request, "status", life, label=_("Status"), every=_("Every status"))
+    found = _matching(search, state.value, task.value, status.value)
     page = page_of(found, unique="public_id", after=request.GET.get("after", ""))
     context = {
         "search": search,
-        "state": state,
-        "states": zip(TARGETS, (_("Enabled"), _("Disabled")), strict=True),
-        "components": Component.labels,
+        "filters": [task, status, state],
+        "is_filtered": search or state.value or task.value or status.value,
         "page": page,
-        "rows": _rows(page.rows, timezone.now()),
+        "rows": model_rows(page.rows, timezone.now()),
     }
     return render(request, "console/operator/models.html", context)
+
+
+@require_safe
+@operator_page
+def operator_model_catalog(request: OperatorRequest) -> HttpResponse:
+    """Open models that can be added with their facts filled in."""
+    here = set(Model.objects.values_list("public_id", flat=True))
+    known = [(model, model.id in here, _task_names(model)) for model in known_models().values()]
+    return render(request, "console/operator/model_catalog.html", {"known": known})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator_page
 def operator_model_add(request: OperatorRequest) -> HttpResponse:
-    """Add a model with its prices, and offer it at once if asked to."""
-    form = ModelForm(request.POST if request.method == "POST" else None)
-    if form.is_valid():
-        model = _add(request.user, form)
+    """Add a model with its prices, and offer it at once if asked to.
+
+    `from` names a model of the catalog, which fills the form and brings its card.
+    """
+    known = _known(request.GET.get("from", ""))
+    initial = ModelForm.from_catalog(known) if known else None
+    form = ModelForm(request.POST if request.method == "POST" else None, initial=initial)
+    if form.is_valid() and (model := _add(request.user, form, known.card if known else {})):
         messages.success(request, _("%(model)s is added.") % {"model": model.public_id})
-        return redirect("operator_models")
+        return redirect("operator_model", model=model.public_id)
     status = HTTPStatus.UNPROCESSABLE_CONTENT if form.errors else None
-    return render(request, "console/operator/model_add.html", {"form": form}, status=status)
+    context = {"form": form, "known": known}
+    return render(request, "console/operator/model_add.html", context, status=status)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@operator_page
-def operator_model_rates(request: OperatorRequest, model: str) -> HttpResponse:
-    """The prices of a model: now, later and before; POST sets one."""
-    found = get_object_or_404(Model, public_id=model)
-    form = RateForm(request.POST if request.method == "POST" else None)
-    if form.is_valid() and _set(request.user, found, form):
-        messages.success(request, _("The rate is set."))
-        return redirect("operator_model_rates", model=found.public_id)
-    rates = Rate.objects.filter(model=found.public_id).order_by("-valid", "component")
-    now = timezone.now()
-    context = {
-        "model": found,
-        "form": form,
-        "now": now,
-        "current": _current(found, rates, now),
-        "history": [(rate, _validity(rate, now)) for rate in rates],
-        **_day(found),
-    }
-    status = HTTPStatus.UNPROCESSABLE_CONTENT if form.errors else None
-    return render(request, "console/operator/model_rates.html", context, status=status)
+def model_rows(models: Sequence[Model], now: datetime) -> list[ModelRow]:
+    """Three queries for all of them."""
+    names = [model.public_id for model in models]
+    prices, requests = prices_by_model(now), _requests(names, now)
+    return [
+        ModelRow(
+            model=model,
+            rates=prices.get(model.public_id, NO_PRICES),
+            requests=requests.get(model.public_id, 0),
+        )
+        for model in models
+    ]
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
-@operator_page
-def operator_model_enabled(request: OperatorRequest, model: str) -> HttpResponse:
-    """GET shows what a change breaks, POST makes it: `to` is "enabled" or "disabled"."""
-    found = get_object_or_404(Model, public_id=model)
-    posted = request.method == "POST"
-    to = (request.POST if posted else request.GET).get("to", "")
-    if posted and to in TARGETS:
-        return _switch(request, found, enabled=to == "enabled")
-    context = {"model": found, "to": to if to in TARGETS else "disabled", **_day(found)}
-    status = HTTPStatus.UNPROCESSABLE_CONTENT if posted else None
-    part = "#part" if request.htmx else ""
-    return render(request, f"console/operator/model_enabled.html{part}", context, status=status)
+def _add(actor: User, form: ModelForm, card: Mapping[str, str]) -> Model | None:
+    """The new model; None when it is refused, which becomes the form's error."""
+    try:
+        with transaction.atomic():
+            return _create(actor, form, card)
+    except ValidationError as error:
+        form.add_error(None, error)
+        return None
 
 
-@transaction.atomic
-def _add(actor: User, form: ModelForm) -> Model:
+def _create(actor: User, form: ModelForm, card: Mapping[str, str]) -> Model:
     typed = form.cleaned_data
-    about = ("public_id", "name", "tasks", "context_tokens", "owned_by", "licence", "description")
-    model = control.model_create(actor=actor, **{name: typed[name] for name in about})
+    public_id: str = typed["public_id"]
+    model = control.model_create(actor=actor, public_id=public_id, card=card, **form.facts)
     for component, price in form.prices.items():
         rate_set(actor=actor, model=model.public_id, component=component, price=price)
     if typed["backend"]:
@@ -154,82 +174,35 @@ def _add(actor: User, form: ModelForm) -> Model:
     return model
 
 
-def _switch(request: OperatorRequest, model: Model, *, enabled: bool) -> HttpResponse:
-    try:
-        control.model_set_enabled(actor=request.user, model=model, enabled=enabled)
-    except ValidationError as error:
-        messages.error(request, " ".join(error.messages))
-        return redirect("operator_model_rates", model=model.public_id)
-    said = _("%(model)s is enabled.") if enabled else _("%(model)s is disabled.")
-    messages.success(request, said % {"model": model.public_id})
-    return redirect("operator_models")
+def _known(name: str) -> KnownModel | None:
+    """Raises Http404 for what the catalog has not, or what cannot be served yet."""
+    if not name:
+        return None
+    known = known_models().get(name)
+    if known is None or known.not_servable:
+        raise Http404
+    return known
 
 
-def _matching(search: str, state: str) -> QuerySet[Model]:
+def _task_names(known: KnownModel) -> str:
+    return ", ".join(str(Task(task).label) for task in known.tasks)
+
+
+def _matching(search: str, state: str, task: str, status: str) -> QuerySet[Model]:
     found = Model.objects.all()
-    if state in TARGETS:
+    if state:
         found = found.filter(is_enabled=state == "enabled")
+    if task:
+        found = found.filter(tasks__contains=[task])
+    if status:
+        found = found.filter(status=status)
     if search:
-        found = found.filter(Q(public_id__icontains=search) | Q(name__icontains=search))
+        named = Q(public_id__icontains=search) | Q(name__icontains=search)
+        found = found.filter(named | Q(aliases__icontains=search) | Q(family__icontains=search))
     deployments = Deployment.objects.select_related("backend")
     return found.prefetch_related(Prefetch("deployments", deployments))
-
-
-def _rows(models: Sequence[Model], now: datetime) -> list[ModelRow]:
-    """Three queries for all of them."""
-    names = [model.public_id for model in models]
-    rates = Rate.objects.valid_at(now).filter(model__in=names)
-    prices = {(rate.model, rate.component): rate.price for rate in rates}
-    requests = _requests(names, now)
-    return [
-        ModelRow(
-            model=model,
-            prices=[prices.get((model.public_id, component)) for component in Component],
-            deployments=len(model.deployments.all()),
-            healthy=sum(can_serve(d.backend) for d in model.deployments.all()),
-            requests=requests.get(model.public_id, 0),
-        )
-        for model in models
-    ]
 
 
 def _requests(names: Sequence[str], now: datetime) -> dict[str, int]:
     rows = UsageHour.objects.between(now - DAY, now).filter(model__in=names).values("model")
     return {row["model"]: row["sum"] for row in rows.annotate(sum=Sum("requests")).order_by()}
-
-
-def _day(model: Model) -> dict[str, Any]:
-    """Requests of the last 24 hours, and the names of the organizations that made them."""
-    usage = UsageHour.objects.filter(model=model.public_id, hour__gte=timezone.now() - DAY)
-    sums = usage.values_list("organization__name").annotate(sum=Sum("requests"))
-    found = dict(sums.order_by("organization__name"))
-    return {"requests": sum(found.values()), "organizations": list(found)}
-
-
-def _set(actor: User, model: Model, form: RateForm) -> bool:
-    """Whether the rate was taken; a refusal becomes the form's error."""
-    typed = form.cleaned_data
-    try:
-        rate_set(
-            actor=actor,
-            model=model.public_id,
-            component=Component(typed["component"]),
-            price=typed["price"],
-            valid_from=typed["valid_from"],
-        )
-    except ValidationError as error:
-        form.add_error(None, error)
-        return False
-    return True
-
-
-def _current(model: Model, rates: QuerySet[Rate], now: datetime) -> list[tuple[str, Rate | None]]:
-    valid = {rate.component: rate for rate in rates if now in rate.valid}
-    return [(str(component.label), valid.get(component)) for component in model.components]
-
-
-def _validity(rate: Rate, now: datetime) -> tuple[str, str]:
-    """The state of a rate, as a kind of dot and a word."""
-    if now in rate.valid:
-        return "ok", _("Valid")
-    return ("warn", _("Scheduled")) if rate.valid.lower > now else ("idle", _("Ended"))

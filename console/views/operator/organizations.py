@@ -35,6 +35,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.models import UsageHour
 from console.access import operator_page
+from console.filters import filter_read
 from console.http import OperatorRequest
 from console.operator_forms import OrganizationForm
 from console.reports import money_places
@@ -82,14 +83,13 @@ def operator_organization_add(request: OperatorRequest) -> HttpResponse:
 @operator_page
 def operator_organizations(request: OperatorRequest) -> HttpResponse:
     """Every organization, with what it used in 30 days."""
-    search, sort = request.GET.get("q", "").strip(), request.GET.get("sort", "")
-    sort = sort if sort in SORTS else "name"
-    page, used = _page(_matching(search), sort, request.GET.get("after", ""))
+    search = request.GET.get("q", "").strip()
+    sort = filter_read(request, "sort", SORTS.items(), label=gettext("Sort by"))
+    page, used = _page(_matching(search), sort.value, request.GET.get("after", ""))
     rows = [(one, used.get(one.pk, Used())) for one in page.rows]
     context = {
         "search": search,
-        "sort": sort,
-        "sorts": SORTS.items(),
+        "filters": [sort],
         "never": NEVER,
         "page": page,
         "rows": rows,

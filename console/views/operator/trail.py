@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from console.templatetags.ui import NONE
 from inference.models import Backend
 from tenants.models import AuditEntry, Membership
 
@@ -25,11 +26,18 @@ ACTIONS: Final = {
     "backend.register": gettext_lazy("Backend added"),
     "backend.set_state": gettext_lazy("Backend state changed"),
     "model.create": gettext_lazy("Model created"),
+    "model.update": gettext_lazy("Model changed"),
+    "model.set_card": gettext_lazy("Model card changed"),
+    "model.set_status": gettext_lazy("Model status changed"),
+    "model.set_visibility": gettext_lazy("Model visibility changed"),
     "model.deploy": gettext_lazy("Model deployed"),
+    "model.redeploy": gettext_lazy("Deployment changed"),
+    "model.undeploy": gettext_lazy("Deployment removed"),
     "model.enable": gettext_lazy("Model enabled"),
     "model.disable": gettext_lazy("Model disabled"),
     "rate.set": gettext_lazy("Rate set"),
 }
+MAX_SHOWN: Final = 80
 _NAMES: Final = ("name", "public_id", "model", "hint", "backend", "component", "role", "price")
 
 
@@ -65,7 +73,21 @@ def _details(entry: AuditEntry, names: dict[str, str]) -> list[str]:
         details.insert(0, names[entry.target_id])
     if entry.action == "backend.set_state":
         details.append("{before} → {after}".format_map(entry.data))
-    return details
+    changes = entry.data.get("changes", {}).items()
+    return details + [_change(name, before, after) for name, (before, after) in changes]
+
+
+def _change(name: str, before: Any, after: Any) -> str:
+    """What became of a field; a long text only by its name."""
+    label = name.replace("_", " ")
+    shown = f"{_value(before)} → {_value(after)}"
+    return f"{label} {shown}" if len(shown) <= MAX_SHOWN else label
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or NONE
+    return NONE if value is None or value == "" else str(value)
 
 
 def _backend_names(entries: Sequence[AuditEntry]) -> dict[str, str]:

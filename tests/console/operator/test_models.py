@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.models import Component, Rate
+from console.model_forms import RateForm
 from inference import control
 from inference.models import Backend, Model, Task
 from tenants.models import AuditEntry
@@ -225,10 +226,8 @@ def test_a_switch_to_nothing_changes_nothing(
     assert model.is_enabled
 
 
-def test_a_start_is_read_as_utc() -> None:
-    from console.operator_forms import RateForm
-
-    form = RateForm({"component": "input", "price": "1", "valid_from": "2099-07-01T12:00"})
+def test_a_start_is_read_as_utc(model: Model) -> None:
+    form = RateForm(model, {"component": "input", "price": "1", "valid_from": "2099-07-01T12:00"})
     assert form.is_valid()
     assert form.cleaned_data["valid_from"] == datetime(2099, 7, 1, 12, tzinfo=UTC)
 
@@ -263,7 +262,7 @@ def test_a_model_is_added_priced_deployed_and_offered(operator: Client, backend:
 @pytest.mark.parametrize(
     ("field", "typed", "said"),
     [
-        ("public_id", "two words", "valid value"),
+        ("public_id", "two words", "Letters, digits"),
         ("public_id", "acme/tiny", "exists already"),
         ("input", "", "required"),
         ("output", "-1", "greater than or equal to 0"),
