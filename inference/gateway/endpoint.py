@@ -90,7 +90,10 @@ class Endpoint[B: Body](ABC):
 
     def read(self, data: bytes, content_type: str) -> B:
         """The request, strictly typed. Raises InvalidRequest."""
-        return self._decode(data)
+        body = self._decode(data)
+        if type(self).stream is Endpoint.stream:
+            body.stream = None  # nothing is streamed here, whoever asks for it
+        return body
 
     def images(self, body: B) -> Iterable[str]:
         """The URL of each image in `body`."""

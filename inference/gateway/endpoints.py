@@ -8,6 +8,8 @@ from typing import Any, Final
 from inference.gateway.bodies import ChatBody, CompletionBody
 from inference.gateway.endpoint import Endpoint
 from inference.gateway.generations import Chats, Completions
+from inference.gateway.messages.bodies import CountBody, MessagesBody
+from inference.gateway.messages.endpoint import Messages, TokenCounts
 from inference.gateway.pooling import (
     Embeddings,
     EmbeddingsBody,
@@ -25,6 +27,8 @@ ENDPOINTS: Final[Mapping[str, Endpoint[Any]]] = {
         Chats("chat/completions", ChatBody, "Answer a conversation."),
         Completions("completions", CompletionBody, "Continue a text."),
         Responses("responses", ResponsesBody, "Answer a conversation, item by item."),
+        Messages("messages", MessagesBody, "Answer a conversation, in Anthropic's shape."),
+        TokenCounts("messages/count_tokens", CountBody, "Count the tokens of a conversation."),
         Embeddings("embeddings", EmbeddingsBody, "Turn texts into vectors."),
         Reranking("rerank", RerankBody, "Sort documents by how well they answer a query."),
         Scores("score", ScoreBody, "Score how well pairs of texts fit."),
@@ -34,7 +38,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint[Any]]] = {
 
 NOT_YET: Final = (
     "assistants", "audio/speech", "batches", "chatkit", "containers", "conversations", "evals",
-    "files", "fine_tuning", "images", "moderations", "organization", "realtime", "threads",
-    "uploads", "vector_stores", "videos",
+    "files", "fine_tuning", "images", "messages/batches", "moderations", "organization", "realtime",
+    "threads", "uploads", "vector_stores", "videos",
 )  # fmt: skip
-"""What OpenAI has under /v1 and the gateway does not."""
+"""What OpenAI or Anthropic has under /v1 and the gateway does not."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
+from anthropic import Anthropic
 from django.core.management import call_command
 from django.db import connection
 from openai import OpenAI
@@ -194,6 +195,12 @@ def http(gateway: Running, key: str) -> Iterator[httpx.Client]:
 @pytest.fixture
 def openai(gateway: Running, key: str) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def anthropic(gateway: Running, key: str) -> Iterator[Anthropic]:
+    with Anthropic(base_url=gateway.url, api_key=key, max_retries=0) as client:
         yield client
 
 

@@ -1,0 +1,87 @@
+"""The rows of the table for `/v1/messages` and what is below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Final, override
+
+import msgspec
+
+from inference.engines import NO_USAGE, Engine
+from inference.gateway.chat import answer_read
+from inference.gateway.endpoint import Answer, Asked, Endpoint, Question
+from inference.gateway.errors import ANTHROPIC
+from inference.gateway.generations import check_size, generation, images_in
+from inference.gateway.messages.answers import message_whole
+from inference.gateway.messages.asking import chat_of, count_of, messages_of
+from inference.gateway.messages.bodies import Conversation, CountBody, MessagesBody
+from inference.gateway.messages.document import Message, TokenCount
+from inference.gateway.messages.events import MessageStream
+from inference.models import Task
+
+
+class Conversations[B: Conversation](Endpoint[B]):
+    """A path of Anthropic's that takes a conversation."""
+
+    task = Task.CHAT
+    surface = ANTHROPIC
+    limit = "GATEWAY_MAX_IMAGES_BODY_BYTES"
+
+    @override
+    def read(self, data: bytes, content_type: str) -> B:
+        body = super().read(data, content_type)
+        check_size(data, messages_of(body))
+        return body
+
+    @override
+    def images(self, body: B) -> Iterable[str]:
+        return images_in(messages_of(body))
+
+
+class Messages(Conversations[MessagesBody]):
+    shape = Message
+    example: ClassVar = {
+        "max_tokens": 64,
+        "messages": [{"role": "user", "content": "What is a sluice?"}],
+    }
+    renamed: ClassVar = {"response_format": "output_config.format", "stop": "stop_sequences"}
+
+    @override
+    def question(self, body: MessagesBody, asked: Asked) -> Question:
+        return generation("chat/completions", chat_of(body), asked)
+
+    @override
+    def answer(self, data: bytes, body: MessagesBody, engine: Engine, model: str) -> Answer | None:
+        usage, answer = engine.usage_read(data), answer_read(data)
+        if usage is None or answer is None:
+            return None
+        return Answer(msgspec.json.encode(message_whole(answer, usage, model)), usage)
+
+    @override
+    def stream(self, body: MessagesBody, engine: Engine, model: str) -> MessageStream:
+        return MessageStream(engine, model)
+
+
+_decode_count: Final = msgspec.json.Decoder(TokenCount).decode
+
+
+class TokenCounts(Conversations[CountBody]):
+    """Free: the engine counts, and generates nothing."""
+
+    is_metered = False
+    shape = TokenCount
+    example: ClassVar = {"messages": [{"role": "user", "content": "What is a sluice?"}]}
+
+    @override
+    def question(self, body: CountBody, asked: Asked) -> Question:
+        return Question(
+            "/v1/messages/count_tokens", msgspec.json.encode(count_of(body, asked.model))
+        )
+
+    @override
+    def answer(self, data: bytes, body: CountBody, engine: Engine, model: str) -> Answer | None:
+        try:
+            count = _decode_count(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        return Answer(msgspec.json.encode(count), NO_USAGE)
