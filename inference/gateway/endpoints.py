@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from inference.gateway.audio.bodies import TranscriptionBody, TranslationBody
+from inference.gateway.audio.endpoint import Transcriptions, Translations
 from inference.gateway.bodies import ChatBody, CompletionBody
 from inference.gateway.endpoint import Endpoint
 from inference.gateway.generations import Chats, Completions
@@ -32,6 +34,8 @@ ENDPOINTS: Final[Mapping[str, Endpoint[Any]]] = {
         Embeddings("embeddings", EmbeddingsBody, "Turn texts into vectors."),
         Reranking("rerank", RerankBody, "Sort documents by how well they answer a query."),
         Scores("score", ScoreBody, "Score how well pairs of texts fit."),
+        Transcriptions("audio/transcriptions", TranscriptionBody, "Write down what is said."),
+        Translations("audio/translations", TranslationBody, "Write down what is said in English."),
     )
 }
 """By path under /v1."""

@@ -84,4 +84,11 @@ MEANINGS: Final[Mapping[str, str]] = {
     "return_documents": "Whether the texts come back with their scores.",
     "text_1": "A text, or as many as `text_2` has.",
     "text_2": "The texts that it is compared with.",
+    "file": "The audio: FLAC, MP3, MP4, M4A, OGG, WAV or WebM.",
+    "language": "The language that is spoken, as ISO 639-1. Without it, the model finds out.",
+    "timestamp_granularities[]": "`segment`; there are no times of words.",
+    "TranscriptionBody.prompt": "What was said before, for names and style.",
+    "TranscriptionBody.response_format": "`json`, `text`, `srt`, `vtt` or `verbose_json`.",
+    "TranslationBody.prompt": "What was said before, for names and style.",
+    "TranslationBody.response_format": "`json`, `text`, `srt`, `vtt` or `verbose_json`.",
 }

@@ -97,16 +97,16 @@ async def events(ask: Ask, client: Client) -> AsyncIterator[str]:
             yield dump(answers.first_chunk(ask, index))
     async for position in generate(ask, client):
         for index in range(ask.choices):
-            chunk = dump(_token_chunk(ask, index, position))
+            chunk = dump(_shapes(ask).token_chunk(ask, index, position))
             yield '{"id": not json' if ask.is_garbage and position == 0 else chunk
     if ask.include_usage:
-        yield dump(audio.usage_chunk(ask) if isinstance(ask, Sound) else answers.usage_chunk(ask))
+        yield dump(_shapes(ask).usage_chunk(ask))
     yield "[DONE]"
 
 
-def _token_chunk(ask: Ask, index: int, position: int) -> Json:
-    chunk = audio.token_chunk if isinstance(ask, Sound) else answers.token_chunk
-    return chunk(ask, index, position)  # type: ignore[arg-type]
+def _shapes(ask: Ask) -> Any:
+    """The module that writes what answers it."""
+    return audio if isinstance(ask, Sound) else answers
 
 
 # --- HTTP ------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ async def _stream(call: Call, ask: Ask, client: Client) -> None:
 
 
 async def _whole(call: Call, ask: Ask, client: Client) -> None:
-    text = "{not json" if ask.is_garbage else dump(audio.answer(ask) if isinstance(ask, Sound) else answers.answer(ask))
+    text = "{not json" if ask.is_garbage else dump(_shapes(ask).answer(ask))
     try:
         async for _position in generate(ask, client):
             pass

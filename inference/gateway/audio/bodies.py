@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -70,10 +70,10 @@ class TranslationBody(AudioBody, kw_only=True):
 
 
 def body_read[B: AudioBody](body_class: type[B], parts: list[Part]) -> B:
-    """The parts of a form as a body. Raises InvalidRequest."""
-    fields = _fields(parts)
+    """The parts of a form as a body; unknown ones are dropped. Raises InvalidRequest."""
+    known = {field.encode_name for field in msgspec.structs.fields(body_class)}
     try:
-        body = msgspec.convert(fields, body_class, strict=False)
+        body = msgspec.convert(_fields(parts, known), body_class, strict=False)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
     if body.stream and body.is_timed:
@@ -82,12 +82,14 @@ def body_read[B: AudioBody](body_class: type[B], parts: list[Part]) -> B:
     return body
 
 
-def _fields(parts: list[Part]) -> dict[str, Any]:
+def _fields(parts: list[Part], known: Container[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for part in parts:
-        name = _known(part.name)
+        name = _name(part.name)
+        if name not in known:
+            continue
         value = _file(part) if name == "file" else _text(part)
-        if name in LISTS or name.endswith("[]"):
+        if name in LISTS:
             fields.setdefault(name, []).append(value)
         elif name in fields:
             text = f"`{name}` is in the form twice. Send it once."
@@ -97,8 +99,8 @@ def _fields(parts: list[Part]) -> dict[str, Any]:
     return fields
 
 
-def _known(name: str) -> str:
-    """The name of a field; those of a list may come without brackets."""
+def _name(name: str) -> str:
+    """The name of a field; that of a list may come without brackets. Raises InvalidRequest."""
     bare = name.partition("[")[0]
     if REFUSED.fullmatch(bare) or bare in REFUSED_TOO:
         text = f"`{bare}` cannot be set through this API. Remove it from the request."
@@ -122,12 +124,14 @@ def _text(part: Part) -> str:
             return str(part.data, "utf-8")
     except UnicodeDecodeError:
         pass
-    text = f"`{part.name[:100]}` must be a text in UTF-8."
-    raise InvalidRequest(text, param=part.name[:100], code="invalid_value")
+    text = f"`{part.name}` must be a text in UTF-8."
+    raise InvalidRequest(text, param=part.name, code="invalid_value")
 
 
 def _explain(error: str) -> InvalidRequest:
     """Every field of a form is a string, so that it says nothing to say so."""
     found = explain(error)
-    message = found.message.replace(", not a string", "")
+    message = found.message.replace(", not a string", "").replace("a string ", "")
+    if found.param == "language":
+        message = "`language` must be a code of ISO 639-1, such as `en`."
     return InvalidRequest(message, param=found.param, code=found.code)

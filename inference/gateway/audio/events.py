@@ -56,10 +56,12 @@ class TranscriptStream:
         return self._feed_events(data) if self._document is None else self._feed_document(data)
 
     def _feed_events(self, data: bytes) -> bytes:
-        block = self._chunks.feed(data)
-        sent = b"".join(self._event(one) for one in block.split(b"\n\n") if one)
-        if self._chunks.is_broken:
-            self.is_broken, self.error = True, self._chunks.error
+        block, sent = self._chunks.feed(data), b""
+        for chunk in filter(None, block.split(b"\n\n")):
+            sent += self._event(chunk)
+            if self.is_broken:
+                return sent
+        self.is_broken, self.error = self._chunks.is_broken, self._chunks.error
         return sent
 
     @property
@@ -85,7 +87,7 @@ class TranscriptStream:
 
     def _end(self) -> bytes:
         """A stream that did not count is not one that can be billed."""
-        if self.is_broken or (seconds := self._seconds) is None:
+        if (seconds := self._seconds) is None:
             self.is_broken = True
             return b""
         return self._done(Heard(Transcript(self._text), seconds))

@@ -54,6 +54,10 @@ IDLE: Final = "idle"
 COMPLETION_ONLY: Final = "completion-only"
 READER: Final = "acme/reader"
 """It embeds and ranks."""
+LISTENER: Final = "acme/listener"
+"""A Whisper: it transcribes and translates."""
+OTHER_LISTENER: Final = "acme/other-listener"
+"""It transcribes, and is no Whisper: its streams do not tell the seconds."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ def _models(engine: FakeVllm) -> Backend:
     _model(IDLE)
     _model(COMPLETION_ONLY, alive, tasks=(Task.COMPLETION,))
     _model(READER, alive, tasks=(Task.EMBEDDING, Task.RERANK))
+    _model(LISTENER, alive, tasks=(Task.TRANSCRIPTION, Task.TRANSLATION), family="Whisper")
+    _model(OTHER_LISTENER, alive, tasks=(Task.TRANSCRIPTION,))
     return alive
 
 
@@ -121,7 +127,10 @@ def _backend(region: Region, name: str, url: str, weight: int = 1) -> Backend:
 
 
 def _model(
-    public_id: str, *backends: Backend, tasks: tuple[Task, ...] = (Task.CHAT, Task.COMPLETION)
+    public_id: str,
+    *backends: Backend,
+    tasks: tuple[Task, ...] = (Task.CHAT, Task.COMPLETION),
+    family: str = "",
 ) -> Model:
     model = control.model_create(
         actor=None,
@@ -130,6 +139,7 @@ def _model(
         tasks=tasks,
         context_tokens=2048,
         owned_by="Acme",
+        family=family,
     )
     for component in model.components:
         rate_set(actor=None, model=public_id, component=component, price=Decimal("0.25"))
