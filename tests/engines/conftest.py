@@ -14,7 +14,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from billing.services import rate_set
 from inference import control
-from inference.models import Region, Task
+from inference.models import Model, Region, Task
 from tests.conftest import Cast, make_cast
 from tests.engines import fleet
 from tests.engines.fleet import ANSWER_TIMEOUT_S, Fleet, Vllm
@@ -29,7 +29,9 @@ MODELS: Final = {
     LISTENER: (fleet.WHISPER, 64, (Task.TRANSCRIPTION, Task.TRANSLATION)),
 }
 """By public id: the engine's name for it, its context, its tasks."""
-ENGINES_LAST: Final = ("minilm", "whisper")
+LONELY: Final = "acme/lonely"
+"""It has no backend."""
+ENGINES_LAST: Final = ("minilm", "whisper", "room")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,6 +71,12 @@ def whisper(engines: Fleet) -> Vllm:
     return engines.get(fleet.WHISPER)
 
 
+@pytest.fixture
+def room(engines: Fleet) -> None:
+    """For a server that a test starts by itself."""
+    engines.make_room()
+
+
 @pytest.fixture(scope="package")
 def cast(
     engines: Fleet, django_db_setup: None, django_db_blocker: DjangoDbBlocker
@@ -80,25 +88,30 @@ def cast(
             actor=None, code="se-north", site="Luleå", country="SE", jurisdiction="EU"
         )
         for public_id in MODELS:
-            _model(public_id, engines, region)
+            _deploy(_model(public_id), engines, region)
+        _model(LONELY)
         yield people
         call_command("flush", interactive=False, verbosity=0)
 
 
-def _model(public_id: str, engines: Fleet, region: Region) -> None:
-    name, context_tokens, tasks = MODELS[public_id]
-    backend = control.backend_register(
-        actor=None, name=name, base_url=engines.url(name), engine="vllm", region=region,
-        key=fleet.KEY,
-    )  # fmt: skip
+def _model(public_id: str) -> Model:
+    name, context_tokens, tasks = MODELS.get(public_id) or MODELS[MODEL]
     model = control.model_create(
         actor=None, public_id=public_id, name=name, tasks=tasks, context_tokens=context_tokens,
         owned_by="Acme",
     )  # fmt: skip
     for component in model.components:
         rate_set(actor=None, model=public_id, component=component, price=Decimal("0.25"))
+    return control.model_set_enabled(actor=None, model=model, enabled=True)
+
+
+def _deploy(model: Model, engines: Fleet, region: Region) -> None:
+    name = MODELS[model.public_id][0]
+    backend = control.backend_register(
+        actor=None, name=name, base_url=engines.url(name), engine="vllm", region=region,
+        key=fleet.KEY,
+    )  # fmt: skip
     control.model_deploy(actor=None, model=model, backend=backend, engine_model=name)
-    control.model_set_enabled(actor=None, model=model, enabled=True)
 
 
 @pytest.fixture(scope="package")

@@ -38,7 +38,11 @@ FLAGS: Final = {
         f"--structured-outputs-config={NO_WHITESPACE}",
     ),
     MINILM: ("--runner=pooling",),
-    WHISPER: ("--max-num-seqs=2", "--max-num-batched-tokens=2048"),
+    WHISPER: (
+        "--max-num-seqs=2",
+        "--max-num-batched-tokens=2048",
+        "--no-enable-prefix-caching",
+    ),
 }  # fmt: skip
 
 
@@ -89,11 +93,15 @@ class Fleet:
     def get(self, name: str) -> Vllm:
         """The server of `name`, which has answered once."""
         if name not in self._running:
-            if len(self._running) == AT_A_TIME:
-                self._running.popitem(last=False)[1].stop()
+            self.make_room()
             self._running[name] = self._start(name)
         self._running.move_to_end(name)
         return self._running[name]
+
+    def make_room(self) -> None:
+        """For one more: the one that was not asked for the longest time ends."""
+        if len(self._running) == AT_A_TIME:
+            self._running.popitem(last=False)[1].stop()
 
     def stop(self) -> None:
         while self._running:
