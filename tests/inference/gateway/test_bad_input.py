@@ -193,14 +193,6 @@ def test_an_unknown_path_is_openais_404(http: httpx.Client, path: str) -> None:
         assert error_in(http.request(method, path), 404)["code"] == "unknown_url"
 
 
-@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches/b_1", "/v1/images/generations"])
-def test_what_openai_has_and_we_do_not_yet_is_a_404_that_says_so(
-    http: httpx.Client, path: str
-) -> None:
-    error = error_in(http.post(path, json={}), 404)
-    assert error["message"].startswith(f"This API does not have {path} yet.")
-
-
 def test_outside_of_v1_there_is_nothing(gateway: Running) -> None:
     for path in ("/", "/admin/", "/v1x", "/v2/models"):
         error_in(httpx.get(gateway.url + path), 404)
