@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from console.views import home, keys, models, site, usage
+from console.views import docs, home, keys, models, site, usage
 from console.views.operator import backends, deployments, organizations, overview, regions
 from console.views.operator import model as operator_model
 from console.views.operator import models as operator_models
@@ -25,7 +25,17 @@ customer = [
     path("usage/", usage.usage, name="usage"),
     path("usage.csv", usage.usage_csv, name="usage_csv"),
     path("models/", models.models, name="models"),
+    path("docs/", docs.org_docs, name="org_docs"),
+    path("docs/<slug:page>/", docs.org_docs_page, name="org_docs_page"),
     path("models/<path:model>/", models.model, name="model"),
+]
+
+documentation = [
+    path("docs/", docs.docs, name="docs"),
+    path("docs/<slug:page>/", docs.docs_page, name="docs_page"),
+    path("docs/<slug:page>.md", docs.docs_markdown, name="docs_markdown"),
+    path("openapi.json", docs.openapi, name="openapi"),
+    path("llms.txt", docs.llms_txt, name="llms_txt"),
 ]
 
 operator = [
@@ -89,6 +99,7 @@ operator = [
 
 urlpatterns = [
     *probes,
+    *documentation,
     path("", site.home, name="home"),
     path("theme/", site.theme, name="theme"),
     path("accounts/", include("allauth.urls")),

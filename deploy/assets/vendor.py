@@ -30,6 +30,7 @@ FILES: Final = {
     ),
 }
 ICON_NAMES: Final = (
+    "book",
     "building",
     "chart-bar",
     "check",

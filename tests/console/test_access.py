@@ -77,6 +77,9 @@ def places(cast: Cast) -> dict[str, dict[str, Place]]:
     of_deployment: dict[str, Place] = {"deployment": deployment.pk}
     key: dict[str, Place] = {"org": "acme", "key": cast.key.api_key.id}
     return {
+        "docs_page": {"page": "limits"},
+        "docs_markdown": {"page": "limits"},
+        "org_docs_page": {"org": "acme", "page": "limits"},
         "key_revoke": key,
         "key_first_request": key,
         "operator_organization": {"org": "acme"},
@@ -149,8 +152,10 @@ def test_a_page_for_people_asks_who_you_are(name: str, cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, who in ACCESS.items() if who is Who.ANYONE])
-def test_an_open_page_is_open(name: str, cast: Cast) -> None:
-    assert ask(name, {}, AnonymousUser()) in SERVED
+def test_an_open_page_is_open(
+    name: str, cast: Cast, places: dict[str, dict[str, str | UUID]]
+) -> None:
+    assert ask(name, places.get(name, {}), AnonymousUser()) in SERVED
 
 
 def test_a_key_of_another_organization_does_not_exist(cast: Cast) -> None:

@@ -42,6 +42,8 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "usage, empty range": ("olivia", "/o/acme/usage/?from=2020-01-01&to=2020-01-07"),
     "usage, bad range": ("olivia", "/o/acme/usage/?from=2026-02-01&to=2026-01-01"),
     "models": ("olivia", "/o/acme/models/"),
+    "docs_page": ("", "/docs/quickstart/"),
+    "org_docs_page": ("olivia", "/o/acme/docs/quickstart/"),
     "operator_overview": ("oskar", "/operator/"),
     "operator_organizations": ("oskar", "/operator/organizations/"),
     "operator_organization_add": ("oskar", "/operator/organizations/add/"),
@@ -56,6 +58,7 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
 NO_PAGE: Final = {
     # not HTML, or only a POST, or a redirect
     "healthz", "readyz", "metrics", "theme", "home", "usage_csv", "key_first_request",
+    "docs", "org_docs", "docs_markdown", "openapi", "llms_txt",
     "operator_backend_test", "operator_backend_state", "operator_model_enabled",
 }  # fmt: skip
 
