@@ -38,11 +38,7 @@ FLAGS: Final = {
         f"--structured-outputs-config={NO_WHITESPACE}",
     ),
     MINILM: ("--runner=pooling",),
-    WHISPER: (
-        "--max-num-seqs=2",
-        "--max-num-batched-tokens=2048",
-        "--no-enable-prefix-caching",
-    ),
+    WHISPER: ("--max-num-seqs=2", "--max-num-batched-tokens=2048"),
 }  # fmt: skip
 
 
@@ -60,10 +56,10 @@ class Vllm:
         body = {"model": self.name, **body}
         return httpx.post(self.url + path, json=body, headers=headers, timeout=ANSWER_TIMEOUT_S)
 
-    def metric(self, name: str) -> int:
-        """The value of vLLM's `name`."""
+    def metric(self, name: str, label: str = "") -> int:
+        """The value of vLLM's `name`; of several the first one that has `label`."""
         text = httpx.get(f"{self.url}/metrics", timeout=ANSWER_TIMEOUT_S).text
-        found = re.search(rf"(?m)^vllm:{name}\{{.*\}} (\S+)$", text)
+        found = re.search(rf"(?m)^vllm:{name}\{{.*{label}.*\}} (\S+)$", text)
         assert found, f"vLLM has no {name}"
         return int(float(found[1]))
 

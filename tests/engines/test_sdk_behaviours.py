@@ -7,8 +7,8 @@ import pytest
 from tests.conftest import Cast
 from tests.engines import fleet
 from tests.engines.asking import Side
-from tests.engines.behaviours import READING, TEXTS, Entry
-from tests.engines.conftest import EMBEDDER, MODEL
+from tests.engines.behaviours import LISTENING, READING, TEXTS, Entry
+from tests.engines.conftest import EMBEDDER, LISTENER, MODEL
 from tests.engines.fleet import Vllm
 from tests.inference.gateway.conftest import Running
 
@@ -35,5 +35,13 @@ def test_what_vllm_does_with_vectors_the_gateway_does(
     same(minilm, gateway, cast, EMBEDDER, READING[behaviour])
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # the SDK says so of audio
+@pytest.mark.parametrize("behaviour", LISTENING)
+def test_what_vllm_does_with_sound_the_gateway_does(
+    whisper: Vllm, gateway: Running, cast: Cast, behaviour: str
+) -> None:
+    same(whisper, gateway, cast, LISTENER, LISTENING[behaviour])
+
+
 def test_the_list_is_long() -> None:
-    assert len(TEXTS) + len(READING) >= 60
+    assert len(TEXTS) + len(READING) + len(LISTENING) >= 60
