@@ -49,6 +49,9 @@ PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "*, Authorization",
     "Access-Control-Max-Age": "86400",
 }
+TINY_CHUNKS: Final = 1000
+TINY_CHUNK_BYTES: Final = 16
+"""Each chunk takes the server about as long as a whole request: no more smaller ones than that."""
 _EXPOSED: Final = b"x-request-id, request-id, x-sluice-region, retry-after"
 _EVERYONE: Final = (
     (b"access-control-allow-origin", b"*"),
@@ -128,15 +131,17 @@ class GatewayRequest(HttpRequest):
 
     async def _parts_read(self, limit: int) -> bytes:
         """Added up at once: a list of the chunks would outgrow a body that comes byte by byte."""
-        data, more = bytearray(), True
+        data, more, chunks = bytearray(), True, 0
         while more:
             event = await self.receive()
             if event["type"] != "http.request":
                 raise BodyBroken
             data += event["body"]
-            more = event["more_body"]
+            more, chunks = event["more_body"], chunks + 1
             if len(data) > limit:
                 raise BodyTooLarge.over(limit)
+            if chunks > TINY_CHUNKS + len(data) // TINY_CHUNK_BYTES:
+                raise BodyBroken("The body comes in too many tiny chunks. Send larger ones.")
         return bytes(data)
 
 

@@ -191,7 +191,7 @@ def _odd() -> Iterator[Case]:
     yield Case("a large body to be asked for", (large,), frozenset({413}), _CHAT)
     tiny = b"1\r\n \r\n" * 5_000 + b"0\r\n\r\n"
     start = _CHUNKED.replace(b"Transfer", b"Connection: close\r\nTransfer")
-    yield Case("5,000 chunks of a byte", (start + tiny,), frozenset({400, 408}), _CHAT)
+    yield Case("5,000 chunks of a byte", (start + tiny,), path=_CHAT)
 
 
 def _slow() -> Iterator[Case]:
