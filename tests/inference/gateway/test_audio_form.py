@@ -26,9 +26,10 @@ def found(parts: list[Part]) -> list[tuple[str, bytes, bool]]:
 
 
 def test_fields_and_files_are_told_apart() -> None:
-    body = part("model", b"m") + part("file", b"\r\n--A\r\n", "a;b.wav") + part("ä", b"") + b"--B--"
+    file = b"\r\n--A\r\n--B-\r\n--Bx\r\n--"
+    body = part("model", b"m") + part("file", file, "a;b.wav") + part("ä", b"") + b"--B--"
     assert found(form_read(body, TYPE)) == [
-        ("model", b"m", False), ("file", b"\r\n--A\r\n", True), ("ä", b"", False),
+        ("model", b"m", False), ("file", file, True), ("ä", b"", False),
     ]  # fmt: skip
 
 
