@@ -120,13 +120,17 @@ class MessageStream:
         Returns what is left once it has begun.
         """
         self._head += data
-        while not self._has_begun and (end := self._head.find(b"\n\n") + 2) > 1:
+        while not self._is_past_head and (end := self._head.find(b"\n\n") + 2) > 1:
             event, self._head = self._head[:end], self._head[end:]
             self._feed(event)
         if not self._has_begun:
             return b""
         data, self._head = self._head, b""
         return data
+
+    @property
+    def _is_past_head(self) -> bool:
+        return self._has_begun or self.is_broken
 
     def _feed(self, data: bytes) -> None:
         for chunk in chunks_read(self._chat.feed(data)):

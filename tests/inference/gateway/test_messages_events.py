@@ -270,7 +270,8 @@ def test_an_error_of_the_engine_breaks_the_stream_and_its_words_stay_inside() ->
 
 def test_an_error_in_place_of_the_first_event_lets_nothing_begin() -> None:
     stream = MessageStream(VLLM, PUBLIC)
-    assert stream.feed(b'data: {"error":{"code":400}}\n\ndata: [DONE]\n\n') == b""
+    error = b'data: {"error":{"code":400}}\n\n'
+    assert stream.feed(error + chat({"content": "I"})) == b""
     assert stream.is_broken
     assert stream.error == b'{"error":{"code":400}}'
     assert stream.usage == NO_USAGE
