@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from console.views import docs, home, keys, models, site, usage
+from console.views import docs, home, keys, models, playground, site, usage
 from console.views.operator import backends, deployments, organizations, overview, regions
 from console.views.operator import model as operator_model
 from console.views.operator import models as operator_models
@@ -22,6 +22,16 @@ customer = [
     path("keys/create/", keys.key_create, name="key_create"),
     path("keys/<uuid:key>/revoke/", keys.key_revoke, name="key_revoke"),
     path("keys/<uuid:key>/first-request/", keys.key_first_request, name="key_first_request"),
+    path("playground/", playground.playground, name="playground"),
+    path(
+        "playground/embeddings/", playground.playground_embeddings, name="playground_embeddings"
+    ),
+    path("playground/rerank/", playground.playground_rerank, name="playground_rerank"),
+    path(
+        "playground/transcription/",
+        playground.playground_transcription,
+        name="playground_transcription",
+    ),
     path("usage/", usage.usage, name="usage"),
     path("usage.csv", usage.usage_csv, name="usage_csv"),
     path("models/", models.models, name="models"),

@@ -22,7 +22,7 @@ E2E: Final = ROOT / "tests/e2e/vendor"
 
 FILES: Final = {
     "@tabler/core": ("dist/css/tabler.min.css",),
-    "htmx.org": ("dist/htmx.min.js",),
+    "htmx.org": ("dist/htmx.min.js", "dist/ext/hx-sse.min.js"),
     "uplot": ("dist/uPlot.iife.min.js", "dist/uPlot.min.css"),
     "@fontsource-variable/inter": (
         "files/inter-latin-opsz-normal.woff2",
@@ -34,6 +34,7 @@ ICON_NAMES: Final = (
     "building",
     "chart-bar",
     "check",
+    "code",
     "copy",
     "cube",
     "database",
@@ -43,11 +44,14 @@ ICON_NAMES: Final = (
     "layout-dashboard",
     "logout",
     "menu-2",
+    "message",
     "plug-connected",
     "plus",
     "selector",
+    "send",
     "server-2",
     "sun-moon",
+    "trash",
     "user",
 )
 HEADING: Final = "# file package version licence sha256"

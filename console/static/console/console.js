@@ -34,8 +34,12 @@
   }
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-copy], [role=tab], [data-close]");
+    const button = event.target.closest("button[data-copy], [role=tab], [data-close], [data-stop]");
     if (button?.dataset.copy) copy(button);
+    else if (button?.matches("[data-stop]")) {
+      button.form.dispatchEvent(new Event("htmx:abort"));
+      button.remove();
+    }
     else if (button?.role === "tab") select(button);
     else if (button && dialog()?.open) {
       event.preventDefault();
@@ -44,6 +48,7 @@
   });
 
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("[data-send]")) event.target.form.requestSubmit();
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step || event.target.role !== "tab") return;
     const tabs = [...event.target.closest("[role=tablist]").querySelectorAll("[role=tab]")];
