@@ -39,6 +39,14 @@ _ATTRIBUTES: Final = {
 _markdown: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
+def _code_inline(_renderer: object, tokens: Sequence[Token], at: int, *_: object) -> str:
+    """Long names break after a `_` or a `/`, where a phone has no room for them."""
+    return f"<code>{re.sub('([_/])', r'\1<wbr>', escape(tokens[at].content))}</code>"
+
+
+_markdown.add_render_rule("code_inline", _code_inline)
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     id: str

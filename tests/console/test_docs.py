@@ -174,6 +174,12 @@ def test_nothing_of_a_text_becomes_an_element() -> None:
     assert "&lt;/pre&gt;" in shown.html
 
 
+def test_long_names_may_break_but_are_escaped() -> None:
+    shown = markdown.document("# T\n\nLead.\n\nSet `max_<b>`.\n", str)
+
+    assert "<code>max_<wbr>&lt;b&gt;</code>" in shown.html
+
+
 def test_headings_of_the_same_words_have_anchors_of_their_own() -> None:
     shown = markdown.document("# T\n\nLead.\n\n## Errors\n\n## Errors\n", str)
 
