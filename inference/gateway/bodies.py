@@ -39,7 +39,7 @@ TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 LogitBias = dict[
-    Annotated[str, Meta(pattern=r"^[0-9]{1,10}$")], Annotated[float, Meta(ge=-100, le=100)]
+    Annotated[str, Meta(pattern=r"^[0-9]{1,10}$(?!\n)")], Annotated[float, Meta(ge=-100, le=100)]
 ]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -145,7 +145,7 @@ class Message(Struct, omit_defaults=True):
 
 
 class Function(Struct, omit_defaults=True):
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -302,6 +302,8 @@ _TYPES: Final = {
 _PATH: Final = re.compile(r"^(?P<text>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _EXPECTED: Final = re.compile(r"Expected `(?P<wanted>[^`]+)`(?:, got `(?P<got>\w+)`|(?P<bound>.+))")
 _MISSING: Final = re.compile(r"Object missing required field `(?P<name>\w+)`")
+_NO_LINE_END: Final = r"(?!\\n)"
+"""Stands in patterns, as `$` alone would let a line end pass; people need not see it."""
 _UNKNOWN: Final = re.compile(r"Invalid (?:enum )?value (?P<value>.*)", re.DOTALL)
 
 
@@ -328,7 +330,7 @@ def _words(text: str, path: str) -> str:
         wanted = " or ".join(_TYPES.get(kind, kind) for kind in _kinds(expected["wanted"]))
         if expected["got"]:
             return f"{name} must be {wanted}, not {_TYPES.get(expected['got'], expected['got'])}."
-        return f"{name} must be {wanted}{expected['bound']}."
+        return f"{name} must be {wanted}{expected['bound'].replace(_NO_LINE_END, '')}."
     if unknown := _UNKNOWN.match(text):
         return f"{name} has the unknown value {unknown['value'][:100]}."
     return f"{text}: {name}."

@@ -31,7 +31,7 @@ class AudioBody(Body, kw_only=True):
     """What transcriptions and translations share."""
 
     file: File
-    language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}$")] | None = None
+    language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}$(?!\n)")] | None = None
     prompt: Annotated[str, Meta(max_length=10_000)] | None = None
     response_format: Format | None = None
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None

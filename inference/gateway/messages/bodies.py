@@ -56,7 +56,7 @@ class Message(Struct):
 class Tool(Struct, kw_only=True, omit_defaults=True):
     """A tool that the caller runs."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,128}$")] = ""
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,128}$(?!\n)")] = ""
     description: str | None = None
     input_schema: dict[str, Any] | None = None
     strict: bool | None = None

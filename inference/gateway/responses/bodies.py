@@ -125,7 +125,7 @@ class Tool(Struct, kw_only=True):
     """A function that the caller runs."""
 
     type: str
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")] = ""
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$(?!\n)")] = ""
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None

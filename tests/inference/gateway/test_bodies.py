@@ -166,6 +166,10 @@ def test_messages_say_what_to_send() -> None:
         ({"stream": 1}, "`stream` must be true or false, not an integer."),
         ({"stop": 1}, "`stop` must be a string or a list, not an integer."),
         ({"model": None}, "`model` must be a string, not null."),
+        (
+            {"tools": [{"type": "function", "function": {"name": "f\n"}}]},
+            "`tools[0].function.name` must be a string matching regex '^[A-Za-z0-9_.-]{1,64}$'.",
+        ),
     ):
         with pytest.raises(InvalidRequest) as caught:
             read_chat(json.dumps(CHAT | field).encode())

@@ -115,6 +115,7 @@ def _of_str(type_: types.StrType, depth: int) -> Iterator[tuple[Path, Any]]:
         yield (), ""
     if type_.pattern is not None:
         yield (), "\N{SNOWMAN} no match"
+        yield (), "ff\n"
 
 
 @_within.register
@@ -132,7 +133,8 @@ def _of_list(type_: types.ListType, depth: int) -> Iterator[tuple[Path, Any]]:
 def _of_dict(type_: types.DictType, depth: int) -> Iterator[tuple[Path, Any]]:
     key, is_free = _key(type_.key_type)
     if not is_free:
-        yield ("no such key",), {"no such key": sample(type_.value_type)}
+        for no_key in ("no such key", f"{key}\n"):
+            yield (no_key,), {no_key: sample(type_.value_type)}
     for where, value in wrong(type_.value_type, depth + 1):
         yield (key, *where), {key: value}
 

@@ -91,7 +91,7 @@ def _wrong(type_: types.Type) -> Iterator[str | bytes]:
             case types.StrType():
                 yield b"\xff\xfe"
                 if option.pattern:
-                    yield from ("../../etc/passwd", "x" * 1000)
+                    yield from ("../../etc/passwd", "x" * 1000, "en\n")
                 if option.max_length:
                     yield "x" * (option.max_length + 1)
 
