@@ -57,6 +57,12 @@ def test_texts_and_token_ids_are_billed_by_what_was_read(
     assert (record.input_tokens, record.cached_tokens, record.output_tokens) == (tokens, 0, 0)
 
 
+def test_vectors_are_never_streamed(http: httpx.Client) -> None:
+    answer = http.post(EMBEDDINGS, json=embed(stream=True))
+    assert answer.json()["usage"]["prompt_tokens"] == 4
+    assert record_of(answer).streamed is False
+
+
 def test_dimensions_are_honoured_or_refused(openai: OpenAI) -> None:
     assert openai.embeddings.create(model=READER, input="Hi", dimensions=SIZE).data
     with pytest.raises(sdk.BadRequestError) as caught:
