@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from console import markdown, reference
 from console.templatetags.ui import THIN
-from inference.models import Capability, Model, ModelQuerySet, Task
+from inference.models import Capability, Model, Task
 from tenants.models import Organization
 
 SITE: Final = settings.BASE_DIR / "docs" / "site"
@@ -80,7 +80,8 @@ def values_for(organization: Organization | None) -> dict[str, str]:
     """What fills the gaps: the models are those that the organization may call, or anyone."""
     found = Model.objects.enabled()
     found = found.for_organization(organization) if organization else found.filter(is_public=True)
-    return settings_values() | {name: _model(found, name) for name in MODELS}
+    offers = list(found.values_list("public_id", "tasks", "capabilities"))
+    return settings_values() | {name: _model(offers, name) for name in MODELS}
 
 
 def settings_values() -> dict[str, str]:
@@ -104,12 +105,15 @@ def _size(count: int) -> str:
     return f"{count / settings.MB:.3g}{THIN}MB"
 
 
-def _model(found: ModelQuerySet, name: str) -> str:
+def _model(offers: Iterable[tuple[str, list[str], list[str]]], name: str) -> str:
+    """The first of `offers` (id, tasks, capabilities) that can do what `name` says."""
     task, capability = MODELS[name]
-    able = found.filter(tasks__contains=[task])
-    if capability:
-        able = able.filter(capabilities__contains=[capability])
-    return able.values_list("public_id", flat=True).first() or _stand_in(name)
+    able = (
+        public_id
+        for public_id, tasks, capabilities in offers
+        if task in tasks and (capability is None or capability in capabilities)
+    )
+    return next(able, _stand_in(name))
 
 
 def _stand_in(name: str) -> str:

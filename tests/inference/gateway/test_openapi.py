@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from inference.gateway.endpoints import ENDPOINTS
 from inference.gateway.meanings import MEANINGS
 from inference.gateway.openapi import openapi_document, streams
 from inference.models import Task
-from tests.inference.gateway.conftest import MODEL, READER, Running
+from tests.inference.gateway.conftest import MODEL, READER, ROOT, Running
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +47,17 @@ def test_anyone_may_read_it(gateway: Running) -> None:
 
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json()["paths"] == openapi_document()["paths"]
+
+
+def test_a_gateway_starts_without_what_writes_it() -> None:
+    program = (
+        "import sys, inference.gateway.asgi;"
+        "print(*(name for name in sys.modules if name.startswith('drf_spectacular')))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, check=True)  # noqa: S603
+
+    assert done.stdout.strip() == b""
 
 
 def test_every_path_of_the_table_is_in_it_and_no_other() -> None:
