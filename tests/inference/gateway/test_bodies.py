@@ -71,9 +71,9 @@ def test_depth_is_measured_and_brackets_in_strings_are_not(
     ],
 )
 def test_hostile_bodies_are_measured_quickly(data: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     is_refused(data)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_full_chat_passes_as_it_came() -> None:
