@@ -183,10 +183,10 @@ class StatusForm(forms.Form):
 
     status = forms.ChoiceField(label=_("Status"), choices=ModelStatus.choices)
     sunset = forms.DateField(
-        label=_("Last day"),
+        label=_("Sunset"),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format=DAY_FORMAT),
-        help_text=_("Until when a deprecated model is served, UTC. Retire it then."),
+        help_text=_("Until the beginning of this day, UTC, it is served. Retire it then."),
     )
     replacement = forms.ModelChoiceField(
         label=_("Replacement"),

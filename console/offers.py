@@ -54,6 +54,12 @@ class Offer:
         return [str(Capability(name).label) for name in self.model.capabilities]
 
     @property
+    def context_tokens(self) -> int | None:
+        """None for what is not billed by tokens: its context is nothing to plan with."""
+        counts_tokens = self.model.components != [Component.AUDIO_SECOND]
+        return self.model.context_tokens if counts_tokens else None
+
+    @property
     def prices(self) -> list[Price]:
         return prices_of(self.model, self.rates)
 
@@ -103,13 +109,6 @@ class OfferGroup:
     def title(self) -> str:
         tasks = {task for offer in self.offers for task in offer.model.tasks}
         return ", ".join(str(task.label) for task in Task if task in tasks)
-
-    @property
-    def columns(self) -> list[str]:
-        """What each price is for."""
-        if self.components == [Component.AUDIO_SECOND]:
-            return [_("Per minute")]
-        return [str(component.label) for component in self.components]
 
 
 def prices_of(model: Model, rates: Prices) -> list[Price]:

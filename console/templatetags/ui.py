@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from django import template
 from django.template import Context
+from django.template.defaultfilters import linebreaksbr
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format, get_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
@@ -31,6 +32,7 @@ THIN: Final = "\u2009"
 NONE: Final = "–"
 ICONS: Final = Path(__file__).resolve().parent.parent / "icons"
 SPARK: Final = (96, 28)
+_ADDRESS: Final = re.compile(r"(https://[^\s<>\"']*[^\s<>\"'.,;:)])")
 _SCALES: Final = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
 _AGES: Final = ((3600, "h"), (60, "min"), (1, "s"))
 
@@ -106,6 +108,18 @@ def _decimal(value: Decimal, places: int) -> str:
         return whole
     decimals = part if len(part) <= 3 else THIN.join(re.findall(r"\d{1,3}", part))
     return whole + str(get_format("DECIMAL_SEPARATOR")) + decimals
+
+
+@register.filter
+def linked(text: str) -> SafeString:
+    """`text` in its lines, with each https address in it as a link."""
+    parts = _ADDRESS.split(text)
+    marked = (_link(part) if at % 2 else linebreaksbr(part) for at, part in enumerate(parts))
+    return format_html_join("", "{}", ((part,) for part in marked))
+
+
+def _link(url: str) -> SafeString:
+    return format_html('<a href="{}" rel="nofollow noopener">{}</a>', url, url)
 
 
 # Times, always UTC

@@ -152,9 +152,7 @@ def test_a_page_for_people_asks_who_you_are(name: str, cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, who in ACCESS.items() if who is Who.ANYONE])
-def test_an_open_page_is_open(
-    name: str, cast: Cast, places: dict[str, dict[str, str | UUID]]
-) -> None:
+def test_an_open_page_is_open(name: str, cast: Cast, places: dict[str, dict[str, Place]]) -> None:
     assert ask(name, places.get(name, {}), AnonymousUser()) in SERVED
 
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.metering import FIELD, STREAM
+from billing.models import UsageHour
 from billing.usage import complete_until
 from console.charts import OTHER, color_slots
 from console.reports import apportion, money_places
@@ -87,6 +88,19 @@ def test_the_export_is_exact_and_whole(olivia: Client, cast: Cast) -> None:
             "amount_eur": "0.000012340001",
         }
     ]
+
+
+def test_what_is_billed_by_the_second_shows_its_seconds(olivia: Client, cast: Cast) -> None:
+    assert "Audio" not in olivia.get("/o/acme/usage/").text, "most use none"
+    row = used(cast.key.api_key, timezone.now(), model="whisper", tokens=(0, 0, 0))
+    UsageHour.objects.filter(pk=row.pk).update(audio_seconds=5400)
+
+    page = olivia.get("/o/acme/usage/").text
+
+    assert "<dt>Audio</dt>" in page
+    assert '90.0 <span class="u">min</span>' in page
+    assert page.count("5\u2009400 s") == 3, "the tile, the line and the total"
+    assert [line["audio_seconds"] for line in rows(olivia)] == ["5400"]
 
 
 def test_the_export_follows_the_groups_and_the_range(olivia: Client, cast: Cast) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.utils import timezone
 
@@ -12,24 +13,31 @@ from billing.models import Component, UsageHour
 from billing.pricing import Prices, prices_by_model
 from billing.services import rate_set
 from inference import control
-from inference.models import Backend, Model, Task
+from inference.catalog import known_models
+from inference.models import Backend, Model, ModelStatus, Task
 from tenants import services
-from tenants.models import ApiKey
+from tenants.models import ApiKey, Organization
 from tests.conftest import Cast
 
-CATALOGUE = (
+COUNTED = ("input_tokens", "cached_tokens", "output_tokens", "audio_seconds")
+TEXT, SPEECH = (Task.CHAT, Task.COMPLETION), Task.TRANSCRIPTION
+CATALOGUE: tuple[tuple[Any, ...], ...] = (
     ("gpt-oss-120b", "GPT-OSS 120B", "OpenAI", "Apache-2.0", 131_072, "0.15 0.075 0.60", 7000),
     ("llama-3.3-70b", "Llama 3.3 70B", "Meta", "Llama 3.3", 131_072, "0.60 0.30 0.90", 2400),
     ("mistral-small-24b", "Mistral Small", "Mistral", "Apache-2.0", 32_768, "0.10 0.05 0.30", 9000),
     ("qwen3-32b", "Qwen3 32B", "Alibaba", "Apache-2.0", 40_960, "0.20 0.10 0.60", 3100),
     ("gemma-3-27b", "Gemma 3 27B", "Google", "Gemma", 131_072, "0.12 0.06 0.35", 1900),
-)
-"""Id, name, maker, licence, context, prices (input, cached, output), requests an hour at noon."""
+    ("bge-m3", "BGE-M3", "BAAI", "MIT", 8_192, "0.02", 900, Task.EMBEDDING),
+    ("kb-whisper-large", "KB-Whisper", "KBLab", "Apache-2.0", 448, "0.006", 40, SPEECH),
+)  # fmt: skip
+"""Id, name, maker, licence, context, prices (input, cached, output), requests an hour at noon, and
+tasks unless it chats."""
 
 
 def seed(cast: Cast) -> None:
-    """Five models on three backends, four keys in two projects, and 30 days of their usage."""
+    """Models on three backends, four keys in two projects, and 30 days of their usage."""
     models = _catalogue(cast)
+    _lives()
     keys = _keys(cast)
     prices = prices_by_model(timezone.now())
     UsageHour.objects.bulk_create(
@@ -46,6 +54,21 @@ def seed(cast: Cast) -> None:
 def _catalogue(cast: Cast) -> list[tuple[Model, int]]:
     backends = _backends(cast)
     return [_model(cast, backends[at % 3], *row) for at, row in enumerate(CATALOGUE)]
+
+
+def _lives() -> None:
+    """One model is on its way out, and one is for Acme alone."""
+    old, new = (Model.objects.get(public_id=name) for name in ("llama-3.3-70b", "gpt-oss-120b"))
+    control.model_set_status(
+        actor=None,
+        model=old,
+        status=ModelStatus.DEPRECATED,
+        sunset_at=timezone.now() + timedelta(days=90),
+        replacement=new,
+    )
+    secret = Model.objects.get(public_id="gemma-3-27b")
+    acme = Organization.objects.filter(slug="acme")
+    control.model_set_visibility(actor=None, model=secret, organizations=list(acme))
 
 
 def _backends(cast: Cast) -> list[Backend]:
@@ -77,20 +100,30 @@ def _model(
     context_tokens: int,
     prices: str,
     per_hour: int,
+    *tasks: Task,
 ) -> tuple[Model, int]:
     model = control.model_create(
         actor=cast.oskar,
         public_id=public_id,
         name=name,
-        tasks=[Task.CHAT, Task.COMPLETION],
+        tasks=tasks or TEXT,
         context_tokens=context_tokens,
         owned_by=owned_by,
         licence=licence,
+        **_known(public_id),
     )
-    for component, price in zip(Component, prices.split(), strict=False):
+    for component, price in zip(model.components, prices.split(), strict=True):
         rate_set(actor=cast.oskar, model=public_id, component=component, price=Decimal(price))
     control.model_deploy(actor=cast.oskar, model=model, backend=backend, engine_model=public_id)
     return control.model_set_enabled(actor=cast.oskar, model=model, enabled=True), per_hour
+
+
+def _known(public_id: str) -> dict[str, Any]:
+    """What the catalog says of a model beyond the row here."""
+    known = known_models().get(public_id)
+    names = ("family", "description", "capabilities", "release_date", "licence_url", "source_url")
+    facts = {name: getattr(known, name) for name in names} if known else {}
+    return facts | ({"card": known.card} if known else {})
 
 
 def _keys(cast: Cast) -> list[tuple[ApiKey, float]]:
@@ -122,11 +155,7 @@ def _hour(model: Model, prices: Prices, key: ApiKey, hour: datetime, most: float
     dice = random.Random(f"{model.public_id} {key.name} {hour}")  # noqa: S311 - no secret
     busy = (1 - abs(hour.hour - 13) / 14) * (0.4 if hour.weekday() > 4 else 1)
     requests = int(most * busy * dice.uniform(0.85, 1.15))
-    input_tokens, output_tokens = (
-        requests * dice.randint(900, 1500),
-        requests * dice.randint(90, 220),
-    )
-    cached_tokens = input_tokens * dice.randint(25, 45) // 100
+    used = {name: count for name, count in _used(model, requests, dice).items() if count}
     return UsageHour(
         organization_id=key.organization_id,
         project_id=key.project_id,
@@ -135,11 +164,21 @@ def _hour(model: Model, prices: Prices, key: ApiKey, hour: datetime, most: float
         hour=hour,
         requests=requests,
         failed_requests=requests // 1200,
-        input_tokens=input_tokens,
-        cached_tokens=cached_tokens,
-        output_tokens=output_tokens,
-        amount=prices.amount(
-            input_tokens=input_tokens, cached_tokens=cached_tokens, output_tokens=output_tokens
-        ),
+        amount=prices.amount(**used),
         currency="EUR",
+        **{name: used.get(name, 0) for name in COUNTED},
     )
+
+
+def _used(model: Model, requests: int, dice: random.Random) -> dict[str, int]:
+    """What `requests` to `model` used, by the names of UsageHour."""
+    if model.components == [Component.AUDIO_SECOND]:
+        return {"audio_seconds": requests * dice.randint(60, 400)}
+    input_tokens = requests * dice.randint(900, 1500)
+    if Component.OUTPUT not in model.components:
+        return {"input_tokens": input_tokens}
+    return {
+        "input_tokens": input_tokens,
+        "cached_tokens": input_tokens * dice.randint(25, 45) // 100,
+        "output_tokens": requests * dice.randint(90, 220),
+    }

@@ -47,6 +47,11 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "playground_rerank": ("olivia", "/o/acme/playground/rerank/"),
     "playground_transcription": ("olivia", "/o/acme/playground/transcription/"),
     "models": ("olivia", "/o/acme/models/"),
+    "models, found": ("olivia", "/o/acme/models/?q=whisper&task=transcription"),
+    "models, none like this": ("rita", "/o/rival/models/?q=gemma"),
+    "model": ("olivia", "/o/acme/models/gpt-oss-120b/"),
+    "model, deprecated": ("olivia", "/o/acme/models/llama-3.3-70b/"),
+    "model, speech": ("olivia", "/o/acme/models/kb-whisper-large/"),
     "docs_page": ("", "/docs/quickstart/"),
     "org_docs_page": ("olivia", "/o/acme/docs/quickstart/"),
     "operator_overview": ("oskar", "/operator/"),
@@ -57,7 +62,17 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_backend_add": ("oskar", "/operator/backends/add/"),
     "operator_region_add": ("oskar", "/operator/regions/add/"),
     "operator_model_add": ("oskar", "/operator/models/add/"),
+    "operator_model_add from catalog": ("oskar", "/operator/models/add/?from=whisper-large-v3"),
+    "operator_model_catalog": ("oskar", "/operator/models/add/catalog/"),
     "operator_models": ("oskar", "/operator/models/"),
+    "operator_model": ("oskar", "/operator/models/gpt-oss-120b/"),
+    "operator_model, speech": ("oskar", "/operator/models/kb-whisper-large/"),
+    "operator_model_edit": ("oskar", "/operator/models/gpt-oss-120b/edit/"),
+    "operator_model_card": ("oskar", "/operator/models/gpt-oss-120b/card/"),
+    "operator_model_status": ("oskar", "/operator/models/llama-3.3-70b/status/"),
+    "operator_model_visibility": ("oskar", "/operator/models/gemma-3-27b/visibility/"),
+    "operator_deployments": ("oskar", "/operator/deployments/"),
+    "operator_deployment_add": ("oskar", "/operator/models/gpt-oss-120b/deployments/add/"),
     "operator_model_rates": ("oskar", "/operator/models/gpt-oss-120b/rates/"),
 }
 NO_PAGE: Final = {
@@ -65,6 +80,7 @@ NO_PAGE: Final = {
     "healthz", "readyz", "metrics", "theme", "home", "usage_csv", "key_first_request",
     "docs", "org_docs", "docs_markdown", "openapi", "llms_txt",
     "operator_backend_test", "operator_backend_state", "operator_model_enabled",
+    "operator_deployment_edit", "operator_deployment_remove",
 }  # fmt: skip
 
 
@@ -79,6 +95,7 @@ def test_a_page_is_sound_in_every_look(name: str, people: Cast, context_of: LogI
     faults = listen(page)
     opened = page.goto(_filled(address, people))
     assert opened is not None
+    assert opened.status < 500
     assert "script-src 'self'" in (opened.all_headers()["content-security-policy"])
 
     look(page, name)

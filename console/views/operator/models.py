@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Final
 
@@ -18,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.models import UsageHour
+from billing.models import Component, UsageHour
 from billing.pricing import NO_PRICES, Prices, prices_by_model
 from billing.services import rate_set
 from console.access import operator_page
@@ -74,6 +75,12 @@ class ModelRow:
         return prices_of(self.model, self.rates)
 
     @property
+    def amounts(self) -> list[Decimal | None]:
+        """Its price for each Component, in their order."""
+        amounts = {price.component: price.amount for price in self.prices}
+        return [amounts.get(component) for component in Component]
+
+    @property
     def deployments(self) -> int:
         return len(self.model.deployments.all())
 
@@ -103,6 +110,7 @@ def operator_models(request: OperatorRequest) -> HttpResponse:
         "search": search,
         "filters": [task, status, state],
         "is_filtered": search or state.value or task.value or status.value,
+        "components": list(Component),
         "page": page,
         "rows": model_rows(page.rows, timezone.now()),
     }
