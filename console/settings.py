@@ -277,5 +277,6 @@ LOGGING = {
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "loggers": {"python_multipart": {"level": "ERROR"}},  # it warns of every bad form
     "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL", "INFO")},
 }

@@ -58,7 +58,7 @@ _EVERYONE: Final = (
     (b"access-control-expose-headers", _EXPOSED),
 )
 
-_HOST: Final = re.compile(r"(?:[\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+_HOST: Final = re.compile(r"(?:[\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::\d{0,5})?", re.ASCII)
 _PLAIN: Final = frozenset({"", "identity"})
 
 
