@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from inference.engines import demo
-from inference.models import Engine, Task
+from inference.models import Capability, Engine, Task
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class DemoModel:
     owned_by: str
     licence: str
     description: str
+    capabilities: Sequence[Capability] = ()
     tool_parser: str = ""
     flags: Sequence[str] = ()
     """More for `vllm serve`."""
@@ -52,6 +53,7 @@ TINY_LLAMA: Final = DemoModel(
         "Random weights on vLLM, to try the API with: it says nothing of sense. Given the tool "
         "`get_weather`, it calls it."
     ),
+    capabilities=(Capability.TOOLS, Capability.JSON_SCHEMA, Capability.REASONING),
     tool_parser="hermes",
     flags=("--enforce-eager", "--max-num-seqs=8", "--reasoning-parser=deepseek_v3"),
 )

@@ -108,7 +108,7 @@ class EngineRunner:
 
     def _announce(self) -> None:
         backend = backend_announce(self._serving, self._key, self._name, self._region)
-        if model_deploy(self._serving.name, backend):
+        if model_deploy(self._serving, backend):
             self._say(f"{self._serving.name} is served by the backend {backend.name}.")
         else:
             self._say(
@@ -196,13 +196,21 @@ def backend_set_state(name: str, key: str, state: BackendState) -> bool:
     return True
 
 
-def model_deploy(public_id: str, backend: Backend) -> bool:
+def model_deploy(serving: Serving, backend: Backend) -> bool:
     """Have `backend` serve the catalog's model; False when the catalog has none."""
-    model = Model.objects.filter(public_id=public_id).first()
+    model = Model.objects.filter(public_id=serving.name).first()
     if model is None:
         return False
-    if not Deployment.objects.filter(model=model, backend=backend).exists():
-        control.model_deploy(actor=None, model=model, backend=backend, engine_model=public_id)
+    name, flags = serving.name, " ".join(serving.flags)
+    known = Deployment.objects.filter(model=model, backend=backend).first()
+    if known is None:
+        control.model_deploy(
+            actor=None, model=model, backend=backend, engine_model=name, engine_flags=flags
+        )
+    else:
+        control.deployment_update(
+            actor=None, deployment=known, engine_model=name, engine_flags=flags
+        )
     return True
 
 

@@ -54,15 +54,19 @@ class Serving:
         return f"http://{self.host}:{self.port}"
 
     def argv(self) -> list[str]:
-        """The command; `extra` comes last, so that it wins."""
-        argv = [str(vllm_find()), "serve", self.model, f"--served-model-name={self.name}"]
-        argv += [f"--host={self.host}", f"--port={self.port}", *FLAGS]
-        argv.append(f"--tensor-parallel-size={self.tensor_parallel}")
+        address = [f"--host={self.host}", f"--port={self.port}"]
+        return [str(vllm_find()), "serve", self.model, *address, *self.flags]
+
+    @property
+    def flags(self) -> Sequence[str]:
+        """How it is served; `extra` comes last, so that it wins."""
+        flags = [f"--served-model-name={self.name}", *FLAGS]
+        flags.append(f"--tensor-parallel-size={self.tensor_parallel}")
         if self.max_model_len:
-            argv.append(f"--max-model-len={self.max_model_len}")
+            flags.append(f"--max-model-len={self.max_model_len}")
         if self.tool_parser:
-            argv += [*TOOL_FLAGS, f"--tool-call-parser={self.tool_parser}"]
-        return [*argv, *self.extra]
+            flags += [*TOOL_FLAGS, f"--tool-call-parser={self.tool_parser}"]
+        return [*flags, *self.extra]
 
 
 class NoVllm(Exception):  # noqa: N818 - told to a person

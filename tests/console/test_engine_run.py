@@ -206,6 +206,7 @@ def test_the_model_of_the_catalog_is_deployed(start: Start) -> None:
     wait_until(Deployment.objects.exists, START_S)
     deployment = Deployment.objects.get()
     assert (deployment.model.public_id, deployment.engine_model) == ("tiny", "tiny")
+    assert "--enable-prompt-tokens-details" in deployment.engine_flags
     assert deployment.backend.base_url == f"http://127.0.0.1:{run.engine.port}"
     assert run.engine.ask("Hello").status_code == 200
 

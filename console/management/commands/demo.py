@@ -156,6 +156,7 @@ def _model(operator: User, demo: DemoModel, backend: Backend) -> None:
             owned_by=demo.owned_by,
             licence=demo.licence,
             description=demo.description,
+            capabilities=demo.capabilities,
         )
         control.model_deploy(
             actor=operator, model=model, backend=backend, engine_model=demo.public_id
