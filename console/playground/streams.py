@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 from django.template.loader import render_to_string
+from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
 
 from console.playground.calls import Caller, Question, Refused, events_of, reply_to
@@ -98,12 +99,14 @@ class Page:
 
     def __init__(self, columns: Sequence[Column], context: Mapping[str, Any]) -> None:
         self.columns, self.context = columns, context
+        self._language = get_language()
 
     async def events(self, asking: Sequence[AsyncGenerator[None]]) -> AsyncGenerator[bytes]:
         yield self._event("started", columns=self.columns)
         shows = [self._shown(*pair) for pair in zip(self.columns, asking, strict=True)]
-        async for event in merged(shows):
-            yield event
+        async with aclosing(merged(shows)) as events:
+            async for event in events:
+                yield event
         yield self._event("ended", columns=self.columns, has_failed=self._has_failed)
 
     @property
@@ -123,9 +126,10 @@ class Page:
         )
 
     def _event(self, name: str, **context: Any) -> bytes:
-        html = render_to_string(
-            f"console/playground/_events.html#{name}", {**self.context, **context}
-        )
+        with override(self._language):
+            html = render_to_string(
+                f"console/playground/_events.html#{name}", {**self.context, **context}
+            )
         lines = html.strip().splitlines()
         return "".join(f"data: {line}\n" for line in lines).encode() + b"\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -47,7 +48,7 @@ CHANGES: Final = ("compare", "single", "clear")
 CODE: Final = "code"
 METHODS: Final = ("GET", "HEAD", "POST")
 _IN_PLACE: Final = {
-    "HX-Retarget": "#main", "HX-Reselect": "#main", "HX-Reswap": "outerHTML",
+    "HX-Retarget": "#main", "HX-Reselect": "#main", "HX-Reswap": "outerHTML settle:0",
 }  # fmt: skip
 
 
@@ -125,7 +126,8 @@ def _tab(
     """A page that asks once and shows what came; `read` gets the field `given` of the form, too."""
     tab = _name(request)
     asked = (request.POST, request.FILES) if request.method == "POST" else ()
-    form = form_class(request.organization, *asked)
+    opened = {"model": request.GET.get("model")}
+    form = form_class(request.organization, *asked, initial=opened)
     if not form.is_valid():
         return _tab_page(request, _frame(tab, form), 422 if form.is_bound else 200)
     if request.POST.get("act") == CODE:
@@ -220,7 +222,8 @@ def _answers(
     if request.htmx:
         context = _chat_context(_emptied(request, form), columns) | {"kept": form}
         events = Page(columns, context).events(asking)
-        return StreamingHttpResponse(events, content_type="text/event-stream")
+        headers = {"X-Accel-Buffering": "no"}
+        return StreamingHttpResponse(events, content_type="text/event-stream", headers=headers)
     return StreamingHttpResponse(_page_once_answered(request, form, columns, asking))
 
 
@@ -236,8 +239,9 @@ async def _page_once_answered(
     columns: list[Column],
     asking: list[AsyncGenerator[None]],
 ) -> AsyncGenerator[str]:
-    async for _more in merged(asking):
-        pass
+    async with aclosing(merged(asking)) as news:
+        async for _more in news:
+            pass
     has_failed = all(column.error for column in columns)
     shown = form if has_failed else _emptied(request, form)
 

@@ -28,6 +28,7 @@ from tests.e2e.test_first_call import book
 from tests.e2e.test_pages import listen, look, save
 from tests.e2e.test_story import in_server_sight
 from tests.fake_vllm import FakeVllm
+from tests.fake_vllm.audio import SAID, speech
 from tests.fake_vllm.server import free_port
 from tests.inference.gateway.conftest import ROOT, Running, gateway_running, wait_until
 
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.django_db
 FIRST: Final = "playground/first"
 SECOND: Final = "playground/second"
 READER: Final = "playground/reader"
+LISTENER: Final = "playground/listener"
 GONE: Final = "gpt-oss-120b"
 """Its backend is not there."""
 PNG: Final = base64.b64decode(
@@ -70,6 +72,7 @@ def offer(*, url: str) -> None:
         (FIRST, [Task.CHAT], [Capability.VISION, Capability.TOOLS]),
         (SECOND, [Task.CHAT], []),
         (READER, [Task.EMBEDDING, Task.RERANK], []),
+        (LISTENER, [Task.TRANSCRIPTION], []),
     ):
         model = control.model_create(
             actor=None,
@@ -213,6 +216,16 @@ def test_what_failed_can_be_sent_again(page: Page, console: str) -> None:
     expect(page.locator("#history-0")).to_have_value("[]")
 
 
+def test_a_box_that_was_made_larger_breaks_nothing(page: Page, console: str) -> None:
+    opened(page, console, model=FIRST)
+    page.get_by_label("Message").evaluate("box => { box.style.height = '9rem' }")
+    send(page, "Hello !tokens 2")
+    expect(page.locator("#turn-0-0")).to_contain_text("Cost")
+    page.get_by_label("System prompt").evaluate("box => { box.style.height = '9rem' }")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#turns-0")).to_contain_text("Write a message below")
+
+
 def test_stop_and_leaving_end_the_work_of_the_engine(
     page: Page, console: str, engine: FakeVllm
 ) -> None:
@@ -264,6 +277,26 @@ def test_a_picture_goes_to_a_model_that_sees(page: Page, console: str, engine: F
     expect(page.get_by_text("playground/second does not read images")).to_be_visible()
 
 
+def test_a_tool_is_called_and_given_its_result(page: Page, console: str, engine: FakeVllm) -> None:
+    opened(page, console, model=FIRST)
+    page.get_by_label("Tools").fill(
+        '[{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]'
+    )
+    send(page, 'Is it cold? !reason 3 !tool weather {"place":"Luleå"}')
+    turn = page.locator("#turn-0-0")
+    expect(turn).to_contain_text("Calls the tool weather")
+    expect(turn).to_contain_text('{"place":"Luleå"}')
+    expect(turn).to_contain_text("given to the model as the result of its tools")
+    turn.get_by_text("Reasoning").click()
+    save(page, "playground-tools-light-1440")
+
+    send(page, "-12 °C !tokens 2")
+    expect(page.locator("#turn-0-1")).to_contain_text("Cost")
+    asked, called, gave = engine.state()["last_request_body"]["messages"]
+    assert (asked["role"], gave["role"], gave["content"]) == ("user", "tool", "-12 °C !tokens 2")
+    assert gave["tool_call_id"] == called["tool_calls"][0]["id"]
+
+
 def test_the_request_is_shown_as_code(page: Page, console: str) -> None:
     opened(page, console, model=FIRST)
     page.get_by_label("Seed").fill("7")
@@ -279,14 +312,14 @@ def test_the_request_is_shown_as_code(page: Page, console: str) -> None:
 
 
 def test_texts_are_compared_and_documents_ranked(page: Page, console: str) -> None:
-    opened(page, console, "embeddings/")
+    opened(page, console, "embeddings/", model=READER)
     page.get_by_label("Texts, one a line").fill("a yellow banana\nthe capital\na yellow banana")
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("cell", name="1.000").first).to_be_visible()
     expect(page.get_by_text("Cost")).to_be_visible()
     look(page, "playground_embeddings-answered")
 
-    opened(page, console, "rerank/")
+    opened(page, console, "rerank/", model=READER)
     page.get_by_label("Query").fill("capital of France")
     page.get_by_label("Documents, one a line").fill(
         "a yellow banana\nParis is the capital of France\nthe capital is money"
@@ -294,6 +327,17 @@ def test_texts_are_compared_and_documents_ranked(page: Page, console: str) -> No
     page.get_by_role("button", name="Rank").click()
     expect(page.get_by_role("row").nth(1)).to_contain_text("1. Paris is the capital of France")
     look(page, "playground_rerank-answered")
+
+
+def test_a_recording_is_written_down(page: Page, console: str) -> None:
+    opened(page, console, "transcription/", model=LISTENER)
+    page.get_by_label("Audio", exact=True).set_input_files(
+        {"name": "speech.wav", "mimeType": "audio/wav", "buffer": speech()}
+    )
+    page.get_by_role("button", name="Transcribe").click()
+    expect(page.get_by_text(SAID)).to_be_visible()
+    expect(page.get_by_text("€0.008 333 333 333".replace(" ", "\u2009"))).to_be_visible()
+    look(page, "playground_transcription-answered")
 
 
 def test_what_the_playground_used_is_on_the_usage_page(
