@@ -34,14 +34,13 @@ _ATTRIBUTES: Final = {
     "heading_open": {"h2": "fs-2 pt-4 mb-2", "h3": "fs-3 pt-3 mb-2", "h4": "pt-2 mb-1"},
     "table_open": {"table": "table"},
     "th_open": {"th": "nw"},
-    "td_open": {"td": "text-break"},
 }
 _markdown: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 def _code_inline(_renderer: object, tokens: Sequence[Token], at: int, *_: object) -> str:
     """Long names break after a `_` or a `/`, where a phone has no room for them."""
-    return f"<code>{re.sub('([_/])', r'\1<wbr>', escape(tokens[at].content))}</code>"
+    return f"<code>{re.sub(r'(?<=\w)([_/])', r'\1<wbr>', escape(tokens[at].content))}</code>"
 
 
 _markdown.add_render_rule("code_inline", _code_inline)
