@@ -101,6 +101,11 @@ class Ranked(NamedTuple):
     text: str
     score: Decimal
 
+    @property
+    def share(self) -> Decimal:
+        """The score within 0 and 1: not every model keeps it there."""
+        return min(max(self.score, Decimal(0)), Decimal(1))
+
 
 _decode_ranking: Final = msgspec.json.Decoder(_Ranking).decode
 

@@ -426,7 +426,7 @@ def test_documents_are_ranked(
 ) -> None:
     offer("acme/tiny", Task.RERANK)
     results = [
-        {"index": 0, "relevance_score": 0.1},
+        {"index": 0, "relevance_score": -2.5},
         {"index": 1, "relevance_score": 0.9},
     ]
     told = {"results": results, "usage": {"prompt_tokens": 10}}
@@ -436,6 +436,7 @@ def test_documents_are_ranked(
 
     assert page.index("1. better") < page.index("2. worse")
     assert "0.9000" in page
+    assert 'width="0.0%"' in page
 
 
 def test_a_recording_is_written_down(

@@ -158,7 +158,8 @@ def test_an_answer_is_seen_growing_and_then_what_it_cost(
     expect(page.get_by_label("Message")).to_have_value("")
     expect(page.locator("#session")).to_contain_text("16 in, 12 out")
 
-    send(page, "And more !tokens 4")
+    page.get_by_label("Message").fill("And more !tokens 4")
+    page.get_by_label("Message").press("Control+Enter")
     expect(page.locator("#turn-0-1")).to_contain_text("Cost")
     expect(page.locator("#session")).to_contain_text("Requests2")
     look(page, "playground-answered")
@@ -171,7 +172,8 @@ def test_the_conversation_so_far_goes_with_each_message(
     page.get_by_label("Temperature").fill("0.2")
     send(page, "First !tokens 2")
     expect(page.locator("#turn-0-0")).to_contain_text("Cost")
-    send(page, "Second !tokens 2")
+    page.get_by_label("Message").fill("Second !tokens 2")
+    page.get_by_label("Temperature").press("Enter")
     expect(page.locator("#turn-0-1")).to_contain_text("Cost")
 
     body = engine.state()["last_request_body"]
@@ -309,6 +311,32 @@ def test_the_request_is_shown_as_code(page: Page, console: str) -> None:
     save(page, "playground-code-light-1440")
     page.keyboard.press("Escape")
     expect(page.get_by_label("Message")).to_have_value("It's me")
+
+
+@pytest.mark.parametrize(
+    ("tab", "command"), [("curl", ["sh", "-c"]), ("Python", [sys.executable, "-c"])]
+)
+def test_the_code_asks_the_same(
+    page: Page, console: str, engine: FakeVllm, people: Cast, tab: str, command: list[str]
+) -> None:
+    opened(page, console, model=FIRST)
+    page.get_by_label("System prompt").fill('It\'s "brief" \\ $HOME')
+    page.get_by_label("Stop at").fill("END")
+    send(page, "Hej på dig !tokens 3")
+    expect(page.locator("#turn-0-0")).to_contain_text("Cost")
+    asked = engine.state()["last_request_body"]
+    engine.reset()
+
+    page.get_by_role("button", name="View code").click()
+    page.get_by_role("dialog").get_by_role("tab", name=tab).click()
+    code = page.get_by_role("dialog").locator("[role=tabpanel]:not([hidden]) pre").text_content()
+    env = os.environ | {"SLUICE_API_KEY": people.key.secret}
+    ran = subprocess.run([*command, code or ""], env=env, capture_output=True, timeout=30)  # noqa: S603 - what the page tells to run
+
+    assert ran.returncode == 0, ran.stderr
+    assert b"index" in ran.stdout
+    body = engine.state()["last_request_body"]
+    assert {**body, "cache_salt": ""} == {**asked, "cache_salt": ""}
 
 
 def test_texts_are_compared_and_documents_ranked(page: Page, console: str) -> None:
