@@ -1,5 +1,6 @@
 """llama.cpp: counts in each event as `timings`, and one choice for each request.
 
+It knows no salt, so that nothing of a prompt is kept for the next: one tenant could time another's.
 It counts the choices of one request apart, so more than one cannot be metered. It puts the path of
 its model file into answers, and the usage of a completion into the last event that has a choice.
 """
@@ -50,7 +51,7 @@ _decode: Final = msgspec.json.Decoder(_Answer).decode
 
 
 def request_fields(salt: str, streamed: bool) -> bytes:
-    return _STREAM if streamed else b""
+    return (_STREAM if streamed else b"") + b',"cache_prompt":false'
 
 
 def usage_read(document: bytes) -> Usage | None:

@@ -33,6 +33,14 @@ ON_THE_CPU: Final = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_TARGET_DEVICE": "cpu",
 }
+ALWAYS: Final = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": "100",
+    "VLLM_MAX_AUDIO_DECODE_DURATION_S": "3600",
+    "VLLM_MAX_AUDIO_DECODE_BYTES": str(2**30),
+}
+"""As large as the gateway takes files; on its own vLLM takes 25 MB and ten minutes."""
 TOOL_FLAGS: Final = ("--enable-auto-tool-choice", "--exclude-tools-when-tool-choice-none")
 
 
@@ -85,8 +93,9 @@ def vllm_find() -> Path:
 def environment(key: str) -> dict[str, str]:
     """What to add to the environment. Nobody reads the server's `key` there in a process list."""
     device = ON_THE_CPU if vllm_find().is_relative_to(ENGINES) else {}
-    missing = {name: value for name, value in device.items() if name not in os.environ}
-    return missing | {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    wanted = device | ALWAYS
+    missing = {name: value for name, value in wanted.items() if name not in os.environ}
+    return missing | {"VLLM_API_KEY": key}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import pytest
 
 from console import local
 from console.embedded import HOST, free_port
+from inference.engines.llamacpp import ENGINE as LLAMACPP
 
 START_DEADLINE_S: Final = 60
 QUESTION: Final = [{"role": "user", "content": "What is the capital of France?"}]
@@ -80,6 +81,15 @@ def test_it_counts_in_each_event_of_a_stream(engine: Engine) -> None:
         events = [json.loads(line[6:]) for line in response if line.startswith(b"data: {")]
     counts = [event["timings"]["predicted_n"] for event in events if "timings" in event]
     assert counts[:4] == [1, 2, 3, 4]
+
+
+def test_it_keeps_nothing_of_a_prompt_for_the_next(engine: Engine) -> None:
+    """It has no salt that would keep tenants apart."""
+    body = json.loads(b'{"max_tokens":2' + LLAMACPP.request_fields("salt", False) + b"}")
+    for _ in range(2):
+        with engine.post("/v1/chat/completions", messages=QUESTION, **body) as response:
+            usage = json.load(response)["usage"]
+        assert usage["prompt_tokens_details"]["cached_tokens"] == 0
 
 
 def test_it_stops_when_the_client_leaves(engine: Engine) -> None:
