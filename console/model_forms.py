@@ -264,7 +264,7 @@ class DeploymentForm(forms.Form):
         min_value=1,
         max_value=100,
         initial=1,
-        help_text=_("Its share beside the model's other deployments, times the backend's weight."),
+        help_text=_("Its share beside the model’s other deployments, times the backend’s weight."),
     )
     revision = forms.CharField(
         label=_("Revision"),

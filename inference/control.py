@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Required, TypedDict, Unpack
 
 from django.core.exceptions import ValidationError
@@ -284,7 +284,9 @@ def _change(row: models.Model, values: Mapping[str, Any]) -> Changes:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON has it: dates and rows as their text."""
+    """`value` as JSON has it: rows and dates as their text, times in UTC to the minute."""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
     return str(value) if isinstance(value, date | models.Model) else value
 
 

@@ -104,7 +104,7 @@ def test_a_model_is_deprecated_with_a_date_and_a_replacement(model: Model, cast:
     assert changed.status_since > since
     assert last().data["changes"] == {
         "status": ["active", "deprecated"],
-        "sunset_at": [None, "2027-01-01 00:00:00+00:00"],
+        "sunset_at": [None, "2027-01-01 00:00"],
         "replacement": [None, "newer"],
     }
 
