@@ -197,6 +197,8 @@ _HEADERS: Final = {
     for name, text in (
         ("x-request-id", "The id of the request, and of its usage event"),
         ("x-sluice-region", "Where the engine stands that answered"),
+        ("deprecation", "Of a deprecated model: since when it is, as `@` and seconds since 1970"),
+        ("sunset", "Of a deprecated model: until when it is served, if that is known"),
     )
 }
 

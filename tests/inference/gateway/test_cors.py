@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 CHAT = "/v1/chat/completions"
 APP, OTHER = "https://app.test", "https://other.test:8443"
 ALLOWED = "access-control-allow-origin"
-READABLE = {"x-request-id", "request-id", "x-sluice-region", "retry-after"}
+READABLE = {"x-request-id", "request-id", "x-sluice-region", "retry-after", "deprecation", "sunset"}
 
 
 @pytest.fixture(scope="module")
