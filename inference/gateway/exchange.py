@@ -26,7 +26,7 @@ from inference.gateway.errors import (
     UpstreamError,
 )
 from inference.gateway.handler import GatewayRequest
-from inference.gateway.metrics import OUTCOMES, TOKENS, TTFT_SECONDS, USAGE_MISSING
+from inference.gateway.metrics import AUDIO_SECONDS, OUTCOMES, TOKENS, TTFT_SECONDS, USAGE_MISSING
 from inference.gateway.upstream import Reply, Unreachable
 from inference.snapshot import KeyEntry, ModelEntry, Route
 
@@ -144,7 +144,7 @@ class Exchange:
     async def _call(self) -> Reply:
         salt = cache_salt(self.key.organization_id)
         asked = Asked(self.engine, self.route.engine_model, salt, self.model.family)
-        question = self.endpoint.question(self.body, asked)
+        question = await self.request.work(lambda: self.endpoint.question(self.body, asked))
         reply = await self.gateway.upstream.call(self.route, question, str(self.request.id))
         self._reply = reply
         if reply.status != 200:
@@ -189,6 +189,8 @@ class Exchange:
         OUTCOMES.labels(outcome.value).inc()
         TOKENS.labels(self.model.public_id, "input").inc(usage.input_tokens)
         TOKENS.labels(self.model.public_id, "output").inc(usage.output_tokens)
+        if usage.audio_seconds:
+            AUDIO_SECONDS.labels(self.model.public_id).inc(usage.audio_seconds)
 
     def _record(self, outcome: Outcome, usage: Usage) -> UsageRecord:
         return UsageRecord(

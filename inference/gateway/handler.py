@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from time import perf_counter
 from types import MappingProxyType
@@ -60,6 +60,7 @@ _EVERYONE: Final = (
 
 _HOST: Final = re.compile(r"(?:[\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::\d{0,5})?", re.ASCII)
 _PLAIN: Final = frozenset({"", "identity"})
+_LARGE_BYTES: Final = 2**19
 
 
 class GatewayRequest(HttpRequest):
@@ -81,9 +82,17 @@ class GatewayRequest(HttpRequest):
     def META(self) -> dict[str, Any]:  # type: ignore[override]
         return {"REQUEST_METHOD": self.method, "PATH_INFO": self.path}
 
-    def header_values(self, name: bytes) -> list[str]:
+    @cached_property
+    def _values(self) -> dict[bytes, list[str]]:
+        """The values of each header by its name in lower case; read once, for many ask."""
+        values = dict[bytes, list[str]]()
+        for name, value in self.scope["headers"]:
+            values.setdefault(name, []).append(value.decode("latin-1"))
+        return values
+
+    def header_values(self, name: bytes) -> Sequence[str]:
         """All values of the header `name`, given in lower case."""
-        return [value.decode("latin-1") for key, value in self.scope["headers"] if key == name]
+        return self._values.get(name, ())
 
     def header(self, name: bytes) -> str:
         values = self.header_values(name)
@@ -120,6 +129,10 @@ class GatewayRequest(HttpRequest):
         usual = settings.GATEWAY_MAX_BODY_BYTES
         length = self.header(b"content-length")
         return self.limit_bytes > usual and (not length.isdecimal() or int(length) > usual)
+
+    async def work[T](self, function: Callable[[], T]) -> T:
+        """What `function`, which goes over the body, returns; one so large holds up no stream."""
+        return await asyncio.to_thread(function) if len(self.data) > _LARGE_BYTES else function()
 
     async def body_read(self) -> None:
         """Read the whole body into `data`. Raises BodyTooLarge, RequestTimeout, BodyBroken."""

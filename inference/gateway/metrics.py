@@ -16,6 +16,9 @@ OUTCOMES: Final = Counter(
 TOKENS: Final = Counter(
     "sluice_gateway_tokens", "Tokens, as the engines counted them.", ["model", "kind"]
 )
+AUDIO_SECONDS: Final = Counter(
+    "sluice_gateway_audio_seconds", "Audio that the engines heard.", ["model"]
+)
 REQUEST_SECONDS: Final = Histogram(
     "sluice_gateway_request_seconds",
     "Time to the last byte of an answer.",

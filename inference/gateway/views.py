@@ -48,13 +48,14 @@ class EndpointView(KeyView):
 
     async def post(self, request: GatewayRequest) -> HttpResponseBase:
         assert self.endpoint, "as_view takes the row"  # noqa: S101
-        body = self.endpoint.read(request.data, request.header(b"content-type"))
+        endpoint, content_type = self.endpoint, request.header(b"content-type")
+        body = await request.work(lambda: endpoint.read(request.data, content_type))
         key, snapshot = key_of(request), request.gateway.keeper.snapshot
-        model = model_for(snapshot, key, body.model, self.endpoint.task)
+        model = model_for(snapshot, key, body.model, endpoint.task)
         check_size(len(request.data), model.limits)
-        param = self.endpoint.renamed.get("messages", "messages")
-        check_images(self.endpoint.images(body), param, model.limits)
-        exchange = Exchange(request, key, self.endpoint, model, body)
+        param = endpoint.renamed.get("messages", "messages")
+        await request.work(lambda: check_images(endpoint.images(body), param, model.limits))
+        exchange = Exchange(request, key, endpoint, model, body)
         return await (event_stream if body.stream else whole_answer)(exchange)
 
 
