@@ -9,9 +9,11 @@ import subprocess
 import wave
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from anthropic import Anthropic
+from openai import OpenAI
 
 from console.guides import MODELS, SLUGS, guides, settings_values
 from console.markdown import Code, codes
@@ -103,10 +105,19 @@ def test_a_snippet_of_the_documentation_works(
         assert capfd.readouterr().out.strip()
 
 
+def close(names: dict[str, Any]) -> None:
+    """The clients that a snippet leaves to the end of its process."""
+    for value in names.values():
+        if isinstance(value, OpenAI | Anthropic):
+            value.close()
+
+
 def run(code: Code) -> None:
     """Run it here, or in a shell in which curl fails with what is not a 2xx."""
     if code.language == "python":
-        exec(compile(code.text, code.id, "exec"), {"__name__": "__main__"})  # noqa: S102
+        names = {"__name__": "__main__"}
+        exec(compile(code.text, code.id, "exec"), names)  # noqa: S102
+        close(names)
         return
     command = ["bash", "-c", STRICT_CURL + code.text]
     done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=60)  # noqa: S603
