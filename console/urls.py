@@ -23,9 +23,7 @@ customer = [
     path("keys/<uuid:key>/revoke/", keys.key_revoke, name="key_revoke"),
     path("keys/<uuid:key>/first-request/", keys.key_first_request, name="key_first_request"),
     path("playground/", playground.playground, name="playground"),
-    path(
-        "playground/embeddings/", playground.playground_embeddings, name="playground_embeddings"
-    ),
+    path("playground/embeddings/", playground.playground_embeddings, name="playground_embeddings"),
     path("playground/rerank/", playground.playground_rerank, name="playground_rerank"),
     path(
         "playground/transcription/",
