@@ -80,10 +80,14 @@ def check(case: str, answer: Any) -> None:
 
 
 def test_a_call_can_be_forced(anthropic: Anthropic) -> None:
-    answer = anthropic.messages.create(
-        model=MODEL, messages=HELLO, max_tokens=400, tools=[LOOK], tool_choice=FORCED
+    """Random weights may go on to the last token, and then there is none."""
+    answers = (
+        anthropic.messages.create(
+            model=MODEL, messages=HELLO, max_tokens=400, tools=[LOOK], tool_choice=FORCED
+        )
+        for _ in range(20)
     )
-    [(name, _arguments)] = calls(answer)
+    [(name, _arguments)] = next(found for answer in answers if (found := calls(answer)))
     assert name == "look"
 
 
