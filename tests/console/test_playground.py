@@ -162,6 +162,15 @@ def test_a_tab_offers_the_models_of_its_task(
     assert options(max_.get(EMBEDDINGS).text) == ["acme/reader"]
 
 
+@pytest.mark.parametrize("address", [CHAT, EMBEDDINGS, RERANK, TRANSCRIPTION])
+def test_the_only_project_of_an_organization_pays(
+    max_: Client, cast: Cast, offer: Callable[..., Model], address: str
+) -> None:
+    offer("all", Task.CHAT, Task.EMBEDDING, Task.RERANK, Task.TRANSCRIPTION)
+    page = max_.get(address).content.decode()
+    assert f'<input type="hidden" name="project" value="{cast.project.pk}"' in page
+
+
 def options(page: str) -> list[str]:
     return re.findall(r'<option value="([a-z]+/[^"]+)"', page)
 
