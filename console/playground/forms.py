@@ -63,7 +63,7 @@ class AskForm(forms.Form):
         self.models = offered.filter(tasks__contains=[self.task]).order_by("public_id")
         self._choose("model", self.models)
         self._choose("project", self.projects)
-        self.fields["project"].initial = self.projects.first()
+        self.fields["project"].initial = self.projects.first
 
     @property
     def has_projects(self) -> bool:
