@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar, override
 
@@ -11,6 +12,7 @@ from django.conf import settings
 from inference.engines import Engine
 from inference.gateway.bodies import (
     AudioPart,
+    Body,
     ChatBody,
     CompletionBody,
     Generation,
@@ -43,21 +45,37 @@ class Generations[B: Generation](Endpoint[B]):
         )
 
 
-class Chats(Generations[ChatBody]):
+class Conversations[B: Body](Endpoint[B]):
+    """A path that takes a conversation in any shape; with images or audio it may be large."""
+
     task = Task.CHAT
-    shape = ChatCompletion
-    example: ClassVar = {"messages": [{"role": "user", "content": "What is a sluice?"}]}
     limit = "GATEWAY_MAX_IMAGES_BODY_BYTES"
 
+    @abstractmethod
+    def messages(self, body: B) -> Iterable[Message]:
+        """The conversation as a chat has it."""
+
     @override
-    def read(self, data: bytes, content_type: str) -> ChatBody:
-        body = super().read(data, content_type)
-        check_size(data, body.messages)
+    def read(self, data: bytes, content_type: str) -> B:
+        body, limit = super().read(data, content_type), settings.GATEWAY_MAX_BODY_BYTES
+        if len(data) > limit and not any(map(_has_media, self.messages(body))):
+            raise BodyTooLarge.over(limit)
         return body
 
     @override
-    def images(self, body: ChatBody) -> Iterable[str]:
-        return images_in(body.messages)
+    def images(self, body: B) -> Iterable[str]:
+        for message in self.messages(body):
+            if isinstance(message.content, list):
+                yield from (p.image_url.url for p in message.content if isinstance(p, ImagePart))
+
+
+class Chats(Conversations[ChatBody], Generations[ChatBody]):
+    shape = ChatCompletion
+    example: ClassVar = {"messages": [{"role": "user", "content": "What is a sluice?"}]}
+
+    @override
+    def messages(self, body: ChatBody) -> Iterable[Message]:
+        return body.messages
 
 
 class Completions(Generations[CompletionBody]):
@@ -65,20 +83,6 @@ class Completions(Generations[CompletionBody]):
     shape = Completion
     example: ClassVar = {"prompt": "A sluice is", "max_tokens": 32}
     renamed: ClassVar = {"messages": "prompt"}
-
-
-def check_size(data: bytes, messages: Iterable[Message]) -> None:
-    """Only with images or audio may a body be larger than most. Raises BodyTooLarge."""
-    limit = settings.GATEWAY_MAX_BODY_BYTES
-    if len(data) > limit and not any(map(_has_media, messages)):
-        raise BodyTooLarge.over(limit)
-
-
-def images_in(messages: Iterable[Message]) -> Iterable[str]:
-    """The URL of each image in `messages`."""
-    for message in messages:
-        if isinstance(message.content, list):
-            yield from (p.image_url.url for p in message.content if isinstance(p, ImagePart))
 
 
 def _has_media(message: Message) -> bool:

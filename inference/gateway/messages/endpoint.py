@@ -8,38 +8,28 @@ from typing import ClassVar, Final, override
 import msgspec
 
 from inference.engines import NO_USAGE, Engine
+from inference.gateway.bodies import Message
 from inference.gateway.chat import answer_read
-from inference.gateway.endpoint import Answer, Asked, Endpoint, Question
+from inference.gateway.endpoint import Answer, Asked, Question
 from inference.gateway.errors import ANTHROPIC
-from inference.gateway.generations import check_size, generation, images_in
+from inference.gateway.generations import Conversations, generation
+from inference.gateway.messages import document
 from inference.gateway.messages.answers import message_whole
 from inference.gateway.messages.asking import chat_of, count_of, messages_of
 from inference.gateway.messages.bodies import Conversation, CountBody, MessagesBody
-from inference.gateway.messages.document import Message, TokenCount
 from inference.gateway.messages.events import MessageStream
-from inference.models import Task
 
 
-class Conversations[B: Conversation](Endpoint[B]):
-    """A path of Anthropic's that takes a conversation."""
-
-    task = Task.CHAT
+class AnthropicConversations[B: Conversation](Conversations[B]):
     surface = ANTHROPIC
-    limit = "GATEWAY_MAX_IMAGES_BODY_BYTES"
 
     @override
-    def read(self, data: bytes, content_type: str) -> B:
-        body = super().read(data, content_type)
-        check_size(data, messages_of(body))
-        return body
-
-    @override
-    def images(self, body: B) -> Iterable[str]:
-        return images_in(messages_of(body))
+    def messages(self, body: B) -> Iterable[Message]:
+        return messages_of(body)
 
 
-class Messages(Conversations[MessagesBody]):
-    shape = Message
+class Messages(AnthropicConversations[MessagesBody]):
+    shape = document.Message
     example: ClassVar = {
         "max_tokens": 64,
         "messages": [{"role": "user", "content": "What is a sluice?"}],
@@ -62,14 +52,14 @@ class Messages(Conversations[MessagesBody]):
         return MessageStream(engine, model)
 
 
-_decode_count: Final = msgspec.json.Decoder(TokenCount).decode
+_decode_count: Final = msgspec.json.Decoder(document.TokenCount).decode
 
 
-class TokenCounts(Conversations[CountBody]):
+class TokenCounts(AnthropicConversations[CountBody]):
     """Free: the engine counts, and generates nothing."""
 
     is_metered = False
-    shape = TokenCount
+    shape = document.TokenCount
     example: ClassVar = {"messages": [{"role": "user", "content": "What is a sluice?"}]}
 
     @override

@@ -9,23 +9,21 @@ from uuid import UUID
 import msgspec
 
 from inference.engines import Engine
+from inference.gateway.bodies import Message
 from inference.gateway.chat import answer_read
-from inference.gateway.endpoint import Answer, Asked, Endpoint, Question, Stream
+from inference.gateway.endpoint import Answer, Asked, Question, Stream
 from inference.gateway.errors import GatewayError
-from inference.gateway.generations import check_size, generation, images_in
+from inference.gateway.generations import Conversations, generation
 from inference.gateway.responses.answers import response_whole
 from inference.gateway.responses.asking import chat_of, messages_of
 from inference.gateway.responses.bodies import ResponsesBody
 from inference.gateway.responses.document import Response
 from inference.gateway.responses.events import ResponseStream
-from inference.models import Task
 
 
-class Responses(Endpoint[ResponsesBody]):
-    task = Task.CHAT
+class Responses(Conversations[ResponsesBody]):
     shape = Response
     example: ClassVar = {"input": "What is a sluice?"}
-    limit = "GATEWAY_MAX_IMAGES_BODY_BYTES"
     renamed: ClassVar = {
         "max_tokens": "max_output_tokens",
         "messages": "input",
@@ -33,14 +31,8 @@ class Responses(Endpoint[ResponsesBody]):
     }
 
     @override
-    def read(self, data: bytes, content_type: str) -> ResponsesBody:
-        body = super().read(data, content_type)
-        check_size(data, messages_of(body))
-        return body
-
-    @override
-    def images(self, body: ResponsesBody) -> Iterable[str]:
-        return images_in(messages_of(body))
+    def messages(self, body: ResponsesBody) -> Iterable[Message]:
+        return messages_of(body)
 
     @override
     def question(self, body: ResponsesBody, asked: Asked) -> Question:
