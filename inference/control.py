@@ -22,6 +22,7 @@ from inference.models import (
     Model,
     ModelStatus,
     Region,
+    RoutingPolicy,
     Task,
 )
 from inference.sealing import seal, unseal
@@ -111,6 +112,24 @@ def backend_set_state(*, actor: User | None, backend: Backend, state: BackendSta
     )
     transaction.on_commit(snapshot_changed)
     return backend
+
+
+class BackendFacts(TypedDict, total=False):
+    """What can be changed of a backend that works. `weight` is from 1 to 100."""
+
+    weight: int
+    max_in_flight: int
+
+
+@transaction.atomic
+def backend_update(
+    *, actor: User | None, backend: Backend, **facts: Unpack[BackendFacts]
+) -> Backend:
+    backend = Backend.objects.select_for_update().get(pk=backend.pk)
+    changes = _change(backend, facts)
+    backend.full_clean()
+    backend.save(update_fields=list(facts))
+    return _told(actor, "backend.update", backend, changes)
 
 
 class ModelFacts(TypedDict, total=False):
@@ -211,6 +230,44 @@ def model_set_enabled(*, actor: User | None, model: Model, enabled: bool) -> Mod
     return model
 
 
+class RoutingFacts(TypedDict, total=False):
+    """How requests for a model are routed; None is the gateway's own."""
+
+    has_affinity: bool
+    fallback: Model | None
+    connect_timeout_s: int | None
+    first_byte_timeout_s: int | None
+    idle_timeout_s: int | None
+    total_timeout_s: int | None
+    queue_timeout_s: int | None
+    max_waiting: int | None
+
+
+@transaction.atomic
+def model_set_routing(
+    *, actor: User | None, model: Model, **facts: Unpack[RoutingFacts]
+) -> RoutingPolicy:
+    """Raises ValidationError for a fallback that cannot do what `model` does."""
+    Model.objects.select_for_update().get(pk=model.pk)
+    policy = RoutingPolicy.objects.filter(model=model).first() or RoutingPolicy(model=model)
+    changes = _change(policy, facts)
+    _fallback_check(model, policy.fallback)
+    policy.full_clean()
+    policy.save()
+    _told(actor, "model.set_routing", model, changes)
+    return policy
+
+
+def _fallback_check(model: Model, fallback: Model | None) -> None:
+    if fallback is None:
+        return
+    if fallback == model:
+        raise ValidationError({"fallback": _("Choose another model.")})
+    if missing := set(model.tasks) - set(fallback.tasks):
+        words = {"model": fallback, "tasks": ", ".join(sorted(missing))}
+        raise ValidationError({"fallback": _("%(model)s does not do %(tasks)s.") % words})
+
+
 class DeploymentFacts(TypedDict, total=False):
     """How a backend serves a model. `weight` is from 1 to 100."""
 
@@ -295,12 +352,14 @@ def _save(actor: User | None, action: str, model: Model, changes: Changes) -> Mo
     return _told(actor, action, model, changes)
 
 
-def _told(actor: User | None, action: str, model: Model, changes: Changes, **data: Any) -> Model:
+def _told[T: Model | Backend](
+    actor: User | None, action: str, target: T, changes: Changes, **data: Any
+) -> T:
     """Put `changes` on record and announce them; none are none."""
     if changes:
-        audit.record(actor=actor, action=action, target=model, changes=changes, **data)
+        audit.record(actor=actor, action=action, target=target, changes=changes, **data)
         transaction.on_commit(snapshot_changed)
-    return model
+    return target
 
 
 def _check(model: Model) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Final, Self, override
+from typing import TYPE_CHECKING, ClassVar, Final, Self, override
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -14,6 +14,9 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.models import Component
 from tenants.models import Organization, new_id
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class Region(models.Model):
@@ -178,6 +181,42 @@ class Model(models.Model):
         return components_of(self.tasks)
 
 
+def _seconds(label: StrOrPromise) -> models.PositiveSmallIntegerField[int | None, int | None]:
+    return models.PositiveSmallIntegerField(
+        label, null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(3600)]
+    )
+
+
+class RoutingPolicy(models.Model):
+    """How requests for a model find a backend, where the operator chose; None is the gateway's own.
+
+    `max_waiting` is for each organization. The model of `fallback` answers when no backend of this
+    one can.
+    """
+
+    model = models.OneToOneField(
+        Model, models.CASCADE, primary_key=True, related_name="routing_policy"
+    )
+    has_affinity = models.BooleanField(
+        _("affinity"),
+        default=True,
+        help_text=_("What begins alike goes to the same backend, which has it cached."),
+    )
+    fallback = models.ForeignKey(
+        Model, models.SET_NULL, null=True, blank=True, related_name="falls_back_here"
+    )
+    connect_timeout_s = _seconds(_("to connect, s"))
+    first_byte_timeout_s = _seconds(_("to the first byte of a stream, s"))
+    idle_timeout_s = _seconds(_("between two pieces of an answer, s"))
+    total_timeout_s = _seconds(_("in all, s"))
+    queue_timeout_s = _seconds(_("in the queue, s"))
+    max_waiting = models.PositiveSmallIntegerField(_("most that wait"), null=True, blank=True)
+
+    @override
+    def __str__(self) -> str:
+        return f"routing of {self.model}"
+
+
 class Engine(models.TextChoices):
     VLLM = "vllm", "vLLM"
     LLAMACPP = "llamacpp", "llama.cpp"
@@ -201,6 +240,12 @@ class Backend(models.Model):
     region = models.ForeignKey(Region, models.PROTECT, related_name="backends")
     weight = models.PositiveSmallIntegerField(
         _("weight"), default=1, validators=[MinValueValidator(1), MaxValueValidator(100)]
+    )
+    max_in_flight = models.PositiveIntegerField(
+        _("most in flight"),
+        default=256,
+        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
+        help_text=_("More requests wait in the gateway. As --max-num-seqs of vLLM, or a bit more."),
     )
     state = models.CharField(
         _("state"), max_length=20, choices=BackendState, default=BackendState.ACTIVE

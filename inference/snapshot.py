@@ -6,9 +6,10 @@ Built from PostgreSQL off the request path; a request reads it from memory and a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
 from django.utils import timezone
@@ -16,22 +17,30 @@ from django.utils import timezone
 from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.limits import Limits, limits_of
 from inference.models import Deployment, Model, ModelStatus
+from inference.policies import Policy, policy_of
 from inference.sealing import unseal
 from tenants.models import ApiKey, KeyKind
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """Whom an API key speaks for."""
+    """Whom an API key speaks for, where its requests may go (None is everywhere), and their share
+    when requests wait.
+    """
 
     id: UUID
     organization_id: UUID
     project_id: UUID
+    regions: frozenset[str] | None = None
+    share: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A deployment the gateway may send to. `base_url` has no trailing slash and no `/v1`."""
+    """A deployment the gateway may send to. `base_url` has no trailing slash and no `/v1`.
+
+    Past `max_in_flight` at the backend, of all its models, requests wait.
+    """
 
     backend_id: UUID
     backend: str
@@ -41,6 +50,7 @@ class Route:
     region: str
     weight: int
     is_healthy: bool
+    max_in_flight: int
     key: str = field(repr=False)
 
 
@@ -69,6 +79,7 @@ class ModelEntry:
     replacement: str
     visible_to: frozenset[UUID] | None
     prices: Prices
+    policy: Policy
     routes: tuple[Route, ...]
 
     def is_visible_to(self, organization_id: UUID) -> bool:
@@ -113,19 +124,27 @@ def snapshot_load() -> Snapshot:
     )
 
 
+_KEY_FIELDS: Final = (
+    "id", "organization_id", "project_id", "organization__allowed_regions", "organization__share",
+)  # fmt: skip
+
+
 def _keys() -> dict[bytes, KeyEntry]:
     active = ApiKey.objects.active().listed()
-    rows = active.values_list("digest", "id", "organization_id", "project_id")
-    return {
-        bytes(digest): KeyEntry(key, organization, project)
-        for digest, key, organization, project in rows.iterator(chunk_size=5000)
-    }
+    rows = active.values_list("digest", *_KEY_FIELDS)
+    return {bytes(digest): _key(*row) for digest, *row in rows.iterator(chunk_size=5000)}
 
 
 def _playground_keys() -> dict[UUID, KeyEntry]:
     active = ApiKey.objects.active().filter(kind=KeyKind.PLAYGROUND)
-    rows = active.values_list("id", "organization_id", "project_id")
-    return {key: KeyEntry(key, *owners) for key, *owners in rows.iterator(chunk_size=5000)}
+    rows = active.values_list(*_KEY_FIELDS)
+    return {row[0]: _key(*row) for row in rows.iterator(chunk_size=5000)}
+
+
+def _key(
+    key: UUID, organization: UUID, project: UUID, regions: Sequence[str], share: int
+) -> KeyEntry:
+    return KeyEntry(key, organization, project, frozenset(regions) if regions else None, share)
 
 
 def _by_name(models: Iterable[ModelEntry]) -> dict[str, ModelEntry]:
@@ -138,7 +157,9 @@ def _by_name(models: Iterable[ModelEntry]) -> dict[str, ModelEntry]:
 def _models(now: datetime) -> list[ModelEntry]:
     """Enabled models with a full set of rates; one without would serve unpriced work."""
     prices, routes = prices_by_model(now), _routes()
-    enabled = Model.objects.filter(is_enabled=True).select_related("replacement")
+    enabled = Model.objects.filter(is_enabled=True).select_related(
+        "replacement", "routing_policy__fallback"
+    )
     return [
         _entry(model, prices[model.public_id], routes[model.id])
         for model in enabled.prefetch_related("visible_to")
@@ -167,6 +188,7 @@ def _entry(model: Model, prices: Prices, routes: list[Route]) -> ModelEntry:
         replacement=model.replacement.public_id if model.replacement else "",
         visible_to=seen_by,
         prices=prices,
+        policy=policy_of(model),
         routes=tuple(routes),
     )
 
@@ -186,6 +208,7 @@ def _routes() -> dict[UUID, list[Route]]:
                 region=backend.region_id,
                 weight=deployment.weight * backend.weight,
                 is_healthy=backend.healthy is not False,
+                max_in_flight=backend.max_in_flight,
                 key=unseal(bytes(backend.sealed_key)),
             )
         )

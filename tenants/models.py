@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Self, override
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -58,11 +60,21 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
 
 
 class Organization(models.Model):
-    """The tenant: the unit of billing, isolation and policy."""
+    """The tenant: the unit of billing, isolation and policy.
+
+    `allowed_regions` are codes of regions that its requests may go to; none are all. `share` is its
+    weight beside others when requests wait.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(_("name"), max_length=100)
     slug = models.SlugField(_("short name"), max_length=50, unique=True)
+    allowed_regions = ArrayField(
+        models.SlugField(max_length=50), verbose_name=_("allowed regions"), default=list, blank=True
+    )
+    share = models.PositiveSmallIntegerField(
+        _("share"), default=1, validators=[MinValueValidator(1), MaxValueValidator(100)]
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = OrganizationQuerySet.as_manager()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from django.db import transaction
@@ -30,6 +31,45 @@ def organization_create(*, actor: User | None, name: str, slug: str) -> Organiza
         organization=organization,
         name=name,
     )
+    return organization
+
+
+@transaction.atomic
+def organization_set_share(
+    *, actor: User | None, organization: Organization, share: int
+) -> Organization:
+    """Its weight, 1 to 100, beside other organizations when requests wait."""
+    organization = Organization.objects.select_for_update().get(pk=organization.pk)
+    before, organization.share = organization.share, share
+    organization.full_clean()
+    organization.save(update_fields=["share"])
+    return _policy_told(actor, "organization.set_share", organization, before, share)
+
+
+@transaction.atomic
+def organization_set_regions(
+    *, actor: User | None, organization: Organization, regions: Sequence[str]
+) -> Organization:
+    """The codes of the only regions that its requests may go to; none are all."""
+    organization = Organization.objects.select_for_update().get(pk=organization.pk)
+    before, organization.allowed_regions = organization.allowed_regions, sorted(regions)
+    organization.save(update_fields=["allowed_regions"])
+    after = organization.allowed_regions
+    return _policy_told(actor, "organization.set_regions", organization, before, after)
+
+
+def _policy_told[V](
+    actor: User | None, action: str, organization: Organization, before: V, after: V
+) -> Organization:
+    audit.record(
+        actor=actor,
+        action=action,
+        target=organization,
+        organization=organization,
+        before=before,
+        after=after,
+    )
+    transaction.on_commit(snapshot_changed)
     return organization
 
 

@@ -206,6 +206,29 @@ class NoCapacity(GatewayError):
     message = "No server has room for this model at the moment. Try again in a few seconds."
 
 
+class RegionUnavailable(GatewayError):
+    """Of the regions that the organization allows; no other is asked."""
+
+    status = 503
+    code = "region_unavailable"
+    message = (
+        "No server of this model is available in the regions that your organization allows, "
+        "and no other region was asked. Try again later, or allow another region."
+    )
+
+
+class SlowDown(GatewayError):
+    """The organization itself has as many requests waiting as may wait."""
+
+    status = 429
+    type = "rate_limit_exceeded"
+    code = "slow_down"
+    message = (
+        "Too many of your requests wait for this model already. Send fewer at a time, "
+        "and try again in a few seconds."
+    )
+
+
 class NotReady(GatewayError):
     status = 503
     code = "not_ready"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Final, Self
+from uuid import UUID
 
 import structlog
 from asgiref.typing import ASGIReceiveCallable
@@ -105,6 +107,7 @@ class Exchange:
         self.admitted_at, self._started = datetime.now(UTC), perf_counter()
         self.ttft_ms: int | None = None
         self._route: Route | None = None
+        self._entered: Route | None = None
         self._reply: Reply | None = None
         self.is_settled, self._is_open = False, True
         self.lifeline = Lifeline(request.receive, settings.GATEWAY_TOTAL_TIMEOUT_S)
@@ -128,18 +131,29 @@ class Exchange:
 
         Raises GatewayError for any other answer, and Ended.
         """
-        tried = set[object]()
+        tried = set[UUID]()
         for _ in range(ATTEMPTS):
-            route = self.gateway.router.choose(self.model, tried)  # type: ignore[arg-type]
-            if route is None:
-                break
-            self._take(route)
-            tried.add(route.backend_id)
+            try:
+                await self._place(tried)
+            except NoCapacity:
+                if tried:
+                    break
+                raise
+            tried.add(self.route.backend_id)
             try:
                 return await self._call()
             except Unreachable:
                 continue
         raise UpstreamError
+
+    async def _place(self, tried: Collection[UUID]) -> None:
+        self._leave()
+
+        def choose() -> Route | None:
+            return self.gateway.router.choose(self.model, self.key, None, tried).route
+
+        route = await self.gateway.waiting.place(self.model, self.key, 1, choose)
+        self._route = self._entered = route
 
     async def _call(self) -> Reply:
         salt = cache_salt(self.key.organization_id)
@@ -151,14 +165,10 @@ class Exchange:
             raise self._refusal(reply.status, await reply.read())
         return reply
 
-    def _take(self, route: Route) -> None:
-        self._leave()
-        self._route = route
-        self.gateway.router.enter(route)
-
     def _leave(self) -> None:
-        if self._route:
-            self.gateway.router.leave(self._route)
+        if self._entered:
+            self.gateway.fleet.leave(self._entered)
+            self._entered = None
 
     def _refusal(self, status: int, body: bytes) -> GatewayError:
         """The customer's faults are a list; everything else is ours."""

@@ -14,7 +14,7 @@ import redis.asyncio
 import structlog
 
 from inference.engines import Usage
-from inference.gateway.routing import Router
+from inference.gateway.fleet import Fleet
 from inference.live import IN_FLIGHT_KEPT_S, KEPT_S, in_flight_key, minute_key, ttft_bucket
 
 PERIOD_S: Final = 1.0
@@ -30,8 +30,8 @@ def gateway_id() -> str:
 class LiveFigures:
     """Adds up in memory. What Valkey does not take is dropped."""
 
-    def __init__(self, valkey: redis.asyncio.Redis, router: Router) -> None:
-        self._valkey, self._router = valkey, router
+    def __init__(self, valkey: redis.asyncio.Redis, fleet: Fleet) -> None:
+        self._valkey, self._fleet = valkey, fleet
         self._counts: Counter[str] = Counter()
         self._in_flight_key = in_flight_key(gateway_id())
         self._task: asyncio.Task[None] | None = None
@@ -73,7 +73,7 @@ class LiveFigures:
 
     async def _flush(self) -> None:
         counts, self._counts = self._counts, Counter()
-        in_flight = {str(backend): n for backend, n in self._router.in_flight.items() if n}
+        in_flight = {str(backend): n for backend, n in self._fleet.own.items() if n}
         key = minute_key(datetime.now(UTC))
         commands = [
             *(("HINCRBY", key, name, count) for name, count in counts.items()),

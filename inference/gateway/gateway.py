@@ -7,17 +7,21 @@ import gc
 import redis.asyncio
 
 from inference.gateway.figures import LiveFigures
+from inference.gateway.fleet import Fleet
 from inference.gateway.keeper import SnapshotKeeper
 from inference.gateway.routing import Router
 from inference.gateway.settle import UsageWriter
 from inference.gateway.upstream import Upstream
+from inference.gateway.waiting import Waiting
 from tenants.valkey import async_client
 
 
 class Gateway:
     """Its parts, started and stopped in order."""
 
+    fleet: Fleet
     router: Router
+    waiting: Waiting
     keeper: SnapshotKeeper
     upstream: Upstream
     writer: UsageWriter
@@ -26,11 +30,13 @@ class Gateway:
 
     async def start(self) -> None:
         self._valkey = async_client()
-        self.router = Router()
+        self.fleet = Fleet()
+        self.router = Router(self.fleet)
+        self.waiting = Waiting(self.fleet)
         self.keeper = SnapshotKeeper(self._valkey)
         self.upstream = Upstream()
         self.writer = UsageWriter(self._valkey)
-        self.figures = LiveFigures(self._valkey, self.router)
+        self.figures = LiveFigures(self._valkey, self.fleet)
         await self.upstream.start()
         self.writer.start()
         self.figures.start()

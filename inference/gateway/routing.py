@@ -1,40 +1,38 @@
-"""Which backend takes a request: a healthy one, with the least in flight for its weight."""
+"""Which model a request names, and which backend takes it."""
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Collection
 from uuid import UUID
 
 from inference.gateway.errors import InvalidRequest, ModelNotFound, NoCapacity
-from inference.snapshot import KeyEntry, ModelEntry, Route, Snapshot
+from inference.gateway.fleet import Fleet
+from inference.routing.choice import Decision, choose
+from inference.snapshot import KeyEntry, ModelEntry, Snapshot
 
 
 class Router:
-    """Counts what is in flight at each backend, from this process, and chooses by it."""
+    """Chooses a backend for a request by what the fleet knows of each."""
 
-    def __init__(self) -> None:
-        self.in_flight: Counter[UUID] = Counter()
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
 
-    def choose(self, model: ModelEntry, tried: Collection[UUID] = ()) -> Route | None:
-        """The best route to `model` but for the backends in `tried`.
+    def choose(
+        self,
+        model: ModelEntry,
+        key: KeyEntry,
+        affinity: int | None = None,
+        tried: Collection[UUID] = (),
+    ) -> Decision:
+        """The backend for a request, but for those in `tried`.
 
-        One whose last check failed is still better than none: the check may be seconds old.
+        Raises RegionUnavailable when none stands where the organization's requests may go, and
+        NoCapacity when there is none, or no other than those tried.
         """
         routes = [route for route in model.routes if route.backend_id not in tried]
-        routes = [route for route in routes if route.is_healthy] or routes
-        return min(routes, key=self._load) if routes else None
-
-    def enter(self, route: Route) -> None:
-        self.in_flight[route.backend_id] += 1
-
-    def leave(self, route: Route) -> None:
-        self.in_flight[route.backend_id] -= 1
-
-    def _load(self, route: Route) -> tuple[float, float]:
-        """Equals take turns by chance."""
-        return (self.in_flight[route.backend_id] + 1) / route.weight, random.random()  # noqa: S311
+        if not routes:
+            raise NoCapacity(headers={"Retry-After": "5"})
+        return choose(self._fleet.candidates(routes), affinity)
 
 
 def model_named(snapshot: Snapshot, key: KeyEntry, name: str) -> ModelEntry:

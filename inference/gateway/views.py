@@ -154,7 +154,7 @@ class MetricsView(AsyncAPIView):
         gateway = request.gateway
         if gateway.keeper.is_ready:
             for route in routes_of(gateway.keeper.snapshot):
-                IN_FLIGHT.labels(route.backend).set(gateway.router.in_flight[route.backend_id])
+                IN_FLIGHT.labels(route.backend).set(gateway.fleet.own[route.backend_id])
         return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -31,6 +31,7 @@ async def serving(engine: Engine) -> AsyncIterator[Route]:
             region="r",
             weight=1,
             is_healthy=True,
+            max_in_flight=256,
             key="",
         )
 
