@@ -2,67 +2,120 @@
 
 from __future__ import annotations
 
-from typing import Final, override
+import asyncio
+from typing import Final, NamedTuple, override
 
 from asgiref.typing import ASGISendCallable
+from django.conf import settings
 from django.http import HttpResponse
 
 from billing.models import Outcome
 from inference.engines import NO_USAGE
-from inference.gateway.endpoint import Stream
-from inference.gateway.errors import ClientLeft, GatewayError, UpstreamError, UpstreamTimeout
-from inference.gateway.exchange import Ended, Exchange
+from inference.gateway.endpoint import Answer, Stream
+from inference.gateway.errors import ClientLeft, GatewayError, UpstreamTimeout
+from inference.gateway.exchange import Exchange, Failed
 from inference.gateway.handler import Headers, Streamed
+from inference.gateway.lifeline import Ended
 from inference.gateway.upstream import Reply, Unreachable
 
 EVENTS: Final = "text/event-stream; charset=utf-8"
+KEEP_ALIVE: Final = b": keep-alive\n\n"
 
 
 async def whole_answer(exchange: Exchange) -> HttpResponse:
     """The engine's whole answer. Raises GatewayError."""
+
+    async def whole(reply: Reply) -> Answer:
+        return _billable(exchange, await reply.read())
+
     try:
         with exchange.lifeline:
-            reply = await exchange.call()
-            data = await reply.read()
+            answer = await exchange.call(whole)
+        exchange.settle(Outcome.COMPLETED, answer.usage)
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
         raise _error(end.outcome) from None
-    except Unreachable:
-        raise UpstreamError from None
     finally:
         exchange.close()
-    return _billed(exchange, data)
+    return HttpResponse(answer.data, content_type=answer.content_type, headers=exchange.headers)
 
 
-def _billed(exchange: Exchange, data: bytes) -> HttpResponse:
+def _billable(exchange: Exchange, data: bytes) -> Answer:
     """An answer that says what it used; one that does not is a fault of the engine."""
     endpoint, engine = exchange.endpoint, exchange.engine
     answer = endpoint.answer(data, exchange.body, engine, exchange.model.public_id)
     if answer is None:
         exchange.note_usage_missing()
-        raise UpstreamError
-    exchange.settle(Outcome.COMPLETED, answer.usage)
-    content_type = answer.content_type
-    return HttpResponse(answer.data, content_type=content_type, headers=exchange.headers)
+        raise Failed("bad_answer")
+    return answer
+
+
+class Opened(NamedTuple):
+    """A stream whose first events are here."""
+
+    reply: Reply
+    stream: Stream
+    first: bytes
 
 
 async def event_stream(exchange: Exchange) -> EventStream:
-    """The engine's stream, once its first event is here. Raises GatewayError before that."""
+    """The engine's stream, once its first event is here, or has been long in coming.
+
+    Raises GatewayError before that.
+    """
+    opening = asyncio.Task(_open(exchange), eager_start=True)
+    try:
+        while not opening.done():
+            await asyncio.wait((opening,), timeout=settings.GATEWAY_KEEPALIVE_S)
+            if opening.done() or exchange.commit():
+                break
+    except asyncio.CancelledError:
+        opening.cancel()
+        raise
+    if opening.done():
+        opening.result()
+    return EventStream(exchange, opening)
+
+
+async def _open(exchange: Exchange) -> Opened:
+    """Raises GatewayError; then nothing is left open."""
+
+    async def first_events(reply: Reply) -> Opened:
+        return await _first_events(exchange, reply)
+
     try:
         with exchange.lifeline:
-            stream = EventStream(exchange, await exchange.call())
-            await stream.open()
+            opened = await exchange.call(first_events)
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
         exchange.close()
         raise _error(end.outcome) from None
-    except Unreachable:
-        exchange.close()
-        raise UpstreamError from None
     except BaseException:
         exchange.close()
         raise
-    return stream
+    exchange.first_token()
+    return opened
+
+
+async def _first_events(exchange: Exchange, reply: Reply) -> Opened:
+    """Raises Failed and Unreachable when the engine fails before them.
+
+    An error in place of the first event is raised as what it stands for.
+    """
+    endpoint, engine = exchange.endpoint, exchange.engine
+    stream = endpoint.stream(exchange.body, engine, exchange.model.public_id)
+    first = b""
+    while not first:
+        if stream.is_broken:
+            raise exchange.refusal_in_stream(stream.error)
+        first = await _read(reply, stream)
+    return Opened(reply, stream, first)
+
+
+async def _read(reply: Reply, stream: Stream) -> bytes:
+    if data := await reply.read_some():
+        return stream.feed(data)
+    raise Unreachable("closed")
 
 
 def _error(outcome: Outcome) -> GatewayError:
@@ -70,74 +123,83 @@ def _error(outcome: Outcome) -> GatewayError:
 
 
 class EventStream(Streamed):
-    """Server-sent events on their way from an engine to a client."""
+    """Server-sent events on their way from an engine to a client.
 
-    def __init__(self, exchange: Exchange, reply: Reply) -> None:
+    Until the first ones are here the client gets comments, so that nothing in between takes the
+    connection for dead.
+    """
+
+    def __init__(self, exchange: Exchange, opening: asyncio.Task[Opened]) -> None:
         headers = {"cache-control": "no-cache", **exchange.headers}
         super().__init__(content_type=EVENTS, headers=headers)
-        self._exchange, self._reply = exchange, reply
-        self._stream: Stream = exchange.endpoint.stream(
-            exchange.body, exchange.engine, exchange.model.public_id
-        )
-        self._first = b""
-
-    async def open(self) -> None:
-        """Wait for the first events. Raises Unreachable when the engine fails before them.
-
-        An error in place of the first event is raised as the GatewayError that it stands for.
-        """
-        while not self._first:
-            if self._stream.is_broken:
-                raise self._exchange.refusal_in_stream(self._stream.error)
-            self._first = await self._read()
-        self._exchange.first_token()
+        self._exchange, self._opening = exchange, opening
+        self._lifeline = exchange.lifeline
 
     @override
     async def deliver(self, send: ASGISendCallable, headers: Headers) -> None:
         try:
-            with self._exchange.lifeline:
-                await send({
-                    "type": "http.response.start", "status": 200, "headers": headers,
-                    "trailers": False,
-                })  # fmt: skip
-                await self._relay(send)
-            await self._reply.finish()
-        except Ended as end:
-            self._settle(end.outcome)
-            await self._say(send, _error(end.outcome))
-        except Unreachable:
-            self._settle(Outcome.UPSTREAM_ERROR)
-            await self._say(send, UpstreamError())
+            await send({
+                "type": "http.response.start", "status": 200, "headers": headers,
+                "trailers": False,
+            })  # fmt: skip
+            await self._wait(send)
+            await self._pass_on(send, self._opening.result())
+        except GatewayError as error:
+            await self._say(send, error)
         finally:
-            self._settle(Outcome.UPSTREAM_ERROR)  # whatever else broke: it is not billed
             self._exchange.close()
 
-    async def _relay(self, send: ASGISendCallable) -> None:
+    async def _wait(self, send: ASGISendCallable) -> None:
+        try:
+            while not self._opening.done():
+                await _send(send, KEEP_ALIVE, more=True)
+                await asyncio.wait((self._opening,), timeout=settings.GATEWAY_KEEPALIVE_S)
+        except asyncio.CancelledError:
+            self._opening.cancel()
+            raise
+
+    async def _pass_on(self, send: ASGISendCallable, opened: Opened) -> None:
+        """Raises GatewayError for what ends the stream before its end."""
+        exchange, stream = self._exchange, opened.stream
+        try:
+            with self._lifeline:
+                await self._relay(send, opened)
+            await opened.reply.finish()
+        except Ended as end:
+            self._settle(end.outcome, stream)
+            raise _error(end.outcome) from None
+        except Unreachable as error:
+            self._settle(Outcome.UPSTREAM_ERROR, stream)
+            raise exchange.broke_off(error.kind) from None
+        finally:
+            self._settle(Outcome.UPSTREAM_ERROR, stream)  # whatever else broke: it is not billed
+
+    async def _relay(self, send: ASGISendCallable, opened: Opened) -> None:
         """Pass on events as they come. The record is handed over before the last byte leaves."""
-        block = self._first
-        while not self._stream.is_done:
+        reply, stream, block = opened
+        lifeline = self._lifeline
+        while not stream.is_done:
             if block:
+                lifeline.is_sending = True
                 await _send(send, block, more=True)
-            if self._stream.is_broken:
-                raise Unreachable("an error within the stream")
-            block = await self._read()
-        self._settle(Outcome.COMPLETED)
+                lifeline.is_sending = False
+                lifeline.sent += 1
+            if stream.is_broken:
+                raise Unreachable("error_event")
+            block = await _read(reply, stream)
+        self._settle(Outcome.COMPLETED, stream)
         await _send(send, block, more=False)
 
-    async def _read(self) -> bytes:
-        data = await self._reply.read_some()
-        if not data:
-            raise Unreachable("the stream ended without [DONE]")
-        return self._stream.feed(data)
-
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: Outcome, stream: Stream) -> None:
         if not self._exchange.is_settled:
-            self._exchange.settle(outcome, self._stream.usage)
+            self._exchange.settle(outcome, stream.usage)
 
     async def _say(self, send: ASGISendCallable, error: GatewayError) -> None:
         """End the stream with an error that SDKs raise, and without its usual end."""
-        endpoint, request_id = self._exchange.endpoint, self._exchange.request.id
-        await _send(send, endpoint.last_words(self._stream, error, request_id), more=False)
+        exchange = self._exchange
+        stream = self._opening.result().stream if not self._opening.exception() else None
+        last = exchange.endpoint.last_words(stream, error, exchange.request.id)
+        await _send(send, last, more=False)
 
 
 async def _send(send: ASGISendCallable, data: bytes, *, more: bool) -> None:
