@@ -61,6 +61,11 @@ class Body(Struct, omit_defaults=True, kw_only=True):
     model: Name
     stream: bool | None = None
 
+    @property
+    def most_output(self) -> int | None:
+        """The most tokens that it asks for."""
+        return None
+
 
 class Generation(Body, kw_only=True):
     """What all generations share."""
@@ -78,6 +83,10 @@ class Generation(Body, kw_only=True):
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+
+    @property
+    def most_output(self) -> int | None:  # type: ignore[explicit-override]  # see `choices`
+        return self.max_tokens
 
     @property
     def wants_usage(self) -> bool:
@@ -201,6 +210,10 @@ class ChatBody(Generation, kw_only=True):
     parallel_tool_calls: bool | None = None
     reasoning_effort: Effort | None = None
     chat_template_kwargs: TemplateOptions | None = None
+
+    @property
+    def most_output(self) -> int | None:  # type: ignore[explicit-override]  # see `choices`
+        return self.max_completion_tokens or self.max_tokens
 
 
 class CompletionBody(Generation, kw_only=True):

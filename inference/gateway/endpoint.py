@@ -126,8 +126,8 @@ class Endpoint[B: Body](ABC):
         """A new stream, for a body that asks for one."""
         raise NotImplementedError
 
-    def last_words(self, stream: Stream, error: GatewayError, request_id: UUID) -> bytes:
-        """How `stream`, which has begun, ends by `error`: with an event that SDKs raise."""
+    def last_words(self, stream: Stream | None, error: GatewayError, request_id: UUID) -> bytes:
+        """How `stream` ends by `error`: with an event that SDKs raise. None has no events yet."""
         return self.surface.event(error, request_id)
 
 

@@ -1,23 +1,21 @@
-"""One request at an engine, from the choice of a backend to its one usage record."""
+"""One request at the engines, from the choice of a backend to its one usage record."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from asgiref.typing import ASGIReceiveCallable
-from django.conf import settings
 
 from billing.metering import UsageRecord
 from billing.models import Outcome
 from inference.engines import ENGINES, Engine, Usage, error_read
+from inference.gateway.affinity import affinity_of
 from inference.gateway.auth import cache_salt
 from inference.gateway.bodies import Body
 from inference.gateway.catalogue import ending_headers
@@ -25,73 +23,44 @@ from inference.gateway.endpoint import Asked, Endpoint
 from inference.gateway.errors import (
     GatewayError,
     NoCapacity,
+    RegionUnavailable,
     UpstreamError,
+    UpstreamTimeout,
 )
 from inference.gateway.handler import GatewayRequest
+from inference.gateway.lifeline import Lifeline
 from inference.gateway.metrics import AUDIO_SECONDS, OUTCOMES, TOKENS, TTFT_SECONDS, USAGE_MISSING
-from inference.gateway.upstream import Reply, Unreachable
+from inference.gateway.upstream import Reply, Timeouts, Unreachable
 from inference.snapshot import KeyEntry, ModelEntry, Route
 
-ATTEMPTS: Final = 2
+ATTEMPTS: Final = 3
+BYTES_PER_TOKEN: Final = 4
+USUAL_OUTPUT: Final = 256
 MAX_CLIENT_ID_CHARS: Final = 128
 _NOT_PRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 _BUSY: Final = frozenset({429, 503})
+_MISLED: Final = frozenset({401, 403, 404})
+"""The engine does not take our key, or does not have the model: it is set up wrongly."""
 
 log = structlog.get_logger()
 
 
-class Ended(Exception):  # noqa: N818
-    """The client left, or the time is up: `outcome` says which."""
+class Failed(Exception):  # noqa: N818
+    """A backend did not do its work before the client had a byte of it: another may.
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
-
-
-class Lifeline:
-    """Within it, whatever waits for an engine ends at once when the client leaves or time is up.
-
-    It may be entered again; what happened in between is raised on entry.
+    `kind` is a word for metrics and the breaker, `error` what the client gets if none does.
     """
 
-    def __init__(self, receive: ASGIReceiveCallable, timeout_s: float) -> None:
-        self._ended_by: Outcome | None = None
-        self._task: asyncio.Task[object] | None = None
-        self._gone = asyncio.ensure_future(receive())
-        self._gone.add_done_callback(lambda _: self._end(Outcome.CLIENT_DISCONNECT))
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(timeout_s, self._end, Outcome.TIMEOUT)
-
-    def __enter__(self) -> Self:
-        if self._ended_by:
-            raise Ended(self._ended_by)
-        self._task = asyncio.current_task()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        task, self._task = self._task, None
-        if exc_type is asyncio.CancelledError and self._ended_by and task:
-            task.uncancel()
-            raise Ended(self._ended_by) from None
-
-    def close(self) -> None:
-        self._timer.cancel()
-        self._gone.cancel()
-
-    def _end(self, outcome: Outcome) -> None:
-        if self._ended_by is None:
-            self._ended_by = outcome
-            if self._task:
-                self._task.cancel()
+    def __init__(self, kind: str, error: GatewayError | None = None) -> None:
+        super().__init__(kind)
+        self.kind, self.error = kind, error or UpstreamError()
 
 
 class Exchange:
-    """A request that was let in. It leaves exactly one usage record if an engine worked for it."""
+    """A request that was let in. It leaves exactly one usage record if an engine worked for it.
+
+    `asked_model` is what the client named, when its fallback answers as `model`.
+    """
 
     def __init__(
         self,
@@ -106,11 +75,14 @@ class Exchange:
         self.gateway = request.gateway
         self.admitted_at, self._started = datetime.now(UTC), perf_counter()
         self.ttft_ms: int | None = None
+        self.asked_model = ""
         self._route: Route | None = None
         self._entered: Route | None = None
         self._reply: Reply | None = None
+        self._allowed = key
+        self._affinity = affinity_of(request, key, model, endpoint, body)
         self.is_settled, self._is_open = False, True
-        self.lifeline = Lifeline(request.receive, settings.GATEWAY_TOTAL_TIMEOUT_S)
+        self.lifeline = Lifeline(request.receive, model.policy.total_timeout_s)
 
     @property
     def route(self) -> Route:
@@ -123,64 +95,130 @@ class Exchange:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What an answer says of the place it comes from, and of a model that ends."""
-        return {"x-sluice-region": self.route.region, **ending_headers(self.model)}
+        """What an answer says of the place and the model it comes from."""
+        fallback = {"x-sluice-fallback": self.asked_model} if self.asked_model else {}
+        return {"x-sluice-region": self.route.region, **fallback, **ending_headers(self.model)}
 
-    async def call(self) -> Reply:
-        """The 200 of an engine, from the second backend if the first gives no answer.
+    async def call[T](self, begin: Callable[[Reply], Awaitable[T]]) -> T:
+        """What `begin` makes of the 200 of an engine: of another one if it raises Failed, and of
+        the model's fallback if no backend of its own does.
 
-        Raises GatewayError for any other answer, and Ended.
+        Raises GatewayError, and Ended.
         """
-        tried = set[UUID]()
-        for _ in range(ATTEMPTS):
-            try:
-                await self._place(tried)
-            except NoCapacity:
-                if tried:
-                    break
+        try:
+            return await self._from_any(begin)
+        except (NoCapacity, RegionUnavailable, UpstreamError, UpstreamTimeout):
+            if not self._fall_back():
                 raise
-            tried.add(self.route.backend_id)
-            try:
-                return await self._call()
-            except Unreachable:
-                continue
-        raise UpstreamError
+        return await self._from_any(begin)
 
-    async def _place(self, tried: Collection[UUID]) -> None:
-        self._leave()
+    async def _from_any[T](self, begin: Callable[[Reply], Awaitable[T]]) -> T:
+        """At most ATTEMPTS backends, and each retry within the budget of the model's retries."""
+        tried, failure = set[UUID](), Failed("none")
+        budget = self.gateway.retry_budget(self.model.public_id)
+        budget.deposit()
+        while len(tried) < ATTEMPTS and (not tried or budget.take()):
+            try:
+                route = await self._place(tried)
+            except (NoCapacity, RegionUnavailable) as error:
+                raise failure.error if tried else error from None
+            tried.add(route.backend_id)
+            try:
+                return await self._from(route, begin)
+            except Failed as error:
+                failure = error
+        raise failure.error
+
+    async def _from[T](self, route: Route, begin: Callable[[Reply], Awaitable[T]]) -> T:
+        try:
+            result = await begin(await self._ask(route))
+        except Unreachable as error:
+            failure = Failed(error.kind, _error_of(error.kind))
+        except Failed as error:
+            failure = error
+        else:
+            self.gateway.fleet.succeeded(route)
+            return result
+        self._let_go()
+        self.broke_off(failure.kind)
+        raise failure
+
+    async def _place(self, tried: Collection[UUID]) -> Route:
+        """Find a backend and count as in flight there; this may wait in the queue."""
 
         def choose() -> Route | None:
-            return self.gateway.router.choose(self.model, self.key, None, tried).route
+            router = self.gateway.router
+            return router.choose(self.model, self._allowed, self._affinity, tried).route
 
-        route = await self.gateway.waiting.place(self.model, self.key, 1, choose)
+        route = await self.gateway.waiting.place(
+            self.model, self.key, self._cost, choose, is_retry=bool(tried)
+        )
         self._route = self._entered = route
+        return route
 
-    async def _call(self) -> Reply:
+    async def _ask(self, route: Route) -> Reply:
+        """The head of a 200. Raises Unreachable, Failed, or the customer's fault."""
         salt = cache_salt(self.key.organization_id)
-        asked = Asked(self.engine, self.route.engine_model, salt, self.model.family)
+        asked = Asked(self.engine, route.engine_model, salt, self.model.family)
         question = await self.request.work(lambda: self.endpoint.question(self.body, asked))
-        reply = await self.gateway.upstream.call(self.route, question, str(self.request.id))
+        upstream = self.gateway.upstream
+        reply = await upstream.call(route, question, str(self.request.id), self._timeouts)
         self._reply = reply
         if reply.status != 200:
             raise self._refusal(reply.status, await reply.read())
         return reply
 
-    def _leave(self) -> None:
+    @property
+    def _cost(self) -> int:
+        """About as many tokens as it will take, for its turn in the queue."""
+        return len(self.request.data) // BYTES_PER_TOKEN + (self.body.most_output or USUAL_OUTPUT)
+
+    @property
+    def _timeouts(self) -> Timeouts:
+        policy = self.model.policy
+        first_byte_s = policy.first_byte_timeout_s if self.body.stream else None
+        return Timeouts(policy.connect_timeout_s, first_byte_s, policy.idle_timeout_s)
+
+    def _let_go(self) -> None:
+        """Leave the backend; a reply that was not read to its end stops its engine."""
+        if self._reply:
+            self._reply.close()
+            self._reply = None
         if self._entered:
             self.gateway.fleet.leave(self._entered)
             self._entered = None
 
-    def _refusal(self, status: int, body: bytes) -> GatewayError:
+    def _fall_back(self) -> bool:
+        """Turn to the model that its policy names, where the organization may call it too."""
+        name, key = self.model.policy.fallback, self.key
+        other = self.gateway.keeper.snapshot.model(name, key.organization_id) if name else None
+        fits = other and len(self.request.data) <= other.limits.body_bytes
+        if not other or not fits or self.asked_model or self._allowed is not self.key:
+            return False
+        self.asked_model, self.model = self.model.public_id, other
+        return True
+
+    def _refusal(self, status: int, body: bytes) -> Exception:
         """The customer's faults are a list; everything else is ours."""
         fault = self.engine.fault_read(error_read(body)) if 400 <= status < 500 else None
         if fault:
+            self.gateway.fleet.succeeded(self.route)
             return self.endpoint.fault(fault)
         log.warning("upstream.refused", backend=self.route.backend, status=status)
-        return NoCapacity(headers={"Retry-After": "2"}) if status in _BUSY else UpstreamError()
+        if status in _BUSY:
+            return Failed("busy", NoCapacity(headers={"Retry-After": "2"}))
+        is_its_own = status >= 500 or status in _MISLED
+        return Failed(f"http_{status}") if is_its_own else UpstreamError()
 
-    def refusal_in_stream(self, body: bytes) -> GatewayError:
-        """The error that an engine sent in place of the first event."""
+    def refusal_in_stream(self, body: bytes) -> Exception:
+        """What an error stands for that an engine sent in place of the first event."""
         return self._refusal(error_read(body).status, body)
+
+    def commit(self) -> bool:
+        """Whether the client may be told the region; no other answers the request from then on."""
+        if self._route:
+            self._allowed = replace(self.key, regions=frozenset({self._route.region}))
+        return self._route is not None
 
     def first_token(self) -> None:
         ttft_s = perf_counter() - self._started
@@ -229,14 +267,22 @@ class Exchange:
         USAGE_MISSING.labels(self.route.backend).inc()
         log.error("usage.missing", backend=self.route.backend, request_id=str(self.request.id))
 
+    def broke_off(self, kind: str) -> GatewayError:
+        """The backend failed in the middle of its answer; what the client is told."""
+        self.gateway.fleet.failed(self.route, kind)
+        log.warning("upstream.failed", backend=self.route.backend, kind=kind)
+        return _error_of(kind)
+
     def close(self) -> None:
-        """Let go of everything; a reply that was not read to its end stops its engine."""
+        """Let go of everything."""
         if self._is_open:
             self._is_open = False
             self.lifeline.close()
-            self._leave()
-            if self._reply:
-                self._reply.close()
+            self._let_go()
+
+
+def _error_of(kind: str) -> GatewayError:
+    return UpstreamTimeout() if kind.endswith("_timeout") else UpstreamError()
 
 
 def client_request_id(request: GatewayRequest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import defaultdict
 
 import redis.asyncio
 
@@ -13,6 +14,7 @@ from inference.gateway.routing import Router
 from inference.gateway.settle import UsageWriter
 from inference.gateway.upstream import Upstream
 from inference.gateway.waiting import Waiting
+from inference.routing.budget import RetryBudget
 from tenants.valkey import async_client
 
 
@@ -26,10 +28,16 @@ class Gateway:
     upstream: Upstream
     writer: UsageWriter
     figures: LiveFigures
+    _budgets: defaultdict[str, RetryBudget]
     _valkey: redis.asyncio.Redis
+
+    def retry_budget(self, model: str) -> RetryBudget:
+        """Of all requests for `model` in this process."""
+        return self._budgets[model]
 
     async def start(self) -> None:
         self._valkey = async_client()
+        self._budgets = defaultdict[str, RetryBudget](RetryBudget)
         self.fleet = Fleet()
         self.router = Router(self.fleet)
         self.waiting = Waiting(self.fleet)

@@ -174,3 +174,7 @@ class MessagesBody(Conversation, kw_only=True):
     diagnostics: dict[str, Any] | None = None
     context_management: dict[str, Any] | None = None
     thread: dict[str, Any] | None = None
+
+    @property
+    def most_output(self) -> int | None:  # type: ignore[explicit-override]  # @override breaks Struct
+        return self.max_tokens

@@ -257,5 +257,9 @@ class ResponsesBody(Body, kw_only=True):
             raise InvalidRequest(text, param="tool_choice", code="invalid_value")
 
     @property
+    def most_output(self) -> int | None:  # type: ignore[explicit-override]  # @override breaks Struct
+        return self.max_output_tokens
+
+    @property
     def wants_logprobs(self) -> bool:
         return LOGPROBS in (self.include or ())

@@ -51,7 +51,7 @@ class Responses(Conversations[ResponsesBody]):
         return ResponseStream(body, engine, model)
 
     @override
-    def last_words(self, stream: Stream, error: GatewayError, request_id: UUID) -> bytes:
+    def last_words(self, stream: Stream | None, error: GatewayError, request_id: UUID) -> bytes:
         if isinstance(stream, ResponseStream):
             return stream.failed(error)
         return super().last_words(stream, error, request_id)
