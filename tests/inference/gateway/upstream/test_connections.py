@@ -70,15 +70,21 @@ async def test_a_connection_that_the_engine_had_closed_costs_no_request() -> Non
     assert len(calls) == 3
 
 
-async def test_an_engine_that_hangs_up_each_time_is_tried_twice() -> None:
+async def test_an_engine_that_hangs_up_each_time_is_tried_once_on_a_new_connection() -> None:
     calls = list[int]()
 
-    async def no_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def one_answer_in_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         calls.append(1)
+        if len(calls) == 1:
+            writer.write(ANSWER)
+            await read_request(reader)
+            calls.append(1)
         writer.close()
 
-    async with serving(no_answer) as route, upstream_running() as upstream:
-        with pytest.raises(Unreachable):
+    async with serving(one_answer_in_all) as route, upstream_running() as upstream:
+        reply = await upstream.call(route, QUESTION, "id")
+        assert await reply.read() == b"{}"
+        with pytest.raises(Unreachable, match="closed"):
             await upstream.call(route, QUESTION, "id")
-    assert len(calls) == 2
+    assert len(calls) == 3
