@@ -63,7 +63,8 @@ async def event_stream(exchange: Exchange) -> EventStream:
 
     Raises GatewayError before that.
     """
-    opening = asyncio.Task(_open(exchange), eager_start=True)
+    loop = asyncio.get_running_loop()
+    opening = asyncio.Task(_open(exchange), loop=loop, eager_start=True)
     try:
         while not opening.done():
             await asyncio.wait((opening,), timeout=settings.GATEWAY_KEEPALIVE_S)
