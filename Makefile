@@ -20,11 +20,11 @@ DEPLOY_ENV := CONSOLE_URL=https://console.example.com SMTP_HOST=smtp.example.com
 # What uv says, without a line for each package.
 BIG := sed -u '/^ [+~-] /d; s/^ *Down/  Down/'
 
-UNIT := --ignore tests/e2e --ignore tests/bench --ignore tests/engines
+UNIT := --ignore tests/e2e --ignore tests/engines
 ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
-.PHONY: up down clean test lint unit e2e fmt bench chromium engines test-engines \
+.PHONY: up down clean test lint unit e2e fmt bench soak chromium engines test-engines \
 	engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
@@ -53,8 +53,11 @@ unit: $(VENV)/.dev
 e2e: $(VENV)/.dev chromium
 	$(PY) -m pytest tests/e2e
 
-bench: $(VENV)/.dev ## the gateway's speed, beside nginx; writes .run/bench.json
-	$(PY) -m tests.bench
+bench: $(VENV)/.dev ## the gateway's speed, beside nginx; PEERS=1 beside others too, ONLY=nonstream
+	$(PY) -m tests.bench $(if $(PEERS),--peers) $(if $(ONLY),--only $(ONLY))
+
+soak: $(VENV)/.dev ## 800 streams at once; MINUTES=5
+	$(PY) -m tests.bench --soak $(or $(MINUTES),5)
 
 engines: .engines/ready ## real vLLM on the CPU, where the machine can; else the reason
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from typing import Final, cast, override
 
@@ -24,6 +25,7 @@ MODEL: Final = "bench"
 TOKENS: Final = 100
 EVENTS: Final = TOKENS + 3
 PACED: Final = "!paced"
+STREAM_WANTED: Final = re.compile(rb'"stream": ?true')
 STEP_S: Final = 1 / 40
 PACED_TOKENS: Final = 60 * 40
 PROMPT_TOKENS: Final = 12
@@ -147,7 +149,7 @@ class Connection(asyncio.Protocol):
             self.write(_answer(count if b" /state " in head else b"{}"))
             return
         self._engine.requests += 1
-        if b'"stream":true' not in body:
+        if not STREAM_WANTED.search(body):
             self.write(WHOLE)
         elif PACED.encode() in body:
             self.write(STREAM_HEAD)

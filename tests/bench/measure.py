@@ -1,71 +1,42 @@
-"""How each figure is taken: wrk for load, our own client for 400 streams held open."""
+"""How each figure is taken."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from statistics import median
-from typing import Final, cast, override
-from urllib.parse import urlsplit
+from typing import Final
 
-import msgspec
 import uvloop
+from msgspec.structs import replace
 
-from tests.bench import engine, procs
+from tests.bench import procs
 from tests.bench.servers import PROXY_CORE, BenchError, Proxy
+from tests.bench.streams import STREAMS, paced
+from tests.bench.wrk import Load, Run, wrk_run
 
-SCRIPT: Final = Path(__file__).parent / "load.lua"
+GROUPS: Final = ("paced", "nonstream", "streams")
 CLIENTS: Final = 32
 RUNS: Final = 3
-STREAMS: Final = 400
 SHORTEST_PAUSE_MS: Final = 10
-WINDOW_S: Final = 3.0
-OTHERS_SHARE: Final = 0.03
-LOST_TOKENS: Final = 0.05
-"""A run in which more than this share of the paced tokens does not arrive is no measurement."""
-
-QUESTION: Final = {
-    "model": engine.MODEL,
-    "messages": [
-        {"role": "system", "content": "You answer in one short sentence."},
-        {"role": "user", "content": "Which river runs through Stockholm?"},
-    ],
-    "max_tokens": engine.TOKENS,
-}
-STREAMED: Final = {"stream": True, "stream_options": {"include_usage": True}}
+CALM_SHARE: Final = 0.1
+CALM_TIMEOUT_S: Final = 30
 
 
-class Run(msgspec.Struct, frozen=True):
-    """What load.lua prints at the end of a run of wrk."""
-
-    requests: int
-    duration_s: float
-    p50_ms: float
-    p99_ms: float
-    errors: int
-    wrong: int
-
-    @property
-    def rate(self) -> float:
-        return self.requests / self.duration_s
-
-
-@dataclass(frozen=True)
+@dataclass
 class Figures:
-    """The figures of one proxy; `answered` is how many whole answers the clients counted."""
+    """The figures of one proxy, by the keys of `report.ROWS`.
 
-    nonstream_rps: float
-    p50_ms: float
-    p99_ms_half_load: float
-    streams_per_s: float
-    paced_cpu_s: float
-    kb_per_stream: float
-    answered: int
+    `answered` is how many whole answers the clients counted, `others_share` how much of the
+    proxy's core other processes took, and `faults` why figures are missing.
+    """
+
+    name: str
+    values: dict[str, float] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    answered: int = 0
+    others_share: float = 0
 
 
 class Meter:
@@ -73,159 +44,88 @@ class Meter:
 
     def __init__(self, proxy: Proxy, say: Callable[[str], None]) -> None:
         self._proxy, self._say = proxy, say
-        self._answered = 0
+        self._figures = Figures(proxy.name)
 
-    def measure(self) -> Figures:
-        """About 45 s; says so when other processes took part of the proxy's core."""
+    def measure(self, groups: Collection[str]) -> Figures:
+        """About 50 s for all groups. BenchError when one fails, unless that is what peers do."""
         start_s, others_s = time.monotonic(), self._others_s()
-        figures = self._measure()
-        share = (self._others_s() - others_s) / (time.monotonic() - start_s)
-        if share > OTHERS_SHARE:
-            self._say(f"{self._proxy.name}: other processes took {share:.0%} of its core")
-        return figures
+        self._load(Load(clients=4, seconds=1))
+        for group, take in self._takes().items():
+            if group in groups:
+                self._say(f"{self._proxy.name}: {group}")
+                self._try(take)
+        took_s = time.monotonic() - start_s
+        self._figures.others_share = (self._others_s() - others_s) / took_s
+        return self._figures
+
+    def _takes(self) -> Mapping[str, Callable[[], Mapping[str, float]]]:
+        """Memory comes first: later the process lives on what it freed."""
+        return {"paced": self._paced, "nonstream": self._nonstream, "streams": self._streams}
+
+    def _try(self, take: Callable[[], Mapping[str, float]]) -> None:
+        try:
+            self._figures.values |= take()
+        except BenchError as error:
+            if not self._proxy.may_fail:
+                raise BenchError(f"{self._proxy.name}: {error}") from error
+            self._say(f"{self._proxy.name}: {error}")
+            self._figures.faults.append(str(error))
+        self._wait_until_calm()
 
     def _others_s(self) -> float:
         return procs.core_cpu_s(PROXY_CORE) - procs.cpu_s(self._proxy.pid)
 
-    def _measure(self) -> Figures:
-        """Memory comes first: later the process lives on what it freed."""
-        self._say(f"{self._proxy.name}: {STREAMS} paced streams")
-        self._load(connections=4, seconds=1)
+    def _wait_until_calm(self) -> None:
+        """What a group leaves behind is not the next one's."""
+        deadline = time.monotonic() + CALM_TIMEOUT_S
+        while time.monotonic() < deadline:
+            cpu_s = procs.cpu_s(self._proxy.pid)
+            time.sleep(0.5)
+            if procs.cpu_s(self._proxy.pid) - cpu_s < 0.5 * CALM_SHARE:
+                return
+
+    def _paced(self) -> Mapping[str, float]:
         cpu_s, kb = uvloop.run(paced(self._proxy))
-        self._answered += STREAMS
-        self._say(f"{self._proxy.name}: requests")
-        rate = self._median(lambda run: run.rate, connections=CLIENTS, seconds=2)
-        p50_ms = self._median(lambda run: run.p50_ms, connections=1, seconds=1)
-        p99_ms = self._half_load(rate, p50_ms)
-        self._say(f"{self._proxy.name}: streams")
-        streams = self._median(lambda run: run.rate, connections=CLIENTS, seconds=3, streamed=True)
-        return Figures(rate, p50_ms, p99_ms, streams, cpu_s, kb, self._answered)
+        self._figures.answered += STREAMS
+        return {"paced_cpu_s": cpu_s, "kb_per_stream": kb}
+
+    def _nonstream(self) -> Mapping[str, float]:
+        runs = self._runs(Load(clients=CLIENTS, seconds=2))
+        rate = median(run.rate for run, _ in runs)
+        p50_ms = median(run.p50_ms for run, _ in self._runs(Load(clients=1, seconds=1)))
+        return {
+            "nonstream_rps": rate,
+            "nonstream_cpu_us": median(cpu_us for _, cpu_us in runs),
+            "p50_ms": p50_ms,
+            "p99_ms_half_load": self._half_load(rate, p50_ms),
+        }
 
     def _half_load(self, rate: float, p50_ms: float) -> float:
         """p99 at half of `rate`, on as many connections as make the pauses long enough for wrk."""
-        connections = max(CLIENTS, int(rate / 2 * SHORTEST_PAUSE_MS / 1000))
-        pause_ms = connections / (rate / 2) * 1000 - p50_ms
-        return self._median(
-            lambda run: run.p99_ms, connections=connections, seconds=3, pause_ms=pause_ms
-        )
+        clients = max(CLIENTS, int(rate / 2 * SHORTEST_PAUSE_MS / 1000))
+        pause_ms = clients / (rate / 2) * 1000 - p50_ms
+        runs = self._runs(Load(clients=clients, seconds=3, pause_ms=pause_ms))
+        return median(run.p99_ms for run, _ in runs)
 
-    def _median(
-        self,
-        figure: Callable[[Run], float],
-        *,
-        connections: int,
-        seconds: int,
-        streamed: bool = False,
-        pause_ms: float = 0,
-    ) -> float:
-        """The median of three runs after a short one to warm up."""
+    def _streams(self) -> Mapping[str, float]:
+        runs = self._runs(Load(clients=CLIENTS, seconds=3, streamed=True))
+        return {
+            "streams_per_s": median(run.rate for run, _ in runs),
+            "stream_cpu_us": median(cpu_us for _, cpu_us in runs),
+        }
 
-        def run(run_s: int) -> float:
-            return figure(
-                self._load(
-                    connections=connections, seconds=run_s, streamed=streamed, pause_ms=pause_ms
-                )
-            )
+    def _runs(self, load: Load) -> list[tuple[Run, float]]:
+        """Three runs, each with the proxy's CPU time of a request in µs; one before to warm up."""
+        self._load(replace(load, seconds=1))
+        return [self._timed(load) for _ in range(RUNS)]
 
-        run(1)
-        return median(run(seconds) for _ in range(RUNS))
+    def _timed(self, load: Load) -> tuple[Run, float]:
+        cpu_s = procs.cpu_s(self._proxy.pid)
+        run = self._load(load)
+        return run, (procs.cpu_s(self._proxy.pid) - cpu_s) / run.requests * 1e6
 
-    def _load(
-        self, *, connections: int, seconds: int, streamed: bool = False, pause_ms: float = 0
-    ) -> Run:
-        body = json.dumps(QUESTION | STREAMED if streamed else QUESTION, separators=(",", ":"))
-        events = str(engine.EVENTS if streamed else 0)
-        options = [f"-c{connections}", f"-d{seconds}s", "-t1", "--timeout", "10s"]
-        arguments = [self._proxy.api_key, body, events, f"{pause_ms:.3f}"]
-        command = ["wrk", *options, "-s", str(SCRIPT), self._proxy.url, "--", *arguments]
-        got = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        if got.returncode:
-            raise BenchError(f"wrk failed: {got.stderr or got.stdout}")
-        return self._checked(msgspec.json.decode(got.stdout.splitlines()[-1], type=Run))
-
-    def _checked(self, run: Run) -> Run:
-        if run.errors or run.wrong or not run.requests:
-            fault = f"{run.requests} answers, {run.wrong} of them wrong or not 200"
-            raise BenchError(f"{self._proxy.name}: {fault}; {run.errors} connection errors.")
-        self._answered += run.requests
+    def _load(self, load: Load) -> Run:
+        seconds = load.seconds * self._proxy.slowness
+        run = wrk_run(self._proxy, replace(load, seconds=seconds))
+        self._figures.answered += run.requests
         return run
-
-
-class Stream(asyncio.Protocol):
-    """One open stream; counts its events."""
-
-    def __init__(self, request: bytes) -> None:
-        self._request = request
-        self.events = 0
-        self.is_refused = self.is_lost = False
-        self.started = asyncio.get_running_loop().create_future()
-
-    @override
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-        self.transport.write(self._request)
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        if not self.started.done():
-            self.is_refused = not data.startswith(b"HTTP/1.1 200")
-            self.started.set_result(None)
-        self.events += data.count(b"data: ")
-
-    @override
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
-        if not self.started.done():
-            self.started.set_result(None)
-
-
-async def paced(proxy: Proxy) -> tuple[float, float]:
-    """CPU seconds per 10 s and kB per stream of `proxy` with 400 streams of 40 tokens/s open."""
-    before_kb = procs.memory_kb(proxy.pid)
-    streams = [await _open(proxy) for _ in range(STREAMS)]
-    try:
-        await asyncio.wait_for(asyncio.gather(*(stream.started for stream in streams)), 30)
-        await asyncio.sleep(1)
-        cpu_s = [await _window(proxy, streams) for _ in range(RUNS)]
-        grown_kb = procs.memory_kb(proxy.pid) - before_kb
-    finally:
-        for stream in streams:
-            stream.transport.close()
-    return median(cpu_s), grown_kb / STREAMS
-
-
-async def _open(proxy: Proxy) -> Stream:
-    where = urlsplit(proxy.url)
-    request = _paced_request(proxy.api_key, where.netloc, where.path)
-    loop = asyncio.get_running_loop()
-    host, port = where.netloc.split(":")
-    _, stream = await loop.create_connection(lambda: Stream(request), host, int(port))
-    return stream
-
-
-def _paced_request(api_key: str, host: str, path: str) -> bytes:
-    question = {"messages": [{"role": "user", "content": engine.PACED}], "max_tokens": 4096}
-    body = json.dumps(QUESTION | STREAMED | question, separators=(",", ":")).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {api_key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-async def _window(proxy: Proxy, streams: list[Stream]) -> float:
-    """CPU seconds per 10 s over one window; BenchError when the tokens do not keep pace."""
-    loop = asyncio.get_running_loop()
-    start, cpu_s, events = loop.time(), procs.cpu_s(proxy.pid), _events(streams)
-    await asyncio.sleep(WINDOW_S)
-    took_s = loop.time() - start
-    expected = STREAMS * took_s / engine.STEP_S
-    if any(stream.is_refused or stream.is_lost for stream in streams):
-        raise BenchError(f"{proxy.name}: a paced stream was refused or cut.")
-    if (got := _events(streams) - events) < expected * (1 - LOST_TOKENS):
-        raise BenchError(f"{proxy.name}: {got} paced tokens came, {expected:.0f} were due.")
-    return (procs.cpu_s(proxy.pid) - cpu_s) * 10 / took_s
-
-
-def _events(streams: list[Stream]) -> int:
-    return sum(stream.events for stream in streams)

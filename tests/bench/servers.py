@@ -25,8 +25,10 @@ ROOT: Final = Path(__file__).parents[2]
 BIN: Final = Path(sys.executable).parent
 PROXY_CORE: Final = 0
 LOAD_CORE: Final = 1
-START_TIMEOUT_S: Final = 60
+START_TIMEOUT_S: Final = 120
 STOP_TIMEOUT_S: Final = 20
+MAX_IN_FLIGHT: Final = 10_000
+"""Nothing waits in the gateway: what is measured is its way, not a queue."""
 
 
 class BenchError(Exception):
@@ -35,12 +37,19 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Proxy:
-    """What is measured: the gateway or nginx. `url` is that of chat completions."""
+    """What is measured. `url` is that of chat completions.
+
+    `events` is how many a stream of its has. What `may_fail` is measured as far as it goes, and
+    loaded for `slowness` times as long.
+    """
 
     name: str
     url: str
     api_key: str
     pid: int
+    events: int = engine.EVENTS
+    may_fail: bool = False
+    slowness: int = 1
 
 
 @contextmanager
@@ -169,6 +178,7 @@ def _model_seed(engine_url: str) -> None:
     backend = control.backend_register(
         actor=None, name="bench", base_url=engine_url, engine=Engine.VLLM, region=region
     )
+    control.backend_update(actor=None, backend=backend, max_in_flight=MAX_IN_FLIGHT)
     model = control.model_create(
         actor=None,
         public_id=engine.MODEL,

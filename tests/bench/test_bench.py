@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
+from pathlib import Path
+from unittest.mock import Mock, create_autospec
 
 import msgspec
+import pytest
 
-from tests.bench import engine, procs
+from tests.bench import engine, procs, report
+from tests.bench.measure import Figures
+from tests.bench.report import ROWS, Report
+from tests.bench.streams import Stream
 from tests.fake_vllm.answers import METRICS
 
 RECORDED = METRICS.parent
@@ -38,3 +45,79 @@ def test_the_time_and_memory_of_a_process_are_read() -> None:
         pass
     assert 0.05 < procs.cpu_s(os.getpid()) - before_s < 5
     assert procs.memory_kb(os.getpid()) > 10_000
+
+
+GOOD = {name: row.goal or 1.0 for name, row in ROWS.items()}
+
+
+def test_a_figure_that_misses_its_goal_is_marked() -> None:
+    slow = Figures("gateway", GOOD | {"streams_per_s": 1799.0, "p50_ms": 0.61})
+    lines = Report(slow, []).text().splitlines()
+    assert {line[:10] for line in lines if "missed" in line} == {"latency p5", "streams of"}
+
+
+def test_a_peer_that_fails_has_no_figure_and_says_why() -> None:
+    peer = Figures("Peer", faults=["17 of 400 paced streams began."])
+    text = Report(Figures("gateway", GOOD), [peer]).text()
+    assert text.count("–") == len(ROWS)
+    assert text.endswith("Peer: 17 of 400 paced streams began.")
+
+
+def test_a_run_replaces_the_figures_in_the_documentation_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"Before.\n{report.BEGIN}Old.\n{report.END}After.\n")
+    monkeypatch.setattr(report, "PAGE", page)
+    monkeypatch.setattr(report, "RESULT", tmp_path / "run" / "bench.json")
+    Report(Figures("gateway", GOOD), [Figures("nginx", GOOD)]).write(events=1234)
+    Report(Figures("gateway", GOOD), [Figures("nginx", GOOD)]).write(events=5678)
+    text = page.read_text()
+    assert text.startswith(f"Before.\n{report.BEGIN}")
+    assert text.endswith(f"{report.END}After.\n")
+    assert "5,678 requests" in text
+    assert "1,234" not in text
+    assert "Old." not in text
+
+
+def test_the_page_of_benchmarks_has_a_place_for_figures() -> None:
+    before, begin, rest = report.PAGE.read_text().partition(report.BEGIN)
+    assert before
+    assert begin
+    assert report.END in rest
+
+
+async def test_a_paced_stream_that_ends_is_asked_for_again() -> None:
+    stream, transport = opened()
+    stream.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    last = b"".join(engine.CHUNKS)
+    stream.data_received(last[:-9])
+    stream.data_received(last[-9:])
+    assert (stream.answers, stream.events, stream.fault) == (1, engine.EVENTS, "")
+    assert transport.write.call_count == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (b"HTTP/1.1 503 Service Unavailable\r\n", "was refused"),
+        (b"HTTP/1.1 200 OK\r\n\r\n5\r\nerror\r\n0\r\n\r\n", "ended without [DONE]"),
+    ],
+)
+async def test_a_paced_stream_says_what_was_wrong_with_it(answer: bytes, fault: str) -> None:
+    stream, _ = opened()
+    stream.data_received(answer)
+    assert stream.fault.startswith(fault)
+
+
+async def test_a_paced_stream_that_is_cut_says_so() -> None:
+    stream, _ = opened()
+    stream.connection_lost(None)
+    assert stream.fault == "was cut"
+
+
+def opened() -> tuple[Stream, Mock]:
+    transport = create_autospec(asyncio.Transport, instance=True)
+    stream = Stream(b"POST / HTTP/1.1\r\n\r\n")
+    stream.connection_made(transport)
+    return stream, transport
