@@ -11,14 +11,13 @@ from django.http import HttpResponse
 
 from billing.models import Outcome
 from inference.engines import NO_USAGE
-from inference.gateway.endpoint import Answer, Stream
-from inference.gateway.errors import ClientLeft, GatewayError, UpstreamTimeout
+from inference.gateway.endpoint import EVENTS, Answer, Stream
+from inference.gateway.errors import GatewayError
 from inference.gateway.exchange import Exchange, Failed
 from inference.gateway.handler import Headers, Streamed
 from inference.gateway.lifeline import Ended
 from inference.gateway.upstream import Reply, Unreachable
 
-EVENTS: Final = "text/event-stream; charset=utf-8"
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 
 
@@ -34,7 +33,7 @@ async def whole_answer(exchange: Exchange) -> HttpResponse:
         exchange.settle(Outcome.COMPLETED, answer.usage)
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
-        raise _error(end.outcome) from None
+        raise end.error from None
     finally:
         exchange.close()
     return HttpResponse(answer.data, content_type=answer.content_type, headers=exchange.headers)
@@ -90,7 +89,7 @@ async def _open(exchange: Exchange) -> Opened:
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
         exchange.close()
-        raise _error(end.outcome) from None
+        raise end.error from None
     except BaseException:
         exchange.close()
         raise
@@ -104,11 +103,13 @@ async def _first_events(exchange: Exchange, reply: Reply) -> Opened:
     An error in place of the first event is raised as what it stands for.
     """
     endpoint, engine = exchange.endpoint, exchange.engine
+    if reply.content_type not in endpoint.streams_as:
+        raise Failed("wrong_content_type")
     stream = endpoint.stream(exchange.body, engine, exchange.model.public_id)
     first = b""
     while not first:
         if stream.is_broken:
-            raise exchange.refusal_in_stream(stream.error)
+            raise exchange.refusal_in_stream(stream.error) if stream.error else Failed("garbage")
         first = await _read(reply, stream)
     return Opened(reply, stream, first)
 
@@ -117,10 +118,6 @@ async def _read(reply: Reply, stream: Stream) -> bytes:
     if data := await reply.read_some():
         return stream.feed(data)
     raise Unreachable("closed")
-
-
-def _error(outcome: Outcome) -> GatewayError:
-    return UpstreamTimeout() if outcome is Outcome.TIMEOUT else ClientLeft()
 
 
 class EventStream(Streamed):
@@ -132,7 +129,7 @@ class EventStream(Streamed):
 
     def __init__(self, exchange: Exchange, opening: asyncio.Task[Opened]) -> None:
         headers = {"cache-control": "no-cache", **exchange.headers}
-        super().__init__(content_type=EVENTS, headers=headers)
+        super().__init__(content_type=f"{EVENTS}; charset=utf-8", headers=headers)
         self._exchange, self._opening = exchange, opening
         self._lifeline = exchange.lifeline
 
@@ -168,7 +165,7 @@ class EventStream(Streamed):
             await opened.reply.finish()
         except Ended as end:
             self._settle(end.outcome, stream)
-            raise _error(end.outcome) from None
+            raise end.error from None
         except Unreachable as error:
             self._settle(Outcome.UPSTREAM_ERROR, stream)
             raise exchange.broke_off(error.kind) from None

@@ -17,19 +17,22 @@ from inference.gateway.errors import OPENAI, GatewayError, InvalidRequest, Surfa
 from inference.models import Task
 
 JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The engine that is asked: its kind, its own name for the model, the tenant's cache salt.
 
-    `family` is what the catalog says of the model.
+    `family` is what the catalog says of the model. The lower `priority` is, the sooner the engine
+    begins, if others wait there.
     """
 
     engine: Engine
     model: str
     salt: str
     family: str = ""
+    priority: int = 0
 
 
 class Question(NamedTuple):
@@ -70,12 +73,14 @@ class Endpoint[B: Body](ABC):
     """A row of the table in `inference.gateway.endpoints`. `path` is under /v1.
 
     `summary` is a line for the documentation; `limit` names the setting with the most bytes of a
-    body. What is not metered is free and leaves no usage event. `renamed` tells what fields of a
-    chat are called here, for what an engine finds wrong. `takes` is the type of a body, `shape`
-    what a whole answer looks like, and `example` a body less its model.
+    body. `streams_as` are the types of what an engine streams. What is not metered is free and
+    leaves no usage event. `renamed` tells what fields of a chat are called here, for what an engine
+    finds wrong. `takes` is the type of a body, `shape` what a whole answer looks like, and
+    `example` a body less its model.
     """
 
     task: ClassVar[Task]
+    streams_as: ClassVar[frozenset[str]] = frozenset({EVENTS})
     surface: ClassVar[Surface] = OPENAI
     is_metered: ClassVar[bool] = True
     limit: ClassVar[str] = "GATEWAY_MAX_BODY_BYTES"

@@ -17,6 +17,9 @@ from inference.engines import NO_USAGE, Engine, Usage, counts, counts_added, las
 END: Final = b"data: [DONE]\n\n"
 _USAGE_EVENT: Final = b'"choices":[]'
 _ERROR: Final = b'data: {"error"'
+_START: Final = b"data: {"
+_STOP: Final = b"}\n\n"
+MAX_EVENT_BYTES: Final = 2**22
 _MODEL: Final = re.compile(rb'"model":("(?:[^"\\]++|\\.)*+")')
 
 
@@ -35,7 +38,8 @@ _decode_head: Final = msgspec.json.Decoder(_Head).decode
 class EventFilter:
     """Turns what an engine sends into what the client gets.
 
-    `is_done` once the engine said `[DONE]`, `is_broken` once it sent an error instead, `error`.
+    `is_done` once the engine said `[DONE]`, `is_broken` once it sent an error instead, `error`, or
+    what is no event.
     `choices` is what the engine gives in all, `n` of them for each prompt.
     """
 
@@ -78,12 +82,14 @@ class EventFilter:
             data = self._rest + data
         end = data.rfind(b"\n\n") + 2
         if end == 1:
-            self._rest = data
+            self._rest, self.is_broken = data, len(data) > MAX_EVENT_BYTES
             return b""
         block, self._rest = (data, b"") if end == len(data) else (data[:end], data[end:])
         return self._filter(block)
 
     def _filter(self, block: bytes) -> bytes:
+        if not _is_intact(block):
+            block = self._intact_part(block)
         if self._engine.running_count in block:
             self._counted = block
             if self._by_choice is not None:
@@ -95,6 +101,16 @@ class EventFilter:
         elif block.endswith(END):
             self.is_done = True
         return self._rename(self._cut(block))
+
+    def _intact_part(self, block: bytes) -> bytes:
+        """The events before one that is no JSON object, less the comments."""
+        intact = b""
+        for event in block.split(b"\n\n")[:-1]:
+            if not (_is_intact(event + b"\n\n") or event.startswith(b":")):
+                self.is_broken = True
+                break
+            intact += event + b"\n\n" if event.startswith(b"data") else b""
+        return intact
 
     def _cut(self, block: bytes) -> bytes:
         """Event by event only from the one that holds the final count on; the rest in one go."""
@@ -140,6 +156,16 @@ class EventFilter:
             self._swap = (found[0], b'"model":' + self._model)
         engine_says, public = self._swap
         return block if engine_says == public else block.replace(engine_says, public)
+
+
+def _is_intact(block: bytes) -> bool:
+    """Whether each event seems to be a JSON object: half of one does not end as one."""
+    block = block.removesuffix(END)
+    return not block or (
+        block.startswith(_START)
+        and block.endswith(_STOP)
+        and block.count(_STOP + _START) == block.count(b"\n\n") - 1
+    )
 
 
 def rename_model(body: bytes, model: str) -> bytes:

@@ -11,7 +11,7 @@ from inference.gateway.audio.answers import FORMATS, Transcript
 from inference.gateway.audio.bodies import AudioBody, TranscriptionBody, TranslationBody, body_read
 from inference.gateway.audio.events import TranscriptStream, heard_in
 from inference.gateway.audio.form import FORM, form_read, form_write
-from inference.gateway.endpoint import Answer, Asked, Endpoint, Question
+from inference.gateway.endpoint import EVENTS, JSON, Answer, Asked, Endpoint, Question
 from inference.gateway.errors import InvalidRequest
 from inference.models import Task
 
@@ -30,6 +30,7 @@ class Listening[B: AudioBody](Endpoint[B]):
 
     limit = "GATEWAY_MAX_AUDIO_BODY_BYTES"
     takes = FORM
+    streams_as = frozenset({EVENTS, JSON})
     shape = Transcript
     example: ClassVar = {"file": "speech.mp3"}
     renamed: ClassVar = {"messages": "prompt"}

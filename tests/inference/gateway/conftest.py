@@ -24,7 +24,6 @@ from pytest_django.plugin import DjangoDbBlocker
 from billing.metering import FIELD, STREAM, UsageRecord, decode
 from billing.services import rate_set
 from inference import control
-from inference.gateway import serving
 from inference.models import Backend, Model, Region, Task
 from tenants.valkey import client as valkey
 from tests import fake_vllm
@@ -106,27 +105,27 @@ def _models(engine: FakeVllm) -> Backend:
     region = control.region_create(
         actor=None, code="se-north", site="Luleå", country="SE", jurisdiction="EU"
     )
-    alive = _backend(region, "alive", engine.url)
-    dead = _backend(region, "dead", f"http://127.0.0.1:{free_port()}", weight=100)
-    _model(MODEL, alive)
-    _model(DEAD, dead)
-    _model(HALF_DEAD, alive, dead)
-    _model(IDLE)
-    _model(COMPLETION_ONLY, alive, tasks=(Task.COMPLETION,))
-    _model(READER, alive, tasks=(Task.EMBEDDING, Task.RERANK))
-    _model(LISTENER, alive, tasks=(Task.TRANSCRIPTION, Task.TRANSLATION), family="Whisper")
-    _model(OTHER_LISTENER, alive, tasks=(Task.TRANSCRIPTION,))
+    alive = backend_add(region, "alive", engine.url)
+    dead = backend_add(region, "dead", f"http://127.0.0.1:{free_port()}", weight=100)
+    model_add(MODEL, alive)
+    model_add(DEAD, dead)
+    model_add(HALF_DEAD, alive, dead)
+    model_add(IDLE)
+    model_add(COMPLETION_ONLY, alive, tasks=(Task.COMPLETION,))
+    model_add(READER, alive, tasks=(Task.EMBEDDING, Task.RERANK))
+    model_add(LISTENER, alive, tasks=(Task.TRANSCRIPTION, Task.TRANSLATION), family="Whisper")
+    model_add(OTHER_LISTENER, alive, tasks=(Task.TRANSCRIPTION,))
     return alive
 
 
-def _backend(region: Region, name: str, url: str, weight: int = 1) -> Backend:
+def backend_add(region: Region, name: str, url: str, weight: int = 1) -> Backend:
     return control.backend_register(
         actor=None, name=name, base_url=url, engine="vllm", region=region, key="engine-key",
         weight=weight,
     )  # fmt: skip
 
 
-def _model(
+def model_add(
     public_id: str,
     *backends: Backend,
     tasks: tuple[Task, ...] = (Task.CHAT, Task.COMPLETION),
@@ -160,13 +159,10 @@ def gateway_running(*options: str, **environment: str) -> Iterator[Running]:
 
 @contextmanager
 def gateway_process(*options: str, **environment: str) -> Iterator[Running]:
-    """A gateway of its own, just started; `options` are granian's."""
+    """A gateway of its own, just started, with more `options` of its command line."""
     url = f"http://127.0.0.1:{free_port()}"
-    where = ("--interface", "asgi", "--host", "127.0.0.1", "--port", url.rpartition(":")[2])
-    command = [
-        sys.executable, "-m", "granian", *serving.OPTIONS, *where, *options,
-        "inference.gateway.asgi:application",
-    ]  # fmt: skip
+    port = url.rpartition(":")[2]
+    command = [sys.executable, "-m", "inference.gateway", f"--port={port}", *options]
     process = subprocess.Popen(command, env=os.environ | environment, cwd=ROOT)  # noqa: S603
     try:
         yield Running(url, process)
