@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -41,6 +42,18 @@ class FakeVllm:
         self.process.terminate()
         self.process.wait(10)
 
+    def kill(self) -> None:
+        """End the process and its workers as a crash would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def stall(self) -> None:
+        """It goes on listening, and does nothing."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def wait_for(self, timeout_s: float = 5, **expected: Any) -> dict[str, Any]:
         """Wait until the state has these values; AssertionError past `timeout_s`."""
         deadline = time.monotonic() + timeout_s
@@ -70,7 +83,9 @@ def running(
     names = {"MODEL": model, "API_KEYS": " ".join(api_keys), "MAX_MODEL_LEN": str(max_model_len)}
     env = os.environ | {f"FAKE_VLLM_{name}": value for name, value in names.items()}
     command = [sys.executable, "-m", "tests.fake_vllm", "--port", str(port)]
-    process = subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603
+        command, env=env, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     engine = FakeVllm(f"http://127.0.0.1:{port}", model, process)
     try:
         _wait_until_ready(engine)
