@@ -30,6 +30,8 @@ STARTING_FILE: Final = "demo.starting.json"
 
 VLLM_START_S: Final = 180
 JUST_NOW_S: Final = 3
+DRAIN_S: Final = 5
+"""For streams that run when a person stops everything, and waits."""
 
 
 class PortTaken(Exception):  # noqa: N818 - told to a person
@@ -137,17 +139,13 @@ class Machine:
         )
 
     def _console(self) -> Service:
-        return self._granian("console", "asginl", "console.asgi:application", self._console_port)
+        where = ("--interface=asginl", f"--host={HOST}", f"--port={self._console_port}")
+        argv = ("-m", "granian", *serving.OPTIONS, *where, "console.asgi:application")
+        return self._python("console", *argv, is_ready=_answers(self._console_port, "/readyz"))
 
     def _gateway(self) -> Service:
-        application = "inference.gateway.asgi:application"
-        return self._granian("gateway", "asgi", application, self._gateway_port)
-
-    def _granian(self, name: str, interface: str, application: str, port: int) -> Service:
-        """`interface`: asgi, or asginl where the application knows no lifespan."""
-        where = (f"--interface={interface}", f"--host={HOST}", f"--port={port}")
-        argv = ("-m", "granian", *serving.OPTIONS, *where, application)
-        return self._python(name, *argv, is_ready=_answers(port, "/readyz"))
+        argv = ("-m", "inference.gateway", f"--host={HOST}", f"--port={self._gateway_port}")
+        return self._python("gateway", *argv, is_ready=_answers(self._gateway_port, "/readyz"))
 
     def _worker(self) -> Service:
         options = ("--pool=threads", "--concurrency=2", "--without-gossip", "--without-mingle")
@@ -171,7 +169,8 @@ class Machine:
     def _environment(self) -> dict[str, str]:
         """What a person sets wins over what is kept in the run folder, but for addresses."""
         mark = {local.MARK: str(self._run_dir)}
-        return self._secrets | dict(os.environ) | self._addresses | mark
+        usual = self._secrets | {"GATEWAY_DRAIN_S": str(DRAIN_S)}
+        return usual | dict(os.environ) | self._addresses | mark
 
     def _addresses_find(self) -> dict[str, str]:
         """Given servers and URLs as they are, embedded ones where they are this time."""

@@ -235,6 +235,12 @@ class NotReady(GatewayError):
     message = "The gateway is starting. Try again in a few seconds."
 
 
+class Draining(GatewayError):
+    status = 503
+    code = "draining"
+    message = "This server is being restarted; nothing was billed. Send the request again."
+
+
 class UpstreamTimeout(GatewayError):
     status = 504
     code = "upstream_timeout"

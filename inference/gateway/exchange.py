@@ -82,7 +82,8 @@ class Exchange:
         self._allowed = key
         self._affinity = affinity_of(request, key, model, endpoint, body)
         self.is_settled, self._is_open = False, True
-        self.lifeline = Lifeline(request.receive, model.policy.total_timeout_s)
+        running = self.gateway.drain.lifelines
+        self.lifeline = Lifeline(request.receive, model.policy.total_timeout_s, running)
 
     @property
     def route(self) -> Route:

@@ -7,6 +7,7 @@ from collections import defaultdict
 
 import redis.asyncio
 
+from inference.gateway.drain import Drain
 from inference.gateway.figures import LiveFigures
 from inference.gateway.fleet import Fleet
 from inference.gateway.keeper import SnapshotKeeper
@@ -21,6 +22,7 @@ from tenants.valkey import async_client
 class Gateway:
     """Its parts, started and stopped in order."""
 
+    drain: Drain
     fleet: Fleet
     router: Router
     waiting: Waiting
@@ -36,6 +38,7 @@ class Gateway:
         return self._budgets[model]
 
     async def start(self) -> None:
+        self.drain = Drain()
         self._valkey = async_client()
         self._budgets = defaultdict[str, RetryBudget](RetryBudget)
         self.fleet = Fleet()
@@ -49,6 +52,7 @@ class Gateway:
         self.writer.start()
         self.figures.start()
         self.keeper.start()
+        self.drain.start()
         gc.freeze()  # what was loaded by now stays; to look at it again stalls every stream
 
     async def stop(self) -> None:

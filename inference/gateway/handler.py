@@ -220,6 +220,8 @@ class GatewayHandler(ASGIHandler):
         headers = [(b"x-request-id", request_id), *_cors(request)]
         headers += [(name, request_id) for name in request.surface.id_headers]
         headers += [(k.lower().encode(), v.encode("latin-1")) for k, v in response.items()]
+        if self.gateway.drain.is_on:
+            headers.append((b"connection", b"close"))
         if isinstance(response, Streamed):
             await response.deliver(send, headers)
         elif isinstance(response, HttpResponse):

@@ -1,4 +1,4 @@
-"""What ends a request from outside: its client, or the clock."""
+"""What ends a request from outside: its client, the clock, or the end of the process."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from typing import Final, Self
 from asgiref.typing import ASGIReceiveCallable
 
 from billing.models import Outcome
+from inference.gateway.errors import ClientLeft, Draining, GatewayError, UpstreamTimeout
 
 SEND_TIMEOUT_S: Final = 30.0
 """A client that takes nothing for so long, twice at most, has left."""
 
+type _Ending = tuple[Outcome, type[GatewayError]]
+_LEFT: Final = (Outcome.CLIENT_DISCONNECT, ClientLeft)
+_LATE: Final = (Outcome.TIMEOUT, UpstreamTimeout)
+_CUT: Final = (Outcome.TIMEOUT, Draining)
+
 
 class Ended(Exception):  # noqa: N818
-    """The client left, or the time is up: `outcome` says which."""
+    """The client left, or the time is up: `outcome` says which, `error` tells the client."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Outcome, error: type[GatewayError]) -> None:
         super().__init__(outcome)
-        self.outcome = outcome
+        self.outcome, self.error = outcome, error()
 
 
 class Lifeline:
@@ -27,21 +33,26 @@ class Lifeline:
 
     It may be entered again; what happened in between is raised on entry. Whoever sends to the
     client sets `is_sending` meanwhile and counts in `sent`: one that takes nothing has left too.
+    It is one of `running` until it is closed.
     """
 
-    def __init__(self, receive: ASGIReceiveCallable, timeout_s: float) -> None:
+    def __init__(
+        self, receive: ASGIReceiveCallable, timeout_s: float, running: set[Lifeline]
+    ) -> None:
         self.is_sending, self.sent = False, 0
-        self._ended_by: Outcome | None = None
+        self._running = running
+        self._running.add(self)
+        self._ended_by: _Ending | None = None
         self._task: asyncio.Task[object] | None = None
         self._loop = asyncio.get_running_loop()
         self._deadline, self._seen = self._loop.time() + timeout_s, -1
         self._gone = asyncio.ensure_future(receive())
-        self._gone.add_done_callback(lambda _: self._end(Outcome.CLIENT_DISCONNECT))
+        self._gone.add_done_callback(lambda _: self._end(_LEFT))
         self._timer = self._loop.call_later(min(timeout_s, SEND_TIMEOUT_S), self._look)
 
     def __enter__(self) -> Self:
         if self._ended_by:
-            raise Ended(self._ended_by)
+            raise Ended(*self._ended_by)
         self._task = asyncio.current_task()
         return self
 
@@ -54,9 +65,14 @@ class Lifeline:
         task, self._task = self._task, None
         if exc_type is asyncio.CancelledError and self._ended_by and task:
             task.uncancel()
-            raise Ended(self._ended_by) from None
+            raise Ended(*self._ended_by) from None
+
+    def cut(self) -> None:
+        """End it, for the process stops."""
+        self._end(_CUT)
 
     def close(self) -> None:
+        self._running.discard(self)
         self._timer.cancel()
         self._gone.cancel()
 
@@ -64,15 +80,15 @@ class Lifeline:
         """Whether time is up, or the client still takes what it took at the last look."""
         left_s = self._deadline - self._loop.time()
         if left_s <= 0:
-            self._end(Outcome.TIMEOUT)
+            self._end(_LATE)
         elif self.is_sending and self.sent == self._seen:
-            self._end(Outcome.CLIENT_DISCONNECT)
+            self._end(_LEFT)
         else:
             self._seen = self.sent if self.is_sending else -1
             self._timer = self._loop.call_later(min(left_s, SEND_TIMEOUT_S), self._look)
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, ending: _Ending) -> None:
         if self._ended_by is None:
-            self._ended_by = outcome
+            self._ended_by = ending
             if self._task:
                 self._task.cancel()

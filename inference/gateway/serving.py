@@ -1,4 +1,4 @@
-"""How granian serves an application: options for all who start it.
+"""How granian serves an application: options for all who start it, and the gateway's own server.
 
 Only HTTP/1: to tell HTTP/2 apart the server would wait for the first bytes of a connection, and
 there for ever. So a connection that is silent, or slow with its headers, is closed in time.
@@ -6,9 +6,17 @@ there for ever. So a connection that is silent, or slow with its headers, is clo
 
 from __future__ import annotations
 
-from typing import Final
+from math import ceil
+from threading import Timer
+from typing import Any, Final, override
+
+from granian.server import MPServer
 
 HEADERS_TIMEOUT_MS: Final = 30_000
+MAX_CONNECTIONS: Final = 4096
+"""Of one process, idle ones included; more wait for their turn in the kernel."""
+SETTLE_S: Final = 10
+"""What has not ended so long after it was cut is killed."""
 
 OPTIONS: Final = (
     "--loop=uvloop",
@@ -17,3 +25,26 @@ OPTIONS: Final = (
     "--no-ws",
     f"--http1-header-read-timeout={HEADERS_TIMEOUT_MS}",
 )
+
+
+class GatewayServer(MPServer):
+    """Starts the worker processes, starts again those that die, and stops all.
+
+    The first SIGTERM or SIGINT drains them (see `drain.py`), the second cuts what runs.
+    """
+
+    def __init__(self, target: str, *, drain_s: float, **options: Any) -> None:
+        super().__init__(target, workers_kill_timeout=ceil(drain_s) + SETTLE_S, **options)
+
+    @override
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        if self.interrupt_signal:
+            self._each("terminate")
+            killer = Timer(SETTLE_S, self._each, ("kill",))
+            killer.daemon = True
+            killer.start()
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def _each(self, order: str) -> None:
+        for worker in list(self.wrks):
+            getattr(worker, order)()

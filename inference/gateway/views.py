@@ -18,6 +18,7 @@ from inference.gateway.endpoint import Endpoint
 from inference.gateway.endpoints import ENDPOINTS, NOT_YET
 from inference.gateway.errors import (
     BodyTooLarge,
+    Draining,
     InvalidApiKey,
     NothingStored,
     UnknownPath,
@@ -138,9 +139,11 @@ class HealthView(AsyncAPIView):
 
 
 class ReadyView(AsyncAPIView):
-    """The process can serve: it knows keys and models. Raises NotReady before."""
+    """The process can serve: it knows keys and models. Raises NotReady before, Draining after."""
 
     async def get(self, request: GatewayRequest) -> HttpResponse:
+        if request.gateway.drain.is_on:
+            raise Draining
         taken_at = request.gateway.keeper.snapshot.taken_at
         return json_response({"status": "ready", "snapshot_taken_at": taken_at})
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(scope="module")
 def hardened(world: World) -> Iterator[Running]:
     """A gateway of its own, whose memory nothing else grows."""
-    with gateway_running("--http1-header-read-timeout=3000", **LIMITS) as running:
+    with gateway_running("--headers-timeout-ms=3000", **LIMITS) as running:
         yield running
 
 
