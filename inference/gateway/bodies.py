@@ -66,6 +66,11 @@ class Body(Struct, omit_defaults=True, kw_only=True):
         """The most tokens that it asks for."""
         return None
 
+    @property
+    def session(self) -> str:
+        """What the client says that the request belongs to; empty when it does not."""
+        return ""
+
 
 class Generation(Body, kw_only=True):
     """What all generations share."""
@@ -83,10 +88,16 @@ class Generation(Body, kw_only=True):
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
+    user: str | None = None
+    prompt_cache_key: str | None = None
 
     @property
     def most_output(self) -> int | None:  # type: ignore[explicit-override]  # see `choices`
         return self.max_tokens
+
+    @property
+    def session(self) -> str:  # type: ignore[explicit-override]  # see `choices`
+        return self.prompt_cache_key or self.user or ""
 
     @property
     def wants_usage(self) -> bool:

@@ -104,6 +104,10 @@ class Endpoint[B: Body](ABC):
         """The URL of each image in `body`."""
         return ()
 
+    def opening(self, body: B) -> Iterable[str]:
+        """The texts that its prompt begins with; none where an engine keeps nothing of it."""
+        return ()
+
     def fault(self, fault: Fault) -> InvalidRequest:
         """What the customer did wrong, in the names of this path's own fields."""
         message, param = fault.message, fault.param or ""

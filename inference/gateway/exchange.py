@@ -122,7 +122,8 @@ class Exchange:
             try:
                 route = await self._place(tried)
             except (NoCapacity, RegionUnavailable) as error:
-                raise failure.error if tried else error from None
+                is_policy = isinstance(error, RegionUnavailable) and self._allowed is self.key
+                raise failure.error if tried and not is_policy else error from None
             tried.add(route.backend_id)
             try:
                 return await self._from(route, begin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar, override
+from typing import ClassVar, Final, override
 
 import msgspec
 from django.conf import settings
@@ -18,12 +18,15 @@ from inference.gateway.bodies import (
     Generation,
     ImagePart,
     Message,
+    TextPart,
 )
 from inference.gateway.endpoint import Answer, Asked, Endpoint, Question, encode_with
 from inference.gateway.errors import BodyTooLarge, InvalidRequest
 from inference.gateway.relay import EventFilter, rename_model
 from inference.gateway.shapes import ChatCompletion, Completion
 from inference.models import Task
+
+SYSTEM: Final = frozenset({"system", "developer"})
 
 
 class Generations[B: Generation](Endpoint[B]):
@@ -68,6 +71,14 @@ class Conversations[B: Body](Endpoint[B]):
             if isinstance(message.content, list):
                 yield from (p.image_url.url for p in message.content if isinstance(p, ImagePart))
 
+    @override
+    def opening(self, body: B) -> Iterable[str]:
+        """What the system says, and the first message of the user."""
+        for message in self.messages(body):
+            yield from _texts(message)
+            if message.role not in SYSTEM:
+                return
+
 
 class Chats(Conversations[ChatBody], Generations[ChatBody]):
     shape = ChatCompletion
@@ -84,6 +95,29 @@ class Completions(Generations[CompletionBody]):
     example: ClassVar = {"prompt": "A sluice is", "max_tokens": 32}
     renamed: ClassVar = {"messages": "prompt"}
 
+    @override
+    def opening(self, body: CompletionBody) -> Iterable[str]:
+        """The first of its prompts, as a text or as token ids."""
+        first = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
+        if isinstance(first, str):
+            return (first,)
+        ids = body.prompt if isinstance(first, int) else first
+        return map(str, ids)
+
+
+def _texts(message: Message) -> Iterable[str]:
+    if isinstance(message.content, str):
+        yield message.content
+    elif isinstance(message.content, list):
+        for part in message.content:
+            match part:
+                case TextPart(text=text):
+                    yield text
+                case ImagePart(image_url=image):
+                    yield image.url
+                case _:
+                    pass
+
 
 def _has_media(message: Message) -> bool:
     parts = message.content if isinstance(message.content, list) else ()
@@ -95,6 +129,8 @@ def generation(path: str, body: Generation, asked: Asked) -> Question:
     if body.choices > asked.engine.max_choices:
         text = f"This model gives {asked.engine.max_choices} choices for a request at most."
         raise InvalidRequest(text, param="n", code="invalid_value")
-    ours = msgspec.structs.replace(body, model=asked.model, stream_options=None)
+    ours = msgspec.structs.replace(
+        body, model=asked.model, stream_options=None, user=None, prompt_cache_key=None
+    )
     extras = asked.engine.request_fields(asked.salt, bool(body.stream))
     return Question(f"/v1/{path}", encode_with(ours, extras))

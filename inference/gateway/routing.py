@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Final
 from uuid import UUID
 
-from inference.gateway.errors import InvalidRequest, ModelNotFound, NoCapacity
+from inference.gateway.errors import InvalidRequest, ModelNotFound, NoCapacity, RegionUnavailable
 from inference.gateway.fleet import Fleet
 from inference.routing.choice import Decision, choose
-from inference.snapshot import KeyEntry, ModelEntry, Snapshot
+from inference.snapshot import KeyEntry, ModelEntry, Route, Snapshot
+
+RETRY_LATER: Final = {"Retry-After": "5"}
 
 
 class Router:
@@ -29,9 +32,15 @@ class Router:
         Raises RegionUnavailable when none stands where the organization's requests may go, and
         NoCapacity when there is none, or no other than those tried.
         """
-        routes = [route for route in model.routes if route.backend_id not in tried]
+        routes: Sequence[Route] = model.routes
+        if tried:
+            routes = [route for route in routes if route.backend_id not in tried]
         if not routes:
-            raise NoCapacity(headers={"Retry-After": "5"})
+            raise NoCapacity(headers=RETRY_LATER)
+        if key.regions is not None:
+            routes = [route for route in routes if route.region in key.regions]
+            if not routes:
+                raise RegionUnavailable(headers=RETRY_LATER)
         return choose(self._fleet.candidates(routes), affinity)
 
 
@@ -46,11 +55,9 @@ def model_named(snapshot: Snapshot, key: KeyEntry, name: str) -> ModelEntry:
 
 
 def model_for(snapshot: Snapshot, key: KeyEntry, name: str, task: str) -> ModelEntry:
-    """The model of a request. Raises ModelNotFound, InvalidRequest or NoCapacity."""
+    """The model of a request. Raises ModelNotFound or InvalidRequest."""
     model = model_named(snapshot, key, name)
     if task not in model.tasks:
         text = f"The model `{name}` does not do {task}. `GET /v1/models` lists its tasks."
         raise InvalidRequest(text, param="model", code="model_not_supported")
-    if not model.routes:
-        raise NoCapacity(headers={"Retry-After": "5"})
     return model

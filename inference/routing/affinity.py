@@ -1,4 +1,6 @@
-"""Which backend a key belongs to: rendezvous hashing with weights.
+"""Which requests belong together, and to which backend: rendezvous hashing with weights.
+
+Requests with the same key begin alike, so that a backend has their beginning cached.
 
 Each backend draws a number for the key, and the highest has it. Nothing is stored, and nothing
 needs building when backends come and go: the draws of the others stay what they are, so a backend
@@ -7,13 +9,45 @@ that leaves moves its own keys alone, and one whose weight changes moves those i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from hashlib import blake2b
 from math import log
 from typing import Final
 from uuid import UUID
 
+OPENING_CHARS: Final = 4096
+"""Of how a prompt begins. What differs later only has enough in common to be worth a shared key."""
+LEAST_OPENING_BYTES: Final = 1024
+"""A shorter one is read in a moment anywhere, and so many share it that they would swamp one."""
+
 _MASK: Final = 2**64 - 1
 _HALF: Final = 0.5
 _UNIT: Final = 2.0**-52
+
+
+def session_key(organization: UUID, session: str) -> int:
+    """The key of requests that `organization` says are of one session; 64 bits."""
+    return _hash(organization, b"session", session.encode())
+
+
+def opening_key(organization: UUID, model: str, texts: Iterable[str]) -> int | None:
+    """The key of prompts to `model` that begin with `texts`; None if that is too little."""
+    pieces, left = list[str](), OPENING_CHARS
+    for text in texts:
+        pieces.append(text[:left])
+        left -= len(text) + 1
+        if left <= 0:
+            break
+    opening = "\0".join(pieces).encode()
+    if len(opening) < LEAST_OPENING_BYTES:
+        return None
+    return _hash(organization, b"opening", model.encode() + b"\0" + opening)
+
+
+def _hash(organization: UUID, kind: bytes, data: bytes) -> int:
+    """Under the organization, so that no other one can steer its requests."""
+    digest = blake2b(data, digest_size=8, key=organization.bytes, person=kind)
+    return int.from_bytes(digest.digest())
 
 
 def draw(key: int, backend: UUID, weight: float) -> float:

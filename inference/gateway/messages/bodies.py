@@ -178,3 +178,7 @@ class MessagesBody(Conversation, kw_only=True):
     @property
     def most_output(self) -> int | None:  # type: ignore[explicit-override]  # @override breaks Struct
         return self.max_tokens
+
+    @property
+    def session(self) -> str:  # type: ignore[explicit-override]  # as above
+        return (self.metadata and self.metadata.user_id) or ""

@@ -16,8 +16,10 @@ from inference.gateway.generations import Conversations, generation
 from inference.gateway.messages import document
 from inference.gateway.messages.answers import message_whole
 from inference.gateway.messages.asking import chat_of, count_of, messages_of
+from inference.gateway.messages.blocks import Image, Text
 from inference.gateway.messages.bodies import Conversation, CountBody, MessagesBody
 from inference.gateway.messages.events import MessageStream
+from inference.gateway.messages.turns import system_of
 
 
 class AnthropicConversations[B: Conversation](Conversations[B]):
@@ -26,6 +28,20 @@ class AnthropicConversations[B: Conversation](Conversations[B]):
     @override
     def messages(self, body: B) -> Iterable[Message]:
         return messages_of(body)
+
+    @override
+    def opening(self, body: B) -> Iterable[str]:
+        """As of a chat, without making all of it one."""
+        yield system_of(body)
+        first = next(message for message in body.messages if message.role != "system")
+        for block in first.blocks:
+            match block:
+                case Text(text=text):
+                    yield text
+                case Image(url=url):
+                    yield url
+                case _:
+                    pass
 
 
 class Messages(AnthropicConversations[MessagesBody]):

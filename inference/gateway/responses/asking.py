@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from msgspec import UNSET
@@ -69,6 +69,15 @@ def messages_of(body: ResponsesBody) -> list[chat.Message]:
     for item in body.input if isinstance(body.input, list) else ():
         _add(messages, item)
     return messages
+
+
+def opening_texts(item: Item) -> Iterator[str]:
+    """What `item` says or shows, in pieces."""
+    if isinstance(item.content, str):
+        yield item.content
+        return
+    for part in item.content or ():
+        yield from (part.image_url or "",) if isinstance(part, InputImage) else _words((part,))
 
 
 def _add(messages: list[chat.Message], item: Item) -> None:

@@ -261,5 +261,9 @@ class ResponsesBody(Body, kw_only=True):
         return self.max_output_tokens
 
     @property
+    def session(self) -> str:  # type: ignore[explicit-override]  # as above
+        return self.prompt_cache_key or self.user or ""
+
+    @property
     def wants_logprobs(self) -> bool:
         return LOGPROBS in (self.include or ())

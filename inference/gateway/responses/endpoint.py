@@ -13,9 +13,9 @@ from inference.gateway.bodies import Message
 from inference.gateway.chat import answer_read
 from inference.gateway.endpoint import Answer, Asked, Question, Stream
 from inference.gateway.errors import GatewayError
-from inference.gateway.generations import Conversations, generation
+from inference.gateway.generations import SYSTEM, Conversations, generation
 from inference.gateway.responses.answers import response_whole
-from inference.gateway.responses.asking import chat_of, messages_of
+from inference.gateway.responses.asking import chat_of, messages_of, opening_texts
 from inference.gateway.responses.bodies import ResponsesBody
 from inference.gateway.responses.document import Response
 from inference.gateway.responses.events import ResponseStream
@@ -33,6 +33,18 @@ class Responses(Conversations[ResponsesBody]):
     @override
     def messages(self, body: ResponsesBody) -> Iterable[Message]:
         return messages_of(body)
+
+    @override
+    def opening(self, body: ResponsesBody) -> Iterable[str]:
+        """As of a chat, without making all of it one."""
+        yield body.instructions or ""
+        if isinstance(body.input, str):
+            yield body.input
+            return
+        for item in body.input or ():
+            yield from opening_texts(item)
+            if item.role not in SYSTEM:
+                return
 
     @override
     def question(self, body: ResponsesBody, asked: Asked) -> Question:
