@@ -72,7 +72,7 @@ BEFORE: Final[Mapping[str, Callable[[], Iterator[bytes]]]] = {
     "compressed": lambda: _once(body(b"\x1f\x8b\x08junk", JSON + b"Content-Encoding: gzip\r\n")),
     "nothing": lambda: _and_then_nothing(b""),
     "a head and nothing": lambda: _and_then_nothing(OK + EVENTS + CHUNKED),
-    "closed at once": lambda: _once(b""),
+    "closed at once": lambda: iter(()),
     "500": lambda: _once(b"HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\nOh!\n"),
     "a redirect": lambda: _once(
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
@@ -100,7 +100,7 @@ class RawBackend:
     """
 
     def __init__(self, says: Callable[[], Iterator[bytes]]) -> None:
-        self._says = says
+        self.says = says
         self.asked = self.connections = self.open = 0
         self._socket = socket.create_server(("127.0.0.1", 0))
 
@@ -133,7 +133,7 @@ class RawBackend:
 
     def _say(self, connection: socket.socket) -> None:
         self.asked += 1
-        for data in self._says():
+        for data in self.says():
             if data:
                 connection.sendall(data)
             else:

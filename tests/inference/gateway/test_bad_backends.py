@@ -42,20 +42,20 @@ TIMEOUTS: Final = {
 
 @dataclass(frozen=True)
 class Broken:
-    """A gateway with a broken backend for each fault; models are named for them."""
+    """A gateway with a broken backend for each fault, and one that is alone with its model."""
 
     gateway: Running
+    alone: RawBackend
     backends: Mapping[str, RawBackend]
     http: httpx.Client
 
 
-def alone(fault: str) -> str:
-    return f"alone/{fault.replace(' ', '-')}"
+ALONE: Final = "raw/alone"
 
 
 def mended(fault: str) -> str:
     """Its broken backend has all the weight, and beside it is a good one."""
-    return f"mended/{fault.replace(' ', '-')}"
+    return f"raw/{fault.replace(' ', '-')}"
 
 
 @pytest.fixture(scope="module")
@@ -65,23 +65,24 @@ def broken(world: World, django_db_blocker: DjangoDbBlocker) -> Iterator[Broken]
         backends = {
             fault: stack.enter_context(raw_backend_running(says)) for fault, says in faults.items()
         }
+        only = stack.enter_context(raw_backend_running(BEFORE["nothing"]))
         stack.callback(_forget)
+        model_add(ALONE, backend_add(world.backend.region, "raw-alone", only.url))
         for fault, raw in backends.items():
             _models(fault, raw, world.backend)
         gateway = stack.enter_context(gateway_running(**TIMEOUTS))
         headers = {"Authorization": f"Bearer {world.cast.key.secret}"}
         http = stack.enter_context(httpx.Client(base_url=gateway.url, headers=headers, timeout=20))
-        yield Broken(gateway, backends, http)
+        yield Broken(gateway, only, backends, http)
 
 
 def _models(fault: str, raw: RawBackend, good: Backend) -> None:
     row = backend_add(good.region, f"raw-{fault.replace(' ', '-').lower()}", raw.url, weight=100)
-    model_add(alone(fault), row)
     model_add(mended(fault), row, good)
 
 
 def _forget() -> None:
-    Model.objects.filter(public_id__regex="^(alone|mended)/").delete()
+    Model.objects.filter(public_id__startswith="raw/").delete()
     Backend.objects.filter(name__startswith="raw-").delete()
 
 
@@ -92,14 +93,15 @@ def ask(broken: Broken, model: str, *, stream: bool) -> httpx.Response:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fault", BEFORE)
 def test_what_is_no_answer_is_a_clean_error(broken: Broken, fault: str, stream: bool) -> None:
-    answer = ask(broken, alone(fault), stream=stream)
+    broken.alone.says = BEFORE[fault]
+    answer = ask(broken, ALONE, stream=stream)
     error = answer.json()["error"]
     assert answer.status_code == (504 if fault in SILENT else 502), error
     assert error["code"] == ("upstream_timeout" if fault in SILENT else "upstream_error")
     assert "/srv/model" not in answer.text
     assert not [r for r in records() if str(r.request_id) == answer.headers["x-request-id"]
                 and r.output_tokens]  # fmt: skip
-    wait_until(lambda: broken.backends[fault].open == 0)
+    wait_until(lambda: broken.alone.open == 0)
 
 
 @pytest.mark.parametrize("stream", [False, True])
