@@ -204,13 +204,19 @@ def explain(candidates: Sequence[Candidate], affinity: int | None) -> list[Score
         own = sorted(ready, key=lambda one: -_drawn(one, affinity))
         most = _bound_per_weight(ready)
     scored = [_scored(one, own, most) for one in candidates]
-    scored.sort(key=lambda one: (_ORDER[one.verdict], one.place or one.score))
+    scored.sort(key=_preference)
     is_any_ready = any(one.state is State.READY for one in candidates)
     last = _ORDER[Verdict.BUSIER if is_any_ready else Verdict.DOWN]
     return [
         one._replace(rank=rank) if _ORDER[one.verdict] <= last else one
         for rank, one in enumerate(scored, 1)
     ]
+
+
+def _preference(scored: Scored) -> tuple[int, float]:
+    """Of trials the first is as good as any."""
+    within = 0 if scored.verdict is Verdict.TRIAL else scored.place or scored.score
+    return _ORDER[scored.verdict], within
 
 
 def _scored(candidate: Candidate, own: Sequence[Candidate], most: float) -> Scored:
