@@ -18,8 +18,6 @@ MAX_JOINED_BYTES: Final = 2**16
 class Owner(Protocol):
     """Whoever keeps connections."""
 
-    def opened(self, connection: Connection) -> None: ...
-
     def freed(self, connection: Connection) -> None:
         """Its answer is complete: another call may come."""
 
@@ -82,7 +80,6 @@ class Connection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._owner.opened(self)
 
     @override
     def data_received(self, data: bytes) -> None:

@@ -52,19 +52,21 @@ class Pool:
 
     async def connect(self, base_url: str, timeout_s: float) -> Connection:
         """A new connection. Raises NoConnection."""
-        target = target_of(base_url)
+        target, connection = target_of(base_url), Connection(self._loop, base_url, self)
+        tls = self._tls if target.is_tls else None
         try:
             async with asyncio.timeout(timeout_s):
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop, base_url, self),
-                    target.host,
-                    target.port,
-                    ssl=self._tls if target.is_tls else None,
+                await self._loop.create_connection(
+                    lambda: connection, target.host, target.port, ssl=tls
                 )
         except TimeoutError:
             raise NoConnection(Failure.CONNECT_TIMEOUT) from None
         except OSError:
             raise NoConnection(Failure.CONNECT_FAILED) from None
+        if self._is_closed:
+            connection.abort()
+        elif not connection.is_lost:
+            self._open.add(connection)
         return connection
 
     async def close(self) -> None:
@@ -74,11 +76,6 @@ class Pool:
             connection.fail()
         if self._open:
             await self._all_lost.wait()
-
-    def opened(self, connection: Connection) -> None:
-        self._open.add(connection)
-        if self._is_closed:
-            connection.abort()
 
     def freed(self, connection: Connection) -> None:
         if self._is_closed:
