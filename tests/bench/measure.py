@@ -122,6 +122,8 @@ class Meter:
     def _timed(self, load: Load) -> tuple[Run, float]:
         cpu_s = procs.cpu_s(self._proxy.pid)
         run = self._load(load)
+        if not run.requests:
+            raise BenchError(f"no answer to {load.clients} clients in {load.seconds} s.")
         return run, (procs.cpu_s(self._proxy.pid) - cpu_s) / run.requests * 1e6
 
     def _load(self, load: Load) -> Run:

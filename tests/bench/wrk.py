@@ -63,7 +63,7 @@ def wrk_run(proxy: Proxy, load: Load) -> Run:
 
 
 def _checked(run: Run) -> Run:
-    if run.errors or run.wrong or not run.requests:
+    if run.errors or run.wrong:
         fault = f"{run.requests:,} answers, {run.wrong:,} of them wrong or not 200"
         raise BenchError(f"{fault}; {run.errors:,} connection errors.")
     return run
