@@ -6,7 +6,15 @@ from django.contrib import admin
 from django.urls import include, path
 
 from console.views import docs, home, keys, models, playground, site, usage
-from console.views.operator import backends, deployments, organizations, overview, regions
+from console.views.operator import (
+    backends,
+    deployments,
+    organizations,
+    overview,
+    placement,
+    regions,
+    routing,
+)
 from console.views.operator import model as operator_model
 from console.views.operator import models as operator_models
 
@@ -59,6 +67,11 @@ operator = [
         organizations.operator_organization,
         name="operator_organization",
     ),
+    path(
+        "organizations/<slug:org>/routing/",
+        placement.operator_organization_routing,
+        name="operator_organization_routing",
+    ),
     path("backends/", backends.operator_backends, name="operator_backends"),
     path("backends/add/", backends.operator_backend_add, name="operator_backend_add"),
     path(
@@ -88,10 +101,12 @@ operator = [
             ("visibility", operator_model.operator_model_visibility),
             ("enabled", operator_model.operator_model_enabled),
             ("rates", operator_model.operator_model_rates),
+            ("routing", routing.operator_model_routing),
             ("deployments/add", deployments.operator_deployment_add),
         )
     ),
     path("models/<path:model>/", operator_model.operator_model, name="operator_model"),
+    path("routing/", routing.operator_routing, name="operator_routing"),
     path("deployments/", deployments.operator_deployments, name="operator_deployments"),
     path(
         "deployments/<int:deployment>/",

@@ -47,6 +47,7 @@ ICON_NAMES: Final = (
     "message",
     "plug-connected",
     "plus",
+    "route",
     "selector",
     "send",
     "server-2",

@@ -58,7 +58,13 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_organizations": ("oskar", "/operator/organizations/"),
     "operator_organization_add": ("oskar", "/operator/organizations/add/"),
     "operator_organization": ("oskar", "/operator/organizations/acme/"),
+    "operator_organization_routing": ("oskar", "/operator/organizations/acme/routing/"),
     "operator_backends": ("oskar", "/operator/backends/"),
+    "operator_backend": ("oskar", "/operator/backends/lulea-gpu-01/"),
+    "operator_backend, breaker open": ("oskar", "/operator/backends/lulea-gpu-02/?range=6h"),
+    "operator_backend, not answering": ("oskar", "/operator/backends/lulea-gpu-03/"),
+    "operator_backend_edit": ("oskar", "/operator/backends/lulea-gpu-01/edit/"),
+    "operator_queues": ("oskar", "/operator/queues/"),
     "operator_backend_add": ("oskar", "/operator/backends/add/"),
     "operator_region_add": ("oskar", "/operator/regions/add/"),
     "operator_model_add": ("oskar", "/operator/models/add/"),
@@ -74,6 +80,9 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_deployments": ("oskar", "/operator/deployments/"),
     "operator_deployment_add": ("oskar", "/operator/models/gpt-oss-120b/deployments/add/"),
     "operator_model_rates": ("oskar", "/operator/models/gpt-oss-120b/rates/"),
+    "operator_model_routing": ("oskar", "/operator/models/gpt-oss-120b/routing/"),
+    "operator_routing": ("oskar", "/operator/routing/"),
+    "operator_routing, none like this": ("oskar", "/operator/routing/?q=nothing"),
 }
 NO_PAGE: Final = {
     # not HTML, or only a POST, or a redirect
@@ -88,6 +97,7 @@ def test_every_page_of_the_access_table_is_opened_here() -> None:
     assert set(ACCESS) - NO_PAGE <= set(PAGES)
 
 
+@pytest.mark.usefixtures("live")
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_sound_in_every_look(name: str, people: Cast, context_of: LogIn) -> None:
     who, address = PAGES[name]

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from billing.models import Component, Rate
+from billing.pricing import prices_by_model
 from billing.services import rate_set
 from console.access import operator_page
 from console.http import OperatorRequest
@@ -24,11 +25,12 @@ from console.offers import Offer
 from console.views.operator.answers import answer, day_of, is_taken, template_of
 from console.views.operator.deployments import deployment_rows
 from console.views.operator.models import TARGETS, model_rows
+from console.views.operator.routing import routing_row, with_policies
 from console.views.operator.trail import trail_read
 from inference import control
 from inference.cards import card_read
 from inference.limits import limits_of
-from inference.models import Deployment, Model, ModelStatus
+from inference.models import Model, ModelStatus
 from tenants.models import AuditEntry, User
 
 TRAIL_LINES = 20
@@ -38,8 +40,8 @@ TRAIL_LINES = 20
 @operator_page
 def operator_model(request: OperatorRequest, model: str) -> HttpResponse:
     """All of one model: facts, prices, deployments, card, usage and history."""
-    found = get_object_or_404(_whole(), public_id=model)
-    (row,) = model_rows([found], timezone.now())
+    found, now = get_object_or_404(_whole(), public_id=model), timezone.now()
+    (row,) = model_rows([found], now)
     context = {
         "row": row,
         "model": found,
@@ -48,6 +50,7 @@ def operator_model(request: OperatorRequest, model: str) -> HttpResponse:
         "card": card_read(found),
         "deployments": deployment_rows(found.deployments.all()),
         "day": day_of(found),
+        "routing": routing_row(found, prices_by_model(now)),
         "trail": trail_read(_history(found), TRAIL_LINES),
     }
     return render(request, "console/operator/model.html", context)
@@ -152,9 +155,7 @@ def operator_model_rates(request: OperatorRequest, model: str) -> HttpResponse:
 
 
 def _whole() -> QuerySet[Model]:
-    deployments = Deployment.objects.select_related("backend__region", "model")
-    found = Model.objects.select_related("replacement")
-    return found.prefetch_related(Prefetch("deployments", deployments), "visible_to")
+    return with_policies().select_related("replacement", "routing_policy__fallback")
 
 
 def _history(model: Model) -> QuerySet[AuditEntry]:

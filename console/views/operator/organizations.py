@@ -38,6 +38,7 @@ from console.access import operator_page
 from console.filters import filter_read
 from console.http import OperatorRequest
 from console.operator_forms import OrganizationForm
+from console.policies import allowed_regions
 from console.reports import money_places
 from console.views.operator import figures
 from console.views.operator.paging import Page, page_of, page_of_ranked
@@ -115,6 +116,7 @@ def operator_organization(request: OperatorRequest, org: str) -> HttpResponse:
         "breakdown": figures.requests_by_model(month, now, organization),
         "members": _members(organization),
         "projects": _projects(organization),
+        "regions": allowed_regions(organization),
         "keys": keys.order_by("revoked_at", "-created_at")[:KEYS_SHOWN],
         "keys_shown": KEYS_SHOWN,
         "trail": trail_read(AuditEntry.objects.for_organization(organization), 10),

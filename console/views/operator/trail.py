@@ -17,6 +17,8 @@ from tenants.models import AuditEntry, Membership
 
 ACTIONS: Final = {
     "organization.create": gettext_lazy("Organization created"),
+    "organization.set_regions": gettext_lazy("Allowed regions changed"),
+    "organization.set_share": gettext_lazy("Share changed"),
     "user.create": gettext_lazy("Account created"),
     "member.add": gettext_lazy("Member added"),
     "project.create": gettext_lazy("Project created"),
@@ -24,10 +26,13 @@ ACTIONS: Final = {
     "api_key.revoke": gettext_lazy("API key revoked"),
     "region.create": gettext_lazy("Region created"),
     "backend.register": gettext_lazy("Backend added"),
+    "backend.update": gettext_lazy("Backend changed"),
+    "backend.move": gettext_lazy("Backend moved"),
     "backend.set_state": gettext_lazy("Backend state changed"),
     "model.create": gettext_lazy("Model created"),
     "model.update": gettext_lazy("Model changed"),
     "model.set_card": gettext_lazy("Model card changed"),
+    "model.set_routing": gettext_lazy("Routing changed"),
     "model.set_status": gettext_lazy("Model status changed"),
     "model.set_visibility": gettext_lazy("Model visibility changed"),
     "model.deploy": gettext_lazy("Model deployed"),
@@ -71,17 +76,22 @@ def _details(entry: AuditEntry, names: dict[str, str]) -> list[str]:
     details = [str(entry.data[name]) for name in _NAMES if name in entry.data]
     if entry.target_id in names:
         details.insert(0, names[entry.target_id])
-    if entry.action == "backend.set_state":
-        details.append("{before} → {after}".format_map(entry.data))
-    changes = entry.data.get("changes", {}).items()
-    return details + [_change(name, before, after) for name, (before, after) in changes]
+    return details + changes_of(entry)
+
+
+def changes_of(entry: AuditEntry) -> list[str]:
+    """What became of each field; where there was only one, without its name."""
+    data = entry.data
+    changes = {"": (data["before"], data["after"])} if "before" in data else {}
+    changes |= data.get("changes", {})
+    return [_change(name, before, after) for name, (before, after) in changes.items()]
 
 
 def _change(name: str, before: Any, after: Any) -> str:
     """What became of a field; a long text only by its name."""
     label = name.replace("_", " ")
     shown = f"{_value(before)} → {_value(after)}"
-    return f"{label} {shown}" if len(shown) <= MAX_SHOWN else label
+    return f"{label} {shown}".strip() if len(shown) <= MAX_SHOWN else label
 
 
 def _value(value: Any) -> str:
@@ -91,7 +101,7 @@ def _value(value: Any) -> str:
 
 
 def _backend_names(entries: Sequence[AuditEntry]) -> dict[str, str]:
-    ids = {entry.target_id for entry in entries if entry.action == "backend.set_state"}
+    ids = {e.target_id for e in entries if e.target_type == "backend" and "name" not in e.data}
     rows = Backend.objects.filter(pk__in=ids).values_list("pk", "name") if ids else ()
     return {str(pk): name for pk, name in rows}
 
