@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.limits import Limits, limits_of
-from inference.models import Deployment, Model, ModelStatus
+from inference.models import Backend, BackendState, Deployment, Model, ModelStatus
 from inference.policies import Policy, policy_of
 from inference.sealing import unseal
 from tenants.models import ApiKey, KeyKind
@@ -49,8 +49,18 @@ class Route:
     engine_model: str
     region: str
     weight: int
-    is_healthy: bool
     max_in_flight: int
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BackendEntry:
+    """A backend that is not disabled, whether or not it has a route."""
+
+    id: UUID
+    name: str
+    base_url: str
+    engine: str
     key: str = field(repr=False)
 
 
@@ -98,6 +108,7 @@ class Snapshot:
     models: Mapping[str, ModelEntry]
     names: Mapping[str, ModelEntry]
     retired: Mapping[str, ModelEntry]
+    backends: Sequence[BackendEntry]
 
     def model(self, name: str, organization_id: UUID) -> ModelEntry | None:
         """The model that `organization_id` may call by `name`, an id or an alias."""
@@ -110,7 +121,7 @@ class Snapshot:
 
 
 def snapshot_load() -> Snapshot:
-    """Read all of it from PostgreSQL. Blocking: six queries."""
+    """Read all of it from PostgreSQL. Blocking: seven queries."""
     now = timezone.now()
     models = _models(now)
     served = [model for model in models if model.status != ModelStatus.RETIRED]
@@ -121,6 +132,7 @@ def snapshot_load() -> Snapshot:
         models={model.public_id: model for model in served},
         names=_by_name(served),
         retired=_by_name(model for model in models if model.status == ModelStatus.RETIRED),
+        backends=_backends(),
     )
 
 
@@ -193,6 +205,20 @@ def _entry(model: Model, prices: Prices, routes: list[Route]) -> ModelEntry:
     )
 
 
+def _backends() -> list[BackendEntry]:
+    enabled = Backend.objects.exclude(state=BackendState.DISABLED)
+    return [
+        BackendEntry(
+            id=backend.id,
+            name=backend.name,
+            base_url=backend.base_url.rstrip("/"),
+            engine=backend.engine,
+            key=unseal(bytes(backend.sealed_key)),
+        )
+        for backend in enabled
+    ]
+
+
 def _routes() -> dict[UUID, list[Route]]:
     """Enabled deployments on active backends, by model."""
     routes: defaultdict[UUID, list[Route]] = defaultdict(list)
@@ -207,7 +233,6 @@ def _routes() -> dict[UUID, list[Route]]:
                 engine_model=deployment.engine_model,
                 region=backend.region_id,
                 weight=deployment.weight * backend.weight,
-                is_healthy=backend.healthy is not False,
                 max_in_flight=backend.max_in_flight,
                 key=unseal(bytes(backend.sealed_key)),
             )

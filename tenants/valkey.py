@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import redis
 import redis.asyncio
@@ -13,6 +13,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 SNAPSHOT_CHANNEL: Final = "snapshot"
+SNAPSHOT_VERSION: Final = "snapshot:version"
+"""Counts up with each change; the same number is announced."""
 
 log = structlog.get_logger()
 
@@ -38,6 +40,7 @@ def async_client() -> redis.asyncio.Redis:
 def snapshot_changed() -> None:
     """Tell every gateway to reload. Without Valkey they reload by age instead."""
     try:
-        client().publish(SNAPSHOT_CHANNEL, b"changed")
+        version: Any = client().incr(SNAPSHOT_VERSION)
+        client().publish(SNAPSHOT_CHANNEL, version)
     except redis.RedisError as error:
         log.warning("snapshot.announce_failed", error=type(error).__name__)

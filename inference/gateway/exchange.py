@@ -156,6 +156,7 @@ class Exchange:
             self.model, self.key, self._cost, choose, is_retry=bool(tried)
         )
         self._route = self._entered = route
+        self.gateway.figures.called(route, is_retry=bool(tried))
         return route
 
     async def _ask(self, route: Route) -> Reply:
@@ -225,7 +226,7 @@ class Exchange:
     def first_token(self) -> None:
         ttft_s = perf_counter() - self._started
         self.ttft_ms = round(ttft_s * 1000)
-        self.gateway.figures.first_token(ttft_s * 1000)
+        self.gateway.figures.first_token(self.route, ttft_s * 1000)
         TTFT_SECONDS.labels(self.model.public_id).observe(ttft_s)
 
     def settle(self, outcome: Outcome, usage: Usage) -> None:
@@ -272,6 +273,7 @@ class Exchange:
     def broke_off(self, kind: str) -> GatewayError:
         """The backend failed in the middle of its answer; what the client is told."""
         self.gateway.fleet.failed(self.route, kind)
+        self.gateway.figures.failed(self.route)
         log.warning("upstream.failed", backend=self.route.backend, kind=kind)
         return _error_of(kind)
 

@@ -1,21 +1,21 @@
-"""The live figures of this process, written to Valkey once a second; see `inference.live`."""
+"""What this process counts by the minute, written to Valkey once a second; see `inference.live`."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID
 
 import redis.asyncio
 import structlog
 
 from inference.engines import Usage
-from inference.gateway.fleet import Fleet
-from inference.live import IN_FLIGHT_KEPT_S, KEPT_S, in_flight_key, minute_key, ttft_bucket
+from inference.live import minute_key, ttft_bucket
+from inference.live.minutes import BACKEND_KEPT_S, KEPT_S, backend_minute_key
+from inference.snapshot import Route
 
 PERIOD_S: Final = 1.0
 CLIENT_LEFT: Final = 499
@@ -23,17 +23,13 @@ CLIENT_LEFT: Final = 499
 log = structlog.get_logger()
 
 
-def gateway_id() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 class LiveFigures:
     """Adds up in memory. What Valkey does not take is dropped."""
 
-    def __init__(self, valkey: redis.asyncio.Redis, fleet: Fleet) -> None:
-        self._valkey, self._fleet = valkey, fleet
+    def __init__(self, valkey: redis.asyncio.Redis) -> None:
+        self._valkey = valkey
         self._counts: Counter[str] = Counter()
-        self._in_flight_key = in_flight_key(gateway_id())
+        self._by_backend = defaultdict[UUID, Counter[str]](Counter)
         self._task: asyncio.Task[None] | None = None
 
     def answered(self, status: int, *, is_broken: bool) -> None:
@@ -48,8 +44,21 @@ class LiveFigures:
         self._counts["input_tokens"] += usage.input_tokens
         self._counts["output_tokens"] += usage.output_tokens
 
-    def first_token(self, ttft_ms: float) -> None:
-        self._counts[f"ttft:{ttft_bucket(ttft_ms)}"] += 1
+    def called(self, route: Route, *, is_retry: bool) -> None:
+        """Count a call of a backend; `is_retry` is one that follows a failure of another."""
+        counts = self._by_backend[route.backend_id]
+        counts["requests"] += 1
+        if is_retry:
+            counts["retries"] += 1
+
+    def failed(self, route: Route) -> None:
+        """Count a call of a backend that failed on its side."""
+        self._by_backend[route.backend_id]["errors"] += 1
+
+    def first_token(self, route: Route, ttft_ms: float) -> None:
+        field = f"ttft:{ttft_bucket(ttft_ms)}"
+        self._counts[field] += 1
+        self._by_backend[route.backend_id][field] += 1
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -61,7 +70,6 @@ class LiveFigures:
                 await self._task
         with suppress(redis.RedisError, OSError):
             await self._flush()
-            await self._valkey.delete(self._in_flight_key)
 
     async def _run(self) -> None:
         while True:
@@ -72,17 +80,20 @@ class LiveFigures:
                 log.warning("live.flush_failed", error=type(error).__name__)
 
     async def _flush(self) -> None:
+        now = datetime.now(UTC)
         counts, self._counts = self._counts, Counter()
-        in_flight = {str(backend): n for backend, n in self._fleet.own.items() if n}
-        key = minute_key(datetime.now(UTC))
-        commands = [
-            *(("HINCRBY", key, name, count) for name, count in counts.items()),
-            ("EXPIRE", key, KEPT_S),
-            ("DEL", self._in_flight_key),
-            *(("HSET", self._in_flight_key, name, count) for name, count in in_flight.items()),
-            ("EXPIRE", self._in_flight_key, IN_FLIGHT_KEPT_S),
-        ]
-        pipeline = self._valkey.pipeline(transaction=True)
-        for command in commands:
-            pipeline.execute_command(*command)
+        by_backend, self._by_backend = self._by_backend, defaultdict(Counter)
+        pipeline = self._valkey.pipeline(transaction=False)
+        _add(pipeline, minute_key(now), counts, KEPT_S)
+        for backend, of_backend in by_backend.items():
+            _add(pipeline, backend_minute_key(backend, now), of_backend, BACKEND_KEPT_S)
         await pipeline.execute()
+
+
+def _add(
+    pipeline: redis.asyncio.client.Pipeline, key: str, counts: Counter[str], kept_s: int
+) -> None:
+    for name, count in counts.items():
+        pipeline.execute_command("HINCRBY", key, name, count)
+    if counts:
+        pipeline.execute_command("EXPIRE", key, kept_s)

@@ -11,6 +11,7 @@ from inference.gateway.drain import Drain
 from inference.gateway.figures import LiveFigures
 from inference.gateway.fleet import Fleet
 from inference.gateway.keeper import SnapshotKeeper
+from inference.gateway.pulse import Pulse, gateway_id
 from inference.gateway.routing import Router
 from inference.gateway.settle import UsageWriter
 from inference.gateway.upstream import Upstream
@@ -30,6 +31,7 @@ class Gateway:
     upstream: Upstream
     writer: UsageWriter
     figures: LiveFigures
+    pulse: Pulse
     _budgets: defaultdict[str, RetryBudget]
     _valkey: redis.asyncio.Redis
 
@@ -47,16 +49,21 @@ class Gateway:
         self.keeper = SnapshotKeeper(self._valkey)
         self.upstream = Upstream()
         self.writer = UsageWriter(self._valkey)
-        self.figures = LiveFigures(self._valkey, self.fleet)
+        self.figures = LiveFigures(self._valkey)
+        self.pulse = Pulse(
+            self._valkey, self.fleet, self.waiting.seen, self.keeper.hear, gateway_id()
+        )
         await self.upstream.start()
         self.writer.start()
         self.figures.start()
         self.keeper.start()
+        self.pulse.start()
         self.drain.start()
         gc.freeze()  # what was loaded by now stays; to look at it again stalls every stream
 
     async def stop(self) -> None:
         """Stop taking in, then deliver what is left."""
+        await self.pulse.stop()
         await self.keeper.stop()
         await self.upstream.stop()
         await self.writer.stop()

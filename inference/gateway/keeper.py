@@ -1,4 +1,8 @@
-"""Keeps the snapshot fresh: at once when a change is announced, and by age."""
+"""Keeps the snapshot fresh: at once when a change is announced, and by age.
+
+A change counts up a version in Valkey and announces it. The announcement may be lost; the pulse
+reads the version, too.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,7 @@ class SnapshotKeeper:
         self._valkey = valkey
         self._snapshot: Snapshot | None = None
         self._loaded_at = 0.0
+        self._version = 0
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -59,6 +64,12 @@ class SnapshotKeeper:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def hear(self, version: int) -> None:
+        """Reload when that is not the version last heard of, whoever told it first."""
+        if version != self._version:
+            self._version = version
+            self._changed.set()
+
     async def _refresh(self) -> None:
         """Load on each change, changes that come together once; and at the latest by age."""
         while True:
@@ -77,20 +88,20 @@ class SnapshotKeeper:
             log.warning("snapshot.load_failed", error=type(error).__name__)
 
     async def _listen(self) -> None:
-        """Wait for announcements; a new connection counts as one, for what was missed before."""
+        """Wait for announcements. One that is lost is made up for by the pulse."""
         while True:
             try:
-                async with self._valkey.pubsub() as channel:
+                async with self._valkey.pubsub(ignore_subscribe_messages=True) as channel:
                     await channel.subscribe(SNAPSHOT_CHANNEL)
-                    await self._hear(channel)
+                    await self._listen_to(channel)
             except (redis.RedisError, OSError) as error:
                 log.warning("snapshot.listen_failed", error=type(error).__name__)
                 await asyncio.sleep(RETRY_S)
 
-    async def _hear(self, channel: redis.asyncio.client.PubSub) -> None:
+    async def _listen_to(self, channel: redis.asyncio.client.PubSub) -> None:
         while True:
-            if await channel.get_message(timeout=POLL_S):
-                self._changed.set()
+            if message := await channel.get_message(timeout=POLL_S):
+                self.hear(int(message["data"]))
 
 
 def _load_in_thread() -> Snapshot:

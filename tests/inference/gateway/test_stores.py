@@ -46,10 +46,10 @@ def records_in(valkey: Valkey) -> list[UsageRecord]:
         return [decode(entry[FIELD]) for _id, entry in client.xrange(STREAM)]
 
 
-def live_sums(valkey: Valkey) -> Counter[str]:
+def live_sums(valkey: Valkey, keys: str = "live:*") -> Counter[str]:
     sums: Counter[str] = Counter()
     with redis.Redis.from_url(valkey.url) as client:
-        for minute in client.keys("live:*"):
+        for minute in client.keys(keys):
             for name, count in client.hgetall(minute).items():
                 sums[name.decode()] += int(count)
     return sums
@@ -111,6 +111,9 @@ def test_live_figures_tell_what_happened(world: World, key: str, valkey: Valkey)
     sums = live_sums(valkey)
     assert (sums["requests"], sums["errors"], sums["refused"]) == (4, 1, 1)
     assert (sums["input_tokens"], sums["output_tokens"]) == (9 + 9 + 9, 5 + 5 + 3)
+    assert sum(count for name, count in sums.items() if name.startswith("ttft:")) == 2
+    sums = live_sums(valkey, f"live-backend:{world.backend.pk}:*")
+    assert (sums["requests"], sums["errors"], sums["retries"]) == (3, 1, 0)
     assert sum(count for name, count in sums.items() if name.startswith("ttft:")) == 2
     running.stop()
 
