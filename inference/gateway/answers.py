@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final, NamedTuple, override
 
 from asgiref.typing import ASGISendCallable
@@ -143,7 +144,9 @@ class EventStream(Streamed):
             await self._wait(send)
             await self._pass_on(send, self._opening.result())
         except GatewayError as error:
-            await self._say(send, error)
+            self._exchange.close()
+            if not self._lifeline.is_sending:  # else the client takes nothing
+                await self._say(send, error)
         finally:
             self._exchange.close()
 
@@ -197,7 +200,9 @@ class EventStream(Streamed):
         exchange = self._exchange
         stream = self._opening.result().stream if not self._opening.exception() else None
         last = exchange.endpoint.last_words(stream, error, exchange.request.id)
-        await _send(send, last, more=False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.GATEWAY_SEND_TIMEOUT_S):
+                await _send(send, last, more=False)
 
 
 async def _send(send: ASGISendCallable, data: bytes, *, more: bool) -> None:

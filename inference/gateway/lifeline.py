@@ -7,12 +7,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from asgiref.typing import ASGIReceiveCallable
+from django.conf import settings
 
 from billing.models import Outcome
 from inference.gateway.errors import ClientLeft, Draining, GatewayError, UpstreamTimeout
-
-SEND_TIMEOUT_S: Final = 30.0
-"""A client that takes nothing for so long, twice at most, has left."""
 
 type _Ending = tuple[Outcome, type[GatewayError]]
 _LEFT: Final = (Outcome.CLIENT_DISCONNECT, ClientLeft)
@@ -32,8 +30,8 @@ class Lifeline:
     """Within it, whatever waits for an engine ends at once when the client leaves or time is up.
 
     It may be entered again; what happened in between is raised on entry. Whoever sends to the
-    client sets `is_sending` meanwhile and counts in `sent`: one that takes nothing has left too.
-    It is one of `running` until it is closed.
+    client sets `is_sending` meanwhile and counts in `sent`: one that takes nothing for a while has
+    left too. It is one of `running` until it is closed.
     """
 
     def __init__(
@@ -48,7 +46,7 @@ class Lifeline:
         self._deadline, self._seen = self._loop.time() + timeout_s, -1
         self._gone = asyncio.ensure_future(receive())
         self._gone.add_done_callback(lambda _: self._end(_LEFT))
-        self._timer = self._loop.call_later(min(timeout_s, SEND_TIMEOUT_S), self._look)
+        self._timer = self._look_in(timeout_s)
 
     def __enter__(self) -> Self:
         if self._ended_by:
@@ -85,7 +83,10 @@ class Lifeline:
             self._end(_LEFT)
         else:
             self._seen = self.sent if self.is_sending else -1
-            self._timer = self._loop.call_later(min(left_s, SEND_TIMEOUT_S), self._look)
+            self._timer = self._look_in(left_s)
+
+    def _look_in(self, left_s: float) -> asyncio.TimerHandle:
+        return self._loop.call_later(min(left_s, settings.GATEWAY_SEND_TIMEOUT_S), self._look)
 
     def _end(self, ending: _Ending) -> None:
         if self._ended_by is None:

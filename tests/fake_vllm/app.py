@@ -92,13 +92,15 @@ async def events(ask: Ask, client: Client) -> AsyncIterator[str]:
         yield json.dumps(refused(400, refusals.LATE_FAULT).body)  # with blanks, as vLLM writes it
         yield "[DONE]"
         return
-    if ask.is_chat:
-        for index in range(ask.choices):
-            yield dump(answers.first_chunk(ask, index))
+    first = [dump(answers.first_chunk(ask, n)) for n in range(ask.choices)] if ask.is_chat else []
     async for position in generate(ask, client):
+        while first:  # it comes with the first token, and no sooner
+            yield first.pop(0)
         for index in range(ask.choices):
             chunk = dump(_shapes(ask).token_chunk(ask, index, position))
             yield '{"id": not json' if ask.is_garbage and position == 0 else chunk
+    for chunk in first:
+        yield chunk
     if ask.include_usage:
         yield dump(_shapes(ask).usage_chunk(ask))
     yield "[DONE]"
