@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self
 from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from inference.control import BackendFacts
 from inference.models import Backend, Engine, Model, Region
 from inference.probes import Check
 from tenants.models import Organization, User
@@ -77,6 +80,35 @@ class BackendForm(forms.Form):
         elif named not in served:
             message = _("The engine serves: %(models)s.") if served else _("It serves no model.")
             self.add_error("engine_model", message % {"models": ", ".join(served)})
+
+
+class BackendEditForm(forms.Form):
+    """How much work a backend gets."""
+
+    weight = forms.IntegerField(
+        label=_("Weight"),
+        min_value=1,
+        max_value=100,
+        help_text=_("Its share of the work beside other backends of the same model."),
+    )
+    max_in_flight = forms.IntegerField(
+        label=_("Most in flight"),
+        min_value=1,
+        max_value=100_000,
+        help_text=_(
+            "When this many requests run on it, more wait in the gateway. "
+            "As --max-num-seqs of vLLM, or a bit more."
+        ),
+    )
+
+    @classmethod
+    def of(cls, backend: Backend, data: Mapping[str, str] | None) -> Self:
+        return cls(data, initial={name: getattr(backend, name) for name in cls.base_fields})
+
+    @property
+    def facts(self) -> BackendFacts:
+        typed = self.cleaned_data
+        return {"weight": typed["weight"], "max_in_flight": typed["max_in_flight"]}
 
 
 def clean_base_url(value: str) -> str:

@@ -7,11 +7,13 @@ from django.urls import include, path
 
 from console.views import docs, home, keys, models, playground, site, usage
 from console.views.operator import (
+    backend,
     backends,
     deployments,
     organizations,
     overview,
     placement,
+    queues,
     regions,
     routing,
 )
@@ -74,6 +76,12 @@ operator = [
     ),
     path("backends/", backends.operator_backends, name="operator_backends"),
     path("backends/add/", backends.operator_backend_add, name="operator_backend_add"),
+    path("backends/<slug:backend>/", backend.operator_backend, name="operator_backend"),
+    path(
+        "backends/<slug:backend>/edit/",
+        backend.operator_backend_edit,
+        name="operator_backend_edit",
+    ),
     path(
         "backends/<slug:backend>/test/",
         backends.operator_backend_test,
@@ -84,6 +92,7 @@ operator = [
         backends.operator_backend_state,
         name="operator_backend_state",
     ),
+    path("queues/", queues.operator_queues, name="operator_queues"),
     path("regions/add/", regions.operator_region_add, name="operator_region_add"),
     path("models/", operator_models.operator_models, name="operator_models"),
     path("models/add/", operator_models.operator_model_add, name="operator_model_add"),

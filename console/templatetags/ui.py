@@ -64,6 +64,12 @@ def minutes(seconds: int) -> str:
 
 
 @register.filter
+def seconds(length: float) -> str:
+    """With one decimal, whole from 10 on: `2.4 s`, `31 s`."""
+    return _decimal(Decimal(length), 1 if length < 10 else 0) + THIN + "s"
+
+
+@register.filter
 def size(count: int) -> str:
     """Bytes as `20 MB`, `1.5 MB` or `100 kB`, by 1024."""
     unit, letter = (1024**2, "MB") if count >= 1024**2 else (1024, "kB")

@@ -40,6 +40,7 @@ ICON_NAMES: Final = (
     "database",
     "download",
     "home",
+    "hourglass",
     "key",
     "layout-dashboard",
     "logout",

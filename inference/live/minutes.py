@@ -1,4 +1,4 @@
-"""Sums by the minute: of all requests for 48 hours, of each backend for six.
+"""Sums by the minute: of all requests for 48 hours, of each backend for 25.
 
 Each gateway process adds up in memory and writes once a second.
 """
@@ -18,7 +18,7 @@ from inference.live.reading import tolerant
 from tenants.valkey import client
 
 KEPT_S: Final = 48 * 3600
-BACKEND_KEPT_S: Final = 6 * 3600
+BACKEND_KEPT_S: Final = 25 * 3600
 TTFT_BOUNDS_MS: Final = (
     5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 4800, 9600, 20_000,
     40_000, 80_000,

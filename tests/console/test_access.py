@@ -84,6 +84,8 @@ def places(cast: Cast) -> dict[str, dict[str, Place]]:
         "key_first_request": key,
         "operator_organization": {"org": "acme"},
         "operator_organization_routing": {"org": "acme"},
+        "operator_backend": {"backend": "gpu-1"},
+        "operator_backend_edit": {"backend": "gpu-1"},
         "operator_backend_test": {"backend": "gpu-1"},
         "operator_backend_state": {"backend": "gpu-1"},
         "model": {"org": "acme", **of_model},

@@ -22,6 +22,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from tenants.models import User
 from tests.conftest import Cast, make_cast
 from tests.e2e.seed import seed
+from tests.e2e.seed_live import seed_live
 
 CHROMIUM: Final = "/usr/bin/chromium"
 ARGS: Final = (
@@ -58,6 +59,12 @@ def _session(user: User) -> str:
     client = Client()
     client.force_login(user)
     return client.cookies["sessionid"].value
+
+
+@pytest.fixture
+def live(stage: Stage) -> None:
+    """What gateways see just now; Valkey is emptied after each test."""
+    seed_live(stage.cast)
 
 
 @pytest.fixture

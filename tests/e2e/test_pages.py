@@ -60,6 +60,11 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_organization": ("oskar", "/operator/organizations/acme/"),
     "operator_organization_routing": ("oskar", "/operator/organizations/acme/routing/"),
     "operator_backends": ("oskar", "/operator/backends/"),
+    "operator_backend": ("oskar", "/operator/backends/lulea-gpu-01/"),
+    "operator_backend, breaker open": ("oskar", "/operator/backends/lulea-gpu-02/?range=6h"),
+    "operator_backend, not answering": ("oskar", "/operator/backends/lulea-gpu-03/"),
+    "operator_backend_edit": ("oskar", "/operator/backends/lulea-gpu-01/edit/"),
+    "operator_queues": ("oskar", "/operator/queues/"),
     "operator_backend_add": ("oskar", "/operator/backends/add/"),
     "operator_region_add": ("oskar", "/operator/regions/add/"),
     "operator_model_add": ("oskar", "/operator/models/add/"),
@@ -92,6 +97,7 @@ def test_every_page_of_the_access_table_is_opened_here() -> None:
     assert set(ACCESS) - NO_PAGE <= set(PAGES)
 
 
+@pytest.mark.usefixtures("live")
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_sound_in_every_look(name: str, people: Cast, context_of: LogIn) -> None:
     who, address = PAGES[name]

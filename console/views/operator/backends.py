@@ -68,7 +68,7 @@ def operator_backend_add(request: OperatorRequest) -> HttpResponse:
         return _add_page(request, form, check)
     backend = _register(request.user, form)
     messages.success(request, _("%(name)s is added and takes work.") % {"name": backend.name})
-    return redirect("operator_backends")
+    return redirect("operator_backend", backend=backend.name)
 
 
 @require_POST
@@ -95,7 +95,7 @@ def operator_backend_state(request: OperatorRequest, backend: str) -> HttpRespon
         control.backend_set_state(actor=request.user, backend=found, state=state)
         words = {"name": found.name, "state": state.label.lower()}
         messages.success(request, _("%(name)s is %(state)s.") % words)
-        return redirect("operator_backends")
+        return redirect("operator_backend", backend=found.name)
     context = {
         "backend": found,
         "to": state or BackendState.DRAINING,

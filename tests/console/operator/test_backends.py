@@ -133,7 +133,7 @@ def test_a_backend_that_answers_is_added(
     operator: Client, typed: dict[str, str], engine: fake_vllm.FakeVllm
 ) -> None:
     response = operator.post(ADD, typed)
-    assert response["Location"] == URL
+    assert response["Location"] == f"{URL}lulea-gpu-02/"
     added = Backend.objects.get(name="lulea-gpu-02")
     assert (added.base_url, added.weight, added.state) == (engine.url, 2, "active")
     assert unseal(bytes(added.sealed_key)) == "engine-secret"
@@ -295,7 +295,7 @@ def test_a_model_with_another_healthy_backend_is_not_stranded(
 @pytest.mark.parametrize("state", BackendState.values)
 def test_a_state_is_set_and_audited(operator: Client, backend: Backend, state: str) -> None:
     response = operator.post(STATE, {"to": state})
-    assert response["Location"] == URL
+    assert response["Location"] == f"{URL}lulea-gpu-01/"
     backend.refresh_from_db()
     assert backend.state == state
     entry = AuditEntry.objects.filter(action="backend.set_state").latest("id")
