@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -208,6 +209,23 @@ def openai(gateway: Running, key: str) -> Iterator[OpenAI]:
 def anthropic(gateway: Running, key: str) -> Iterator[Anthropic]:
     with Anthropic(base_url=gateway.url, api_key=key, max_retries=0) as client:
         yield client
+
+
+@pytest.fixture
+def commit() -> Callable[[Callable[[], object]], object]:
+    """Do something on a connection of its own, so that other processes see it."""
+
+    def act(work: Callable[[], object]) -> object:
+        def run() -> object:
+            try:
+                return work()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(run).result()
+
+    return act
 
 
 def chat(text: str = "Hello", **fields: Any) -> dict[str, Any]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx2 as httpx
 import pytest
-from django.db import connection
 
 from tenants import services
 from tenants.keys import key_mint
@@ -17,23 +15,6 @@ from tenants.tokens import token_mint
 from tests.inference.gateway.conftest import Running, World, chat, records, wait_until
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def commit() -> Callable[[Callable[[], object]], object]:
-    """Do something on a connection of its own, so that other processes see it."""
-
-    def act(work: Callable[[], object]) -> object:
-        def run() -> object:
-            try:
-                return work()
-            finally:
-                connection.close()
-
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(run).result()
-
-    return act
 
 
 def get_models(gateway: Running, *headers: tuple[str, str]) -> httpx.Response:
