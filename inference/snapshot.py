@@ -120,15 +120,15 @@ class Snapshot:
         return model if model and model.is_visible_to(organization_id) else None
 
 
-def snapshot_load() -> Snapshot:
-    """Read all of it from PostgreSQL. Blocking: seven queries."""
+def snapshot_load(*, with_keys: bool = True) -> Snapshot:
+    """Read all of it from PostgreSQL, or all but the keys. Blocking: seven queries with them."""
     now = timezone.now()
     models = _models(now)
     served = [model for model in models if model.status != ModelStatus.RETIRED]
     return Snapshot(
         taken_at=now,
-        keys=_keys(),
-        playground_keys=_playground_keys(),
+        keys=_keys() if with_keys else {},
+        playground_keys=_playground_keys() if with_keys else {},
         models={model.public_id: model for model in served},
         names=_by_name(served),
         retired=_by_name(model for model in models if model.status == ModelStatus.RETIRED),

@@ -27,21 +27,26 @@ class Router:
         affinity: int | None = None,
         tried: Collection[UUID] = (),
     ) -> Decision:
-        """The backend for a request, but for those in `tried`.
+        """The backend for a request, but for those in `tried`. Raises as `routes_for` does."""
+        return choose(self._fleet.candidates(routes_for(model, key, tried)), affinity)
 
-        Raises RegionUnavailable when none stands where the organization's requests may go, and
-        NoCapacity when there is none, or no other than those tried.
-        """
-        routes: Sequence[Route] = model.routes
-        if tried:
-            routes = [route for route in routes if route.backend_id not in tried]
+
+def routes_for(model: ModelEntry, key: KeyEntry, tried: Collection[UUID] = ()) -> Sequence[Route]:
+    """Where a request may go at all, but for `tried`; there is at least one.
+
+    Raises RegionUnavailable when none stands where the organization's requests may go, and
+    NoCapacity when there is none, or no other than those tried.
+    """
+    routes: Sequence[Route] = model.routes
+    if tried:
+        routes = [route for route in routes if route.backend_id not in tried]
+    if not routes:
+        raise NoCapacity(headers=RETRY_LATER)
+    if key.regions is not None:
+        routes = [route for route in routes if route.region in key.regions]
         if not routes:
-            raise NoCapacity(headers=RETRY_LATER)
-        if key.regions is not None:
-            routes = [route for route in routes if route.region in key.regions]
-            if not routes:
-                raise RegionUnavailable(headers=RETRY_LATER)
-        return choose(self._fleet.candidates(routes), affinity)
+            raise RegionUnavailable(headers=RETRY_LATER)
+    return routes
 
 
 def model_named(snapshot: Snapshot, key: KeyEntry, name: str) -> ModelEntry:

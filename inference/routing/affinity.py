@@ -32,16 +32,21 @@ def session_key(organization: UUID, session: str) -> int:
 
 def opening_key(organization: UUID, model: str, texts: Iterable[str]) -> int | None:
     """The key of prompts to `model` that begin with `texts`; None if that is too little."""
+    opening = opening_of(texts)
+    if len(opening) < LEAST_OPENING_BYTES:
+        return None
+    return _hash(organization, b"opening", model.encode() + b"\0" + opening)
+
+
+def opening_of(texts: Iterable[str]) -> bytes:
+    """As much of `texts` as counts."""
     pieces, left = list[str](), OPENING_CHARS
     for text in texts:
         pieces.append(text[:left])
         left -= len(text) + 1
         if left <= 0:
             break
-    opening = "\0".join(pieces).encode()
-    if len(opening) < LEAST_OPENING_BYTES:
-        return None
-    return _hash(organization, b"opening", model.encode() + b"\0" + opening)
+    return "\0".join(pieces).encode()
 
 
 def _hash(organization: UUID, kind: bytes, data: bytes) -> int:

@@ -91,8 +91,7 @@ class Breaker:
 
     def share(self, now: float) -> float:
         """How much of its weight it should have, from RAMP_FROM to 1."""
-        gone = (now - self._ramp_at) / RAMP_S
-        return 1.0 if gone >= 1 else RAMP_FROM + (1 - RAMP_FROM) * gone
+        return share_after(now - self._ramp_at)
 
     def is_due(self, now: float) -> bool:
         """Whether somebody may make it half-open, or again."""
@@ -141,6 +140,12 @@ class Breaker:
             self._good[passed % _SLOTS] = self._bad[passed % _SLOTS] = 0
         self._slot = slot
         return slot % _SLOTS
+
+
+def share_after(back_s: float) -> float:
+    """How much of its weight a backend should have that came back so long ago."""
+    gone = back_s / RAMP_S
+    return 1.0 if gone >= 1 else RAMP_FROM + (1 - RAMP_FROM) * gone
 
 
 def open_s(opened: int) -> float:
