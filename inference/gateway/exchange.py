@@ -29,7 +29,14 @@ from inference.gateway.errors import (
 )
 from inference.gateway.handler import GatewayRequest
 from inference.gateway.lifeline import Lifeline
-from inference.gateway.metrics import AUDIO_SECONDS, OUTCOMES, TOKENS, TTFT_SECONDS, USAGE_MISSING
+from inference.gateway.metrics import (
+    AUDIO_SECONDS,
+    OUTCOMES,
+    TOKENS,
+    TTFT_SECONDS,
+    UPSTREAM_FAILURES,
+    USAGE_MISSING,
+)
 from inference.gateway.upstream import Reply, Timeouts, Unreachable
 from inference.snapshot import KeyEntry, ModelEntry, Route
 
@@ -274,6 +281,7 @@ class Exchange:
         """The backend failed in the middle of its answer; what the client is told."""
         self.gateway.fleet.failed(self.route, kind)
         self.gateway.figures.failed(self.route)
+        UPSTREAM_FAILURES.labels(self.route.backend, kind).inc()
         log.warning("upstream.failed", backend=self.route.backend, kind=kind)
         return _error_of(kind)
 

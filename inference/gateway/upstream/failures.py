@@ -5,12 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-import structlog
-
-from inference.gateway.metrics import UPSTREAM_FAILURES
-
-log = structlog.get_logger()
-
 
 class Failure(StrEnum):
     """What went wrong, as logs and metrics name it."""
@@ -44,11 +38,4 @@ class Unreachable(Exception):  # noqa: N818
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
-        self.kind = kind
-
-
-def unreachable(backend: str, failure: Failure) -> Unreachable:
-    """The error to raise, counted and logged."""
-    UPSTREAM_FAILURES.labels(backend, failure.value).inc()
-    log.warning("upstream.failed", backend=backend, kind=failure.value)
-    return Unreachable(failure.value)
+        self.kind = str(kind)

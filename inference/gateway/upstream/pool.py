@@ -9,20 +9,12 @@ from functools import cached_property
 from typing import Final
 
 from inference.gateway.upstream.connection import Connection
-from inference.gateway.upstream.failures import Failure
+from inference.gateway.upstream.failures import Failure, Unreachable
 from inference.gateway.upstream.target import target_of
 
 KEEP_ALIVE_S: Final = 3.0
 """Less than the 5 s of vLLM's server, so that a call never meets a connection about to close."""
 SWEEP_EVERY_S: Final = 0.25
-
-
-class NoConnection(Exception):  # noqa: N818
-    """`failure` tells why."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure)
-        self.failure = failure
 
 
 class Pool:
@@ -51,7 +43,7 @@ class Pool:
         return None
 
     async def connect(self, base_url: str, timeout_s: float) -> Connection:
-        """A new connection. Raises NoConnection."""
+        """A new connection. Raises Unreachable."""
         target, connection = target_of(base_url), Connection(self._loop, base_url, self)
         tls = self._tls if target.is_tls else None
         try:
@@ -60,9 +52,9 @@ class Pool:
                     lambda: connection, target.host, target.port, ssl=tls
                 )
         except TimeoutError:
-            raise NoConnection(Failure.CONNECT_TIMEOUT) from None
+            raise Unreachable(Failure.CONNECT_TIMEOUT) from None
         except OSError:
-            raise NoConnection(Failure.CONNECT_FAILED) from None
+            raise Unreachable(Failure.CONNECT_FAILED) from None
         if self._is_closed:
             connection.abort()
         elif not connection.is_lost:
@@ -96,7 +88,7 @@ class Pool:
     def _sweep(self) -> None:
         self._timer = self._loop.call_later(SWEEP_EVERY_S, self._sweep)
         now = self._loop.time()
-        for connection in self._open:
+        for connection in tuple(self._open):
             if connection.reply:
                 connection.reply.expire(now)
         for idle in self._idle.values():

@@ -7,7 +7,7 @@ from math import inf
 from typing import Final
 
 from inference.gateway.upstream.connection import Connection
-from inference.gateway.upstream.failures import Failure, Timeouts, unreachable
+from inference.gateway.upstream.failures import Failure, Timeouts, Unreachable
 
 MAX_ANSWER_BYTES: Final = 64 * 10**6
 MAX_UNREAD_BYTES: Final = 2**18
@@ -18,14 +18,14 @@ class Reply:
     """An answer whose body is still to be read. `content_type` is bare, in lower case."""
 
     __slots__ = (
-        "_backend", "_connection", "_deadline", "_failure", "_first_byte_by", "_has_begun",
+        "_connection", "_deadline", "_failure", "_first_byte_by", "_has_begun",
         "_idle_s", "_is_done", "_is_finishing", "_loop", "_parts", "_unread_bytes", "_waiter",
         "content_type", "status",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, backend: str, timeouts: Timeouts) -> None:
+    def __init__(self, connection: Connection, timeouts: Timeouts) -> None:
         self._connection: Connection | None = connection
-        self._loop, self._backend = connection.loop, backend
+        self._loop = connection.loop
         self._idle_s = timeouts.idle_s
         first_byte_s = timeouts.first_byte_s
         self._first_byte_by = inf if first_byte_s is None else self._loop.time() + first_byte_s
@@ -45,7 +45,7 @@ class Reply:
             size += len(data)
             if size > MAX_ANSWER_BYTES:
                 self.fail(Failure.TOO_LARGE)
-                raise unreachable(self._backend, Failure.TOO_LARGE)
+                raise Unreachable(Failure.TOO_LARGE)
         return b"".join(parts)
 
     async def read_some(self) -> bytes:
@@ -55,7 +55,7 @@ class Reply:
             if self._is_done:
                 return b""
             if self._failure:
-                raise unreachable(self._backend, self._failure)
+                raise Unreachable(self._failure)
             await self._wait()
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
@@ -82,11 +82,12 @@ class Reply:
         if not self._is_finishing:
             self.fail(Failure.CLOSED)
 
-    async def head(self) -> Failure | None:
-        """Wait for the status. Why there will be none, if so."""
-        while not (self.status or self._failure):
+    async def begun(self) -> None:
+        """Wait for the head. Raises Unreachable."""
+        while not self.status:
+            if self._failure:
+                raise Unreachable(self._failure)
             await self._wait()
-        return None if self.status else self._failure
 
     def begin(self, status: int, content_type: str) -> None:
         self.status, self.content_type = status, content_type
