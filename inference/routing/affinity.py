@@ -15,8 +15,10 @@ from math import log
 from typing import Final
 from uuid import UUID
 
-OPENING_CHARS: Final = 4096
-"""Of how a prompt begins. What differs later only has enough in common to be worth a shared key."""
+TEXT_CHARS: Final = 2048
+"""Of each text, so that behind the longest system prompt the first message still counts: the rest
+of a conversation is longer than what all of them share, and lies on one backend only."""
+OPENING_CHARS: Final = 2 * TEXT_CHARS
 LEAST_OPENING_BYTES: Final = 1024
 """A shorter one is read in a moment anywhere, and so many share it that they would swamp one."""
 
@@ -42,8 +44,8 @@ def opening_of(texts: Iterable[str]) -> bytes:
     """As much of `texts` as counts."""
     pieces, left = list[str](), OPENING_CHARS
     for text in texts:
-        pieces.append(text[:left])
-        left -= len(text) + 1
+        pieces.append(text[: min(left, TEXT_CHARS)])
+        left -= len(pieces[-1]) + 1
         if left <= 0:
             break
     return "\0".join(pieces).encode()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from inference.routing.affinity import (
     LEAST_OPENING_BYTES,
     OPENING_CHARS,
+    TEXT_CHARS,
     draw,
     opening_key,
     session_key,
@@ -97,9 +98,15 @@ LONG = "You are a careful clerk. " * 50
 
 
 def test_prompts_that_begin_alike_have_one_key() -> None:
-    shared = LONG.ljust(OPENING_CHARS, "x")
-    one, other = (opening_key(ACME, "m", (shared, text)) for text in ("Hello", "Goodbye"))
+    shared = (LONG, "x" * TEXT_CHARS)
+    one, other = (opening_key(ACME, "m", (*shared[:-1], shared[-1] + text)) for text in "ab")
     assert one == other is not None
+
+
+def test_behind_the_longest_system_prompt_the_first_message_counts() -> None:
+    system = "x" * 10 * TEXT_CHARS
+    one, other = (opening_key(ACME, "m", (system, text)) for text in ("Hello", "Goodbye"))
+    assert one != other
 
 
 def test_what_differs_early_has_another_key() -> None:
