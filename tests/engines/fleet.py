@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,9 +74,29 @@ class Vllm:
         except httpx.TransportError:
             return False
 
+    def answered(self) -> int:
+        text = httpx.get(f"{self.url}/metrics", timeout=ANSWER_TIMEOUT_S).text
+        counts = re.findall(r"(?m)^vllm:request_success_total\{.*\} (\S+)$", text)
+        return sum(int(float(count)) for count in counts)
+
+    def running(self) -> int:
+        return self.metric("num_requests_running") + self.metric("num_requests_waiting")
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+
+    def kill(self) -> None:
+        """End it and its engine core as a crash would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def stall(self) -> None:
+        """It goes on listening, and does nothing."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.killpg(self.process.pid, signal.SIGCONT)
 
 
 class Fleet:
@@ -90,7 +113,7 @@ class Fleet:
         """The server of `name`, which has answered once."""
         if name not in self._running:
             self.make_room()
-            self._running[name] = self._start(name)
+            self._running[name] = start(name, self._ports[name])
         self._running.move_to_end(name)
         return self._running[name]
 
@@ -103,22 +126,35 @@ class Fleet:
         while self._running:
             self._running.popitem()[1].stop()
 
-    def _start(self, name: str) -> Vllm:
-        began = time.monotonic()
-        serving = Serving(
-            str(ENGINES / name), name, self._ports[name],
-            tool_parser="hermes" if name == CHAT else "", extra=(*COMMON, *FLAGS[name]),
+
+@contextmanager
+def running(name: str, port: int) -> Iterator[Vllm]:
+    """A server of its own."""
+    engine = start(name, port)
+    try:
+        yield engine
+    finally:
+        engine.stop()
+
+
+def start(name: str, port: int) -> Vllm:
+    """The server of `name`, which has answered once."""
+    began = time.monotonic()
+    serving = Serving(
+        str(ENGINES / name), name, port, tool_parser="hermes" if name == CHAT else "",
+        extra=(*COMMON, *FLAGS[name]),
+    )  # fmt: skip
+    with (ENGINES / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603
+            serving.argv(), env=os.environ | serve.environment(KEY), stdout=log, stderr=log,
+            start_new_session=True,
         )  # fmt: skip
-        with (ENGINES / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603
-                serving.argv(), env=os.environ | serve.environment(KEY), stdout=log, stderr=log
-            )
-        engine = Vllm(name, serving.url, process)
-        try:
-            wait_until(engine.is_healthy, START_TIMEOUT_S)
-            assert async_to_sync(serve.warm_up)(engine.url, KEY, name)
-        except BaseException:
-            engine.stop()
-            raise
-        print(f"{name}: {time.monotonic() - began:.0f} s", end=" ", flush=True)  # noqa: T201
-        return engine
+    engine = Vllm(name, serving.url, process)
+    try:
+        wait_until(engine.is_healthy, START_TIMEOUT_S)
+        assert async_to_sync(serve.warm_up)(engine.url, KEY, name)
+    except BaseException:
+        engine.stop()
+        raise
+    print(f"{name}: {time.monotonic() - began:.0f} s", end=" ", flush=True)  # noqa: T201
+    return engine

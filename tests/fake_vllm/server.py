@@ -54,6 +54,12 @@ class FakeVllm:
     def go_on(self) -> None:
         os.killpg(self.process.pid, signal.SIGCONT)
 
+    def answered(self) -> int:
+        return int(self.state()["finished"])
+
+    def running(self) -> int:
+        return int(self.state()["running"])
+
     def wait_for(self, timeout_s: float = 5, **expected: Any) -> dict[str, Any]:
         """Wait until the state has these values; AssertionError past `timeout_s`."""
         deadline = time.monotonic() + timeout_s

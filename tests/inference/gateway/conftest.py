@@ -131,6 +131,7 @@ def model_add(
     *backends: Backend,
     tasks: tuple[Task, ...] = (Task.CHAT, Task.COMPLETION),
     family: str = "",
+    engine_model: str = "tiny-llama",
 ) -> Model:
     model = control.model_create(
         actor=None,
@@ -144,7 +145,7 @@ def model_add(
     for component in model.components:
         rate_set(actor=None, model=public_id, component=component, price=Decimal("0.25"))
     for backend in backends:
-        control.model_deploy(actor=None, model=model, backend=backend, engine_model="tiny-llama")
+        control.model_deploy(actor=None, model=model, backend=backend, engine_model=engine_model)
     return control.model_set_enabled(actor=None, model=model, enabled=True)
 
 

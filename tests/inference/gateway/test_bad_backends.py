@@ -60,7 +60,7 @@ def mended(fault: str) -> str:
 
 @pytest.fixture(scope="module")
 def broken(world: World, django_db_blocker: DjangoDbBlocker) -> Iterator[Broken]:
-    faults = BEFORE | {f"within {name}": says for name, says in WITHIN.items()}
+    faults = {**BEFORE, **{f"within {name}": says for name, says in WITHIN.items()}}
     with ExitStack() as stack, django_db_blocker.unblock():
         backends = {
             fault: stack.enter_context(raw_backend_running(says)) for fault, says in faults.items()
