@@ -25,13 +25,15 @@ from tests.console.operator.live_rows import (
 
 MINUTE: Final = timedelta(minutes=1)
 HOURS: Final = 6
+AHEAD: Final = timedelta(minutes=10)
+"""Gateways speak four times a second, and here only once: so they do from the future."""
 
 
 def seed_live(cast: Cast) -> None:
     now = timezone.now()
     well, open_, down = Backend.objects.order_by("name")
-    checks_said(well, *[True] * 20, load=LoadSeen(now, 46, 2, 0.624, 900_000, 540_000))
-    checks_said(open_, *[True] * 20, load=LoadSeen(now, 0, 0, 0.0, 900_000, 540_000))
+    checks_said(well, *[True] * 20, load=LoadSeen(now + AHEAD, 46, 2, 0.624, 900_000, 540_000))
+    checks_said(open_, *[True] * 20, load=LoadSeen(now + AHEAD, 0, 0, 0.0, 900_000, 540_000))
     checks_said(down, *[False] * 6, *[True] * 14, is_down=True)
     for at in range(HOURS * 60):
         _minute(well, now - at * MINUTE, at)
@@ -44,6 +46,7 @@ def seed_live(cast: Cast) -> None:
         queue(cast.rival, model="gpt-oss-120b", waiting=2, oldest_s=0.32, in_flight=3, share=4),
         queue(cast.rival, model="qwen3-32b", waiting=0, oldest_s=0, in_flight=7, share=4),
         in_flight={well: 48},
+        at=now + AHEAD,
     )
 
 

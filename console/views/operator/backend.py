@@ -23,7 +23,12 @@ from console.operator_forms import BackendEditForm
 from console.templatetags.ui import number, span
 from console.views.operator.answers import template_of
 from console.views.operator.deployments import DeploymentRow, deployment_rows
-from console.views.operator.health import BackendRow, backend_rows, with_deployments
+from console.views.operator.health import (
+    BackendRow,
+    backend_blast,
+    backend_rows,
+    with_deployments,
+)
 from console.views.operator.timeline import SHOWN, condition_now, events_of, strip_of
 from console.views.operator.trends import RANGES, chosen_range, trends_read
 from inference import control
@@ -54,7 +59,7 @@ def operator_backend(request: OperatorRequest, backend: str) -> HttpResponse:
         "ranges": RANGES.values(),
         "figures": trends_read(found.pk, chosen, now, live),
         "events": events[:SHOWN],
-        "condition": condition,
+        "blast": backend_blast(found) if condition.kind == "bad" else None,
         "strip": strip_of(events, condition, chosen.start(now), now),
         "checks": Checks(checks_read(found.pk)),
         "deployments": _deployments(found, live),

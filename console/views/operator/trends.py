@@ -63,7 +63,7 @@ class Trend:
 
     @property
     def scale(self) -> str:
-        return self.form(self.top)
+        return self.form(self.top if any(v is not None for v in self.values) else None)
 
     @property
     def figure(self) -> str:
@@ -148,7 +148,7 @@ def _errors_note(recent: Bucket) -> str:
 
 
 def _engine_note(load: LoadSeen | None) -> str:
-    return _("as the engine says") if load else _("The engine tells nothing now")
+    return _("as the engine says") if load else _("the engine tells nothing")
 
 
 def _percent(share: float | None) -> float | None:

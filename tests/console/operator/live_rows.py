@@ -27,11 +27,14 @@ from tenants.valkey import client as valkey
 
 
 def gateway_said(
-    *queues: QueueSeen, in_flight: Mapping[Backend, int] | None = None, name: str = "a"
+    *queues: QueueSeen,
+    in_flight: Mapping[Backend, int] | None = None,
+    name: str = "a",
+    at: datetime | None = None,
 ) -> None:
-    """What one gateway tells of now."""
+    """What one gateway tells `at` a time, now; it counts as gone 5 s later."""
     by_id = {backend.pk: count for backend, count in (in_flight or {}).items()}
-    said = GatewaySaid(1, timezone.now(), by_id, queues)
+    said = GatewaySaid(1, at or timezone.now(), by_id, queues)
     valkey().hset(GATEWAYS, name, encode(said))
 
 

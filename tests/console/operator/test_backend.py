@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from inference import control
 from inference.live import LoadSeen
-from inference.models import Backend, BackendState, Model, Task
+from inference.live.seen import BACKENDS
+from inference.models import Backend, BackendState, Model, Region, Task
 from tenants.models import AuditEntry
 from tenants.valkey import client as valkey
 from tests.conftest import Cast
@@ -60,10 +61,11 @@ def test_a_backend_that_is_none_is_not_found(operator: Client) -> None:
 def test_a_backend_that_no_gateway_saw_says_so_and_shows_no_zeros(
     operator: Client, backend: Backend
 ) -> None:
+    valkey().delete(BACKENDS)
     page = text_of(operator.get(URL))
     for text in (
         "Nothing live is known of it.", "either no gateway runs", "No check yet.",
-        "No model is deployed on it.", "The engine tells nothing now",
+        "No model is deployed on it.", "The engine tells nothing",
     ):  # fmt: skip
         assert text.lower() in page.lower()
 
@@ -123,8 +125,21 @@ def test_checks_are_shown_with_what_failed(operator: Client, backend: Backend) -
     checks_said(backend, False, False, True, is_down=True)
     page = text_of(operator.get(URL))
     assert 'aria-label="1 good, 2 failed"' in page
-    assert page.count("Could not connect.") >= 3, "in the notice, in the note, and in the table"
-    assert "It gets no requests." in page
+    assert page.count("Could not connect.") == 3, "in the note, and twice in the table"
+
+
+def test_a_backend_that_is_out_says_what_that_means_for_customers(
+    operator: Client, cast: Cast, region: Region, backend: Backend, model: Model
+) -> None:
+    assert "It is out." not in text_of(operator.get(URL))
+    breaker_said(backend, "open", timezone.now(), None)
+    alone = "</span> acme/tiny has no other backend: its requests fail."
+    assert alone in text_of(operator.get(URL))
+    other = control.backend_register(
+        actor=cast.oskar, name="other", base_url="http://127.0.0.1:9", engine="vllm", region=region
+    )
+    control.model_deploy(actor=cast.oskar, model=model, backend=other, engine_model="tiny")
+    assert "Other backends answer for its models." in text_of(operator.get(URL))
 
 
 def test_a_deployment_that_the_engine_does_not_name_is_marked(
