@@ -71,8 +71,8 @@ class Engine:
     running_count: bytes
     choice_of: re.Pattern[bytes] | None
     cut: re.Pattern[bytes]
-    request_fields: Callable[[str, bool], bytes]
-    """(cache salt, streamed) -> JSON members, each with a comma before it."""
+    request_fields: Callable[[str, int, bool], bytes]
+    """(cache salt, priority, streamed) -> JSON members, each with a comma before it."""
     usage_read: Callable[[bytes], Usage | None]
     """Usage in one JSON document: a whole answer or the data of one event."""
     fault_read: Callable[[EngineError], Fault | None]

@@ -1,6 +1,7 @@
 """llama.cpp: counts in each event as `timings`, and one choice for each request.
 
 It knows no salt, so that nothing of a prompt is kept for the next: one tenant could time another's.
+Nor does it know priorities: what waits there goes in the order in which it came.
 It counts the choices of one request apart, so more than one cannot be metered. It puts the path of
 its model file into answers, and the usage of a completion into the last event that has a choice.
 """
@@ -50,7 +51,7 @@ class _Answer(msgspec.Struct):
 _decode: Final = msgspec.json.Decoder(_Answer).decode
 
 
-def request_fields(salt: str, streamed: bool) -> bytes:
+def request_fields(salt: str, priority: int, streamed: bool) -> bytes:
     return (_STREAM if streamed else b"") + b',"cache_prompt":false'
 
 

@@ -76,8 +76,9 @@ class _Answer(msgspec.Struct):
 _decode: Final = msgspec.json.Decoder(_Answer).decode
 
 
-def request_fields(salt: str, streamed: bool) -> bytes:
-    return (_STREAM if streamed else b"") + b',"cache_salt":"%b"' % salt.encode()
+def request_fields(salt: str, priority: int, streamed: bool) -> bytes:
+    ours = b',"cache_salt":"%b","priority":%d' % (salt.encode(), priority)
+    return _STREAM + ours if streamed else ours
 
 
 def usage_read(document: bytes) -> Usage | None:

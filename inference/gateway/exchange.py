@@ -148,16 +148,17 @@ class Exchange:
         else:
             self.gateway.fleet.succeeded(route)
             return result
+        self.broke_off(failure.kind)  # before its place goes to the next one that waits
         self._let_go()
-        self.broke_off(failure.kind)
         raise failure
 
     async def _place(self, tried: Collection[UUID]) -> Route:
         """Find a backend and count as in flight there; this may wait in the queue."""
 
         def choose() -> Route | None:
-            router = self.gateway.router
-            return router.choose(self.model, self._allowed, self._affinity, tried).route
+            router, snapshot = self.gateway.router, self.gateway.keeper.snapshot
+            model = snapshot.models.get(self.model.public_id, self.model)
+            return router.choose(model, self._allowed, self._affinity, tried).route
 
         route = await self.gateway.waiting.place(
             self.model, self.key, self._cost, choose, is_retry=bool(tried)
@@ -169,7 +170,8 @@ class Exchange:
     async def _ask(self, route: Route) -> Reply:
         """The head of a 200. Raises Unreachable, Failed, or the customer's fault."""
         salt = cache_salt(self.key.organization_id)
-        asked = Asked(self.engine, route.engine_model, salt, self.model.family)
+        priority = self.gateway.waiting.priority(self.model, self.key)
+        asked = Asked(self.engine, route.engine_model, salt, self.model.family, priority)
         question = await self.request.work(lambda: self.endpoint.question(self.body, asked))
         upstream = self.gateway.upstream
         reply = await upstream.call(route, question, str(self.request.id), self._timeouts)
@@ -195,7 +197,7 @@ class Exchange:
             self._reply.close()
             self._reply = None
         if self._entered:
-            self.gateway.fleet.leave(self._entered)
+            self.gateway.waiting.leave(self.model, self.key, self._entered)
             self._entered = None
 
     def _fall_back(self) -> bool:
@@ -205,6 +207,7 @@ class Exchange:
         fits = other and len(self.request.data) <= other.limits.body_bytes
         if not other or not fits or self.asked_model or self._allowed is not self.key:
             return False
+        self._let_go()
         self.asked_model, self.model = self.model.public_id, other
         return True
 

@@ -132,5 +132,5 @@ def generation(path: str, body: Generation, asked: Asked) -> Question:
     ours = msgspec.structs.replace(
         body, model=asked.model, stream_options=None, user=None, prompt_cache_key=None
     )
-    extras = asked.engine.request_fields(asked.salt, bool(body.stream))
+    extras = asked.engine.request_fields(asked.salt, asked.priority, bool(body.stream))
     return Question(f"/v1/{path}", encode_with(ours, extras))

@@ -66,7 +66,7 @@ class Pooling[B: Body](Endpoint[B]):
     def question(self, body: B, asked: Asked) -> Question:
         kept: Any = dict.fromkeys(self.ours)
         plain = msgspec.structs.replace(body, model=asked.model, stream=None, **kept)
-        extras = asked.engine.request_fields(asked.salt, False)
+        extras = asked.engine.request_fields(asked.salt, asked.priority, False)
         return Question(f"/v1/{self.path}", encode_with(plain, extras))
 
     @override

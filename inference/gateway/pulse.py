@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
@@ -68,7 +68,7 @@ class Pulse:
         self,
         valkey: redis.asyncio.Redis,
         fleet: Fleet,
-        queues: Callable[[], Iterable[tuple[Any, ...]]],
+        queues: Callable[[], Sequence[QueueSeen]],
         on_version: Callable[[int], None],
         own_id: str,
     ) -> None:
@@ -138,7 +138,7 @@ class Pulse:
 
     def _said(self) -> bytes:
         self._beat += 1
-        queues = tuple(QueueSeen(*row) for row in self._queues())
+        queues = tuple(self._queues())
         return encode(GatewaySaid(self._beat, datetime.now(UTC), self._fleet.own, queues))
 
     def _hear(self, heard: Heard) -> None:

@@ -85,7 +85,7 @@ def test_it_counts_in_each_event_of_a_stream(engine: Engine) -> None:
 
 def test_it_keeps_nothing_of_a_prompt_for_the_next(engine: Engine) -> None:
     """It has no salt that would keep tenants apart."""
-    body = json.loads(b'{"max_tokens":2' + LLAMACPP.request_fields("salt", False) + b"}")
+    body = json.loads(b'{"max_tokens":2' + LLAMACPP.request_fields("salt", 0, False) + b"}")
     for _ in range(2):
         with engine.post("/v1/chat/completions", messages=QUESTION, **body) as response:
             usage = json.load(response)["usage"]

@@ -136,6 +136,7 @@ def test_what_the_engine_gets(http: httpx.Client, engine: FakeVllm) -> None:
         "temperature": 0.0,
         "tools": tools,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        "priority": 100,
     }
     headers = state["last_request_headers"]
     assert headers["x-request-id"] == answer.headers["x-request-id"] != "mine"

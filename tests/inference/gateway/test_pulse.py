@@ -16,8 +16,8 @@ from inference.gateway import neighbours
 from inference.gateway.fleet import Fleet
 from inference.gateway.neighbours import Ages, Neighbours, Sightings
 from inference.gateway.pulse import Pulse
-from inference.live import CheckSeen, LoadSeen
-from inference.live.seen import BREAKERS, BackendSaid, GatewaySaid, encode
+from inference.live import CheckSeen, LoadSeen, QueueSeen
+from inference.live.seen import BREAKERS, CHECK_COUNTS_S, BackendSaid, GatewaySaid, encode
 from inference.routing.breaker import IN_A_ROW, OPEN_S
 from inference.routing.choice import State
 from inference.snapshot import Route
@@ -59,7 +59,7 @@ async def make() -> AsyncIterator[Make]:
 def gateway(valkey: redis.asyncio.Redis, name: str) -> Gateway:
     clock, versions = Clock(), list[int]()
     fleet = Fleet(clock)
-    waiting = [("acme/tiny", ORGANIZATION, 3, 1.5, 2, 10)]
+    waiting = [QueueSeen("acme/tiny", ORGANIZATION, 3, 1.5, 2, 10)]
     pulse = Pulse(valkey, fleet, lambda: waiting, versions.append, name)
     return Gateway(fleet, pulse, clock, versions)
 
@@ -226,7 +226,7 @@ def test_what_the_prober_saw_counts_while_it_is_fresh() -> None:
 
     assert after(0) == (State.DOWN, 7, 0.9)
     assert after(neighbours.LOAD_KEPT_S + 0.1) == (State.DOWN, None, None)
-    assert after(neighbours.CHECK_KEPT_S + 0.1) == (State.READY, None, None)
+    assert after(CHECK_COUNTS_S + 0.1) == (State.READY, None, None)
 
 
 def test_a_value_is_as_old_as_it_was_last_seen_to_change() -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.routing.fair import MAX_COST, QUANTUM, FairQueue, Place
+from inference.routing.fair import MAX_COST, MAX_WAIT_S, QUANTUM, FairQueue, Pace
 
 type Item = tuple[str, int]
 """Whose it is, and which of theirs."""
@@ -42,11 +43,11 @@ def test_two_who_wait_are_served_alike_over_any_interval(
         name: data.draw(cost_lists, label=name) for name in ("one", "other", "comes and goes")
     }
     queue = filled([("one", one, backlog["one"]), ("other", other, backlog["other"])])
-    thirds = iter(backlog["comes and goes"])
+    thirds, numbers = iter(backlog["comes and goes"]), count()
     ahead = [0.0]
     while queue.waiting("one") and queue.waiting("other"):
         if data.draw(st.booleans(), label="a third comes") and (cost := next(thirds, 0)):
-            queue.put("third", 7, ("third", 0), cost)
+            queue.put("third", 7, ("third", next(numbers)), cost)
         item = queue.take(anyone)
         assert item
         tenant, number = item
@@ -73,9 +74,9 @@ def test_each_is_taken_once_and_in_the_order_of_its_tenant(
 @given(st.lists(st.one_of(st.tuples(st.sampled_from("abc"), costs), st.none()), max_size=60))
 def test_it_is_never_idle_while_someone_waits(steps: list[tuple[str, int] | None]) -> None:
     queue, waiting = FairQueue[Item](), 0
-    for step in steps:
+    for number, step in enumerate(steps):
         if step:
-            queue.put(step[0], 1, (step[0], 0), step[1])
+            queue.put(step[0], 1, (step[0], number), step[1])
             waiting += 1
         else:
             assert (queue.take(anyone) is not None) == (waiting > 0)
@@ -121,13 +122,12 @@ def test_the_service_of_those_who_wait_is_as_their_shares(one: int, other: int) 
 def test_who_leaves_is_not_taken_and_delays_nobody(
     comings: list[tuple[str, int, bool]],
 ) -> None:
-    queue, left = FairQueue[Item](), list[Place[Item]]()
-    for number, (tenant, cost, leaves) in enumerate(comings):
-        place = queue.put(tenant, 1, (tenant, number), cost)
+    queue = FairQueue[Item]()
+    for number, (tenant, cost, _leaves) in enumerate(comings):
+        queue.put(tenant, 1, (tenant, number), cost)
+    for number, (tenant, _cost, leaves) in enumerate(comings * 2):
         if leaves:
-            left.append(place)
-    for place in left * 2:
-        queue.remove(place)
+            queue.remove(tenant, (tenant, number % len(comings)))
 
     stayed = {(tenant, n) for n, (tenant, _cost, leaves) in enumerate(comings) if not leaves}
     assert len(queue) == len(stayed)
@@ -166,11 +166,9 @@ def test_vain_looks_change_nothing(sizes: list[int]) -> None:
 
 
 def test_a_huge_request_counts_as_a_large_one() -> None:
-    queue = FairQueue[Item]()
+    queue = filled([("huge", 1, [10**9] * 2), ("large", 1, [MAX_COST] * 2), ("none", 1, [0])])
 
-    assert [queue.put("one", 1, ("one", 0), cost).cost for cost in (10**9, -5, 7)] == [
-        MAX_COST, 1, 7,
-    ]  # fmt: skip
+    assert [tenant for tenant, _ in emptied(queue)] == ["none", "huge", "large", "huge", "large"]
 
 
 def test_who_waits_is_told_with_its_part_of_the_service() -> None:
@@ -181,3 +179,23 @@ def test_who_waits_is_told_with_its_part_of_the_service() -> None:
     ]  # fmt: skip
     assert queue.part("one") == 0.75
     assert queue.part("nobody") == 0
+
+
+@given(st.floats(0.02, 1), st.integers(0, 200), st.integers(1, 20))
+def test_what_is_left_is_told_by_the_pace_of_those_that_went(
+    each_s: float, gone: int, waiting: int
+) -> None:
+    pace = Pace()
+    pace.begin(1000)
+    for number in range(1, gone + 1):
+        pace.went(1000 + number * each_s)
+
+    told = pace.left_s(waiting, 1000 + gone * each_s)
+    assert 1 <= told <= 1 + waiting * each_s
+
+
+def test_a_queue_that_stands_still_is_left_for_long() -> None:
+    pace = Pace()
+    pace.begin(1000)
+
+    assert [pace.left_s(10, now) for now in (1000, 1001.5, 1600)] == [1, 15, MAX_WAIT_S]
