@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from asgiref.typing import ASGIReceiveCallable
 from django.conf import settings
 
 from billing.models import Outcome
 from inference.gateway.errors import ClientLeft, Draining, GatewayError, UpstreamTimeout
+
+WATCH_AFTER_S: Final = 0.05
+"""To watch a client costs a sixth of a request: one that is answered sooner is not watched."""
 
 type _Ending = tuple[Outcome, type[GatewayError]]
 _LEFT: Final = (Outcome.CLIENT_DISCONNECT, ClientLeft)
@@ -44,9 +47,9 @@ class Lifeline:
         self._task: asyncio.Task[object] | None = None
         self._loop = asyncio.get_running_loop()
         self._deadline, self._seen = self._loop.time() + timeout_s, -1
-        self._gone = asyncio.ensure_future(receive())
-        self._gone.add_done_callback(lambda _: self._end(_LEFT))
-        self._timer = self._look_in(timeout_s)
+        self._gone: asyncio.Future[Any] | None = None
+        after_s = min(timeout_s, WATCH_AFTER_S)
+        self._timer = self._loop.call_later(after_s, self._watch, receive)
 
     def __enter__(self) -> Self:
         if self._ended_by:
@@ -72,7 +75,13 @@ class Lifeline:
     def close(self) -> None:
         self._running.discard(self)
         self._timer.cancel()
-        self._gone.cancel()
+        if self._gone:
+            self._gone.cancel()
+
+    def _watch(self, receive: ASGIReceiveCallable) -> None:
+        self._gone = gone = asyncio.ensure_future(receive())
+        gone.add_done_callback(lambda _: self._end(_LEFT))
+        self._look()
 
     def _look(self) -> None:
         """Whether time is up, or the client still takes what it took at the last look."""
