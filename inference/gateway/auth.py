@@ -47,8 +47,7 @@ class HasKey:
 def credential_read(request: GatewayRequest) -> str:
     """The one credential in all headers that may carry one; empty without."""
     found = {_token(value) for value in request.header_values(b"authorization")}
-    for name in _PLAIN_HEADERS:
-        found.update(value.strip() for value in request.header_values(name))
+    found |= {value.strip() for name in _PLAIN_HEADERS for value in request.header_values(name)}
     found.discard("")
     if len(found) > 1:
         text = "The request carries two different credentials. Send one."

@@ -7,7 +7,7 @@ them. It does no content negotiation, no parsing and no rendering: the gateway s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol, cast, override
+from typing import Any, Final, Protocol, override
 
 from django.http import HttpResponse, HttpResponseBase
 from rest_framework.views import APIView
@@ -79,8 +79,14 @@ class AsyncAPIView(APIView):
 
     @classmethod
     def target(cls, **initkwargs: Any) -> Handler:
-        """`as_view`, typed as what it is here: a function to await."""
-        return cast("Handler", cls.as_view(**initkwargs))
+        """`as_view` without Django's wrapping: no form to forge, no `options` of its own."""
+
+        async def view(request: GatewayRequest, **kwargs: Any) -> HttpResponseBase:
+            self = cls(**initkwargs)
+            self.setup(request, **kwargs)
+            return await self.dispatch(request, **kwargs)
+
+        return view
 
     @classmethod
     def _methods(cls) -> list[str]:

@@ -66,15 +66,17 @@ _LARGE_BYTES: Final = 2**19
 class GatewayRequest(HttpRequest):
     """A request read lazily: most of Django's view of it is never asked for."""
 
-    def __init__(self, scope: HTTPScope, receive: ASGIReceiveCallable, gateway: Gateway) -> None:
+    def __init__(
+        self, scope: HTTPScope, receive: ASGIReceiveCallable, gateway: Gateway, target: Target
+    ) -> None:
         self.scope, self.receive, self.gateway = scope, receive, gateway
         self.id: UUID = uuid7()
         self.method = scope["method"]
         self.path = self.path_info = scope["path"]
         self.auth: KeyEntry | None = None
         self.data = b""
-        self.surface = OPENAI
-        self.limit_bytes: int = settings.GATEWAY_MAX_BODY_BYTES
+        self.surface = target.surface
+        self.limit_bytes: int = getattr(settings, target.limit)
         self.is_broken = False
 
     @override
@@ -200,10 +202,8 @@ class GatewayHandler(ASGIHandler):
     async def handle(  # type: ignore[override]  # ASGI's own types say more
         self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        started, request = perf_counter(), GatewayRequest(scope, receive, self.gateway)
-        target = self.resolve(request.path)
-        request.surface = target.surface
-        request.limit_bytes = getattr(settings, target.limit)
+        started, target = perf_counter(), self.resolve(scope["path"])
+        request = GatewayRequest(scope, receive, self.gateway, target)
         response = await self._answer(request, target)
         await self._send(request, response, send)
         self._count(request, target.name, response.status_code, perf_counter() - started)
