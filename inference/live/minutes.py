@@ -25,6 +25,7 @@ TTFT_BOUNDS_MS: Final = (
 )  # fmt: skip
 """Upper bounds of the buckets of time to first token; the last bucket is open."""
 _NO_TTFT: Final = (0,) * (len(TTFT_BOUNDS_MS) + 1)
+_TTFT_NAMES: Final = tuple(f"ttft:{i}".encode() for i in range(len(_NO_TTFT)))
 PER_MILLE: Final = 1000
 
 
@@ -165,4 +166,4 @@ def _highest(row: Mapping[bytes, bytes], name: str) -> int | None:
 
 
 def _ttft(row: Mapping[bytes, bytes]) -> tuple[int, ...]:
-    return tuple(_count(row, f"ttft:{i}") for i in range(len(TTFT_BOUNDS_MS) + 1))
+    return tuple(int(row.get(name, 0)) for name in _TTFT_NAMES)
