@@ -32,8 +32,9 @@ AHEAD: Final = timedelta(minutes=10)
 def seed_live(cast: Cast) -> None:
     now = timezone.now()
     well, open_, down = Backend.objects.order_by("name")
-    checks_said(well, *[True] * 20, load=LoadSeen(now + AHEAD, 46, 2, 0.624, 900_000, 540_000))
-    checks_said(open_, *[True] * 20, load=LoadSeen(now + AHEAD, 0, 0, 0.0, 900_000, 540_000))
+    for backend, load in ((well, (46, 2, 0.624)), (open_, (0, 0, 0.0))):
+        named = tuple(backend.deployments.values_list("engine_model", flat=True))
+        checks_said(backend, *[True] * 20, load=LoadSeen(now + AHEAD, *load), models=named)
     checks_said(down, *[False] * 6, *[True] * 14, is_down=True)
     for at in range(HOURS * 60):
         _minute(well, now - at * MINUTE, at)
@@ -44,7 +45,7 @@ def seed_live(cast: Cast) -> None:
     gateway_said(
         queue(cast.acme, model="gpt-oss-120b", waiting=38, oldest_s=2.41, in_flight=52, share=1),
         queue(cast.rival, model="gpt-oss-120b", waiting=2, oldest_s=0.32, in_flight=3, share=4),
-        queue(cast.rival, model="qwen3-32b", waiting=0, oldest_s=0, in_flight=7, share=4),
+        queue(cast.rival, model="qwen3-32b", waiting=1, oldest_s=0.1, in_flight=7, share=4),
         in_flight={well: 48},
         at=now + AHEAD,
     )

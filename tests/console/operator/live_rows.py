@@ -46,13 +46,17 @@ def queue(organization: Organization, **facts: Any) -> QueueSeen:
 
 
 def checks_said(
-    backend: Backend, *results: bool, is_down: bool = False, load: LoadSeen | None = None
+    backend: Backend,
+    *results: bool,
+    is_down: bool = False,
+    load: LoadSeen | None = None,
+    models: tuple[str, ...] = ("tiny",),
 ) -> None:
     """The last checks, newest first, each 5 s before the one it follows."""
     now = timezone.now()
     checks = [
         CheckSeen(ok, now - timedelta(seconds=5 * at), 12, "" if ok else "Could not connect.",
-                  ("tiny",) if ok else ())
+                  models if ok else ())
         for at, ok in enumerate(results)
     ]  # fmt: skip
     said = BackendSaid(is_down, checks[0] if checks else None, load)
