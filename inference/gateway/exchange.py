@@ -15,6 +15,7 @@ import structlog
 from billing.metering import UsageRecord
 from billing.models import Outcome
 from inference.engines import ENGINES, Engine, Usage, error_read
+from inference.gateway import metrics
 from inference.gateway.affinity import affinity_of
 from inference.gateway.auth import cache_salt
 from inference.gateway.bodies import Body
@@ -29,14 +30,6 @@ from inference.gateway.errors import (
 )
 from inference.gateway.handler import GatewayRequest
 from inference.gateway.lifeline import Lifeline
-from inference.gateway.metrics import (
-    AUDIO_SECONDS,
-    OUTCOMES,
-    TOKENS,
-    TTFT_SECONDS,
-    UPSTREAM_FAILURES,
-    USAGE_MISSING,
-)
 from inference.gateway.upstream import Reply, Timeouts, Unreachable
 from inference.snapshot import KeyEntry, ModelEntry, Route
 
@@ -114,6 +107,13 @@ class Exchange:
         Raises GatewayError, and Ended.
         """
         try:
+            return await self._from_models(begin)
+        except GatewayError as error:
+            metrics.unanswered(self.model.public_id, error.status)
+            raise
+
+    async def _from_models[T](self, begin: Callable[[Reply], Awaitable[T]]) -> T:
+        try:
             return await self._from_any(begin)
         except (NoCapacity, RegionUnavailable, UpstreamError, UpstreamTimeout):
             if not self._fall_back():
@@ -122,7 +122,7 @@ class Exchange:
 
     async def _from_any[T](self, begin: Callable[[Reply], Awaitable[T]]) -> T:
         """At most ATTEMPTS backends, and each retry within the budget of the model's retries."""
-        tried, failure = set[UUID](), Failed("none")
+        tried, failure, failed_at = set[UUID](), Failed("none"), ""
         budget = self.gateway.retry_budget(self.model.public_id)
         budget.deposit()
         while len(tried) < ATTEMPTS and (not tried or budget.take()):
@@ -131,11 +131,13 @@ class Exchange:
             except (NoCapacity, RegionUnavailable) as error:
                 is_policy = isinstance(error, RegionUnavailable) and self._allowed is self.key
                 raise failure.error if tried and not is_policy else error from None
+            if tried:
+                metrics.retried(self.model.public_id, failed_at, failure.kind)
             tried.add(route.backend_id)
             try:
                 return await self._from(route, begin)
             except Failed as error:
-                failure = error
+                failure, failed_at = error, route.backend
         raise failure.error
 
     async def _from[T](self, route: Route, begin: Callable[[Reply], Awaitable[T]]) -> T:
@@ -160,9 +162,11 @@ class Exchange:
             model = snapshot.models.get(self.model.public_id, self.model)
             return router.choose(model, self._allowed, self._affinity, tried).route
 
+        came = perf_counter()
         route = await self.gateway.waiting.place(
             self.model, self.key, self._cost, choose, is_retry=bool(tried)
         )
+        metrics.queued(self.model.public_id, perf_counter() - came)
         self._route = self._entered = route
         self.gateway.figures.called(route, is_retry=bool(tried))
         return route
@@ -237,7 +241,7 @@ class Exchange:
         ttft_s = perf_counter() - self._started
         self.ttft_ms = round(ttft_s * 1000)
         self.gateway.figures.first_token(self.route, ttft_s * 1000)
-        TTFT_SECONDS.labels(self.model.public_id).observe(ttft_s)
+        metrics.first_token(*self._where, ttft_s)
 
     def settle(self, outcome: Outcome, usage: Usage) -> None:
         """Hand over the record, the first time; no other ending of the request counts."""
@@ -247,11 +251,14 @@ class Exchange:
         self.request.is_broken = outcome in {Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT}
         self.gateway.writer.put(self._record(outcome, usage))
         self.gateway.figures.used(usage)
-        OUTCOMES.labels(outcome.value).inc()
-        TOKENS.labels(self.model.public_id, "input").inc(usage.input_tokens)
-        TOKENS.labels(self.model.public_id, "output").inc(usage.output_tokens)
-        if usage.audio_seconds:
-            AUDIO_SECONDS.labels(self.model.public_id).inc(usage.audio_seconds)
+        ttft_s = self.ttft_ms / 1000 if self.ttft_ms is not None else None
+        duration_s = perf_counter() - self._started
+        metrics.ended(*self._where, outcome.value, usage, duration_s, ttft_s)
+
+    @property
+    def _where(self) -> tuple[str, str, str]:
+        """Model, backend and region."""
+        return self.model.public_id, self.route.backend, self.route.region
 
     def _record(self, outcome: Outcome, usage: Usage) -> UsageRecord:
         return UsageRecord(
@@ -277,14 +284,14 @@ class Exchange:
         )
 
     def note_usage_missing(self) -> None:
-        USAGE_MISSING.labels(self.route.backend).inc()
+        metrics.USAGE_MISSING.labels(self.route.backend).inc()
         log.error("usage.missing", backend=self.route.backend, request_id=str(self.request.id))
 
     def broke_off(self, kind: str) -> GatewayError:
         """The backend failed in the middle of its answer; what the client is told."""
         self.gateway.fleet.failed(self.route, kind)
         self.gateway.figures.failed(self.route)
-        UPSTREAM_FAILURES.labels(self.route.backend, kind).inc()
+        metrics.UPSTREAM_FAILURES.labels(self.route.backend, kind).inc()
         log.warning("upstream.failed", backend=self.route.backend, kind=kind)
         return _error_of(kind)
 

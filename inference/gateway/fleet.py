@@ -98,6 +98,12 @@ class Fleet:
             found.append(_new(Candidate, values))
         return found
 
+    def look(self, route: Route) -> Candidate:
+        """As one of `candidates`, for whoever only looks: it asks for no trial."""
+        seat = self._seat(route.backend_id)
+        in_flight, weight = seat.own + seat.elsewhere, route.weight * seat.share
+        return Candidate(route, in_flight, weight, seat.waiting, seat.kv_use, seat.state)
+
     def in_flight(self, backend_id: UUID) -> int:
         """Requests at a backend, of all gateways."""
         seat = self._seat(backend_id)

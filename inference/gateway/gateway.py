@@ -10,6 +10,7 @@ import redis.asyncio
 from inference.gateway.drain import Drain
 from inference.gateway.figures import LiveFigures
 from inference.gateway.fleet import Fleet
+from inference.gateway.gauges import Gauges
 from inference.gateway.keeper import SnapshotKeeper
 from inference.gateway.pulse import Pulse, gateway_id
 from inference.gateway.routing import Router
@@ -24,6 +25,7 @@ class Gateway:
     """Its parts, started and stopped in order."""
 
     drain: Drain
+    gauges: Gauges
     fleet: Fleet
     router: Router
     waiting: Waiting
@@ -40,7 +42,7 @@ class Gateway:
         return self._budgets[model]
 
     async def start(self) -> None:
-        self.drain = Drain()
+        self.drain, self.gauges = Drain(), Gauges(self)
         self._valkey = async_client()
         self._budgets = defaultdict[str, RetryBudget](RetryBudget)
         self.fleet = Fleet()
@@ -59,6 +61,7 @@ class Gateway:
         self.keeper.start()
         self.pulse.start()
         self.drain.start()
+        self.gauges.start()
         gc.freeze()  # what was loaded by now stays; to look at it again stalls every stream
 
     async def stop(self) -> None:
@@ -68,4 +71,5 @@ class Gateway:
         await self.upstream.stop()
         await self.writer.stop()
         await self.figures.stop()
+        self.gauges.stop()
         await self._valkey.aclose()

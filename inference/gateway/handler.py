@@ -39,7 +39,7 @@ from inference.gateway.errors import (
     UnsupportedTransfer,
 )
 from inference.gateway.gateway import Gateway
-from inference.gateway.metrics import request_seconds, requests_total
+from inference.gateway.metrics import answered
 from inference.snapshot import KeyEntry
 
 type Headers = Iterable[tuple[bytes, bytes]]
@@ -228,8 +228,7 @@ class GatewayHandler(ASGIHandler):
             await _send_whole(request, response, send, headers)
 
     def _count(self, request: GatewayRequest, name: str, status: int, duration_s: float) -> None:
-        requests_total(name, status).inc()
-        request_seconds(name).observe(duration_s)
+        answered(name, status, duration_s)
         if request.auth is not None:
             self.gateway.figures.answered(status, is_broken=request.is_broken)
 
@@ -239,12 +238,20 @@ class GatewayHandler(ASGIHandler):
         while True:
             event = await receive()
             if event["type"] == "lifespan.startup":
-                await self.gateway.start()
-                await send({"type": "lifespan.startup.complete"})
+                await self._start(send)
             elif event["type"] == "lifespan.shutdown":
                 await self.gateway.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _start(self, send: ASGISendCallable) -> None:
+        """A server that is not told of a failure goes on, and each request fails then."""
+        try:
+            await self.gateway.start()
+        except BaseException as error:
+            await send({"type": "lifespan.startup.failed", "message": repr(error)})
+            raise
+        await send({"type": "lifespan.startup.complete"})
 
 
 def _cors(request: GatewayRequest) -> Headers:

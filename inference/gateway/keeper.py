@@ -18,7 +18,6 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from inference.gateway.errors import NotReady
-from inference.gateway.metrics import SNAPSHOT_AGE_SECONDS
 from inference.snapshot import Snapshot, snapshot_load
 from tenants.valkey import SNAPSHOT_CHANNEL
 
@@ -35,8 +34,8 @@ class SnapshotKeeper:
     def __init__(self, valkey: redis.asyncio.Redis) -> None:
         self._valkey = valkey
         self._snapshot: Snapshot | None = None
-        self._loaded_at = 0.0
         self._version = 0
+        self.loaded_at = 0.0
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -52,7 +51,6 @@ class SnapshotKeeper:
         return self._snapshot
 
     def start(self) -> None:
-        SNAPSHOT_AGE_SECONDS.set_function(lambda: monotonic() - self._loaded_at)
         self._changed.set()
         self._tasks = [
             asyncio.create_task(self._listen()),
@@ -83,7 +81,7 @@ class SnapshotKeeper:
     async def _load(self) -> None:
         try:
             self._snapshot = await asyncio.to_thread(_load_in_thread)
-            self._loaded_at = monotonic()
+            self.loaded_at = monotonic()
         except Exception as error:
             log.warning("snapshot.load_failed", error=type(error).__name__)
 

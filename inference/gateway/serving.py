@@ -6,6 +6,7 @@ there for ever. So a connection that is silent, or slow with its headers, is clo
 
 from __future__ import annotations
 
+import os
 from math import ceil
 from threading import Timer
 from typing import Any, Final, override
@@ -38,6 +39,8 @@ class GatewayServer(MPServer):
 
     @override
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        if os.getpid() != self.pid:  # a worker that is still starting has this from its parent
+            os._exit(0)
         if self.interrupt_signal:
             self._each("terminate")
             killer = Timer(SETTLE_S, self._each, ("kill",))

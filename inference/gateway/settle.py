@@ -13,7 +13,7 @@ import redis.asyncio
 import structlog
 
 from billing.metering import FIELD, STREAM, UsageRecord, encode
-from inference.gateway.metrics import RECORDS_LOST, RECORDS_WAITING
+from inference.gateway.metrics import RECORDS_LOST
 
 MAX_WAITING: Final = 200_000
 BATCH: Final = 500
@@ -49,6 +49,11 @@ class UsageWriter:
         self._task: asyncio.Task[None] | None = None
         self._is_down = False
 
+    @property
+    def waiting(self) -> int:
+        """Records that are not delivered yet."""
+        return len(self._waiting)
+
     def put(self, record: UsageRecord) -> None:
         """Take `record`; from here on it is the writer's to deliver."""
         if len(self._waiting) >= MAX_WAITING:
@@ -60,7 +65,6 @@ class UsageWriter:
         self._wake.set()
 
     def start(self) -> None:
-        RECORDS_WAITING.set_function(lambda: len(self._waiting))
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:

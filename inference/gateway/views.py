@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from django.http import HttpResponse, HttpResponseBase
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from inference.gateway.answers import event_stream, whole_answer
 from inference.gateway.auth import ApiKeyAuthentication, HasKey, may_scrape
@@ -27,10 +27,9 @@ from inference.gateway.errors import (
 from inference.gateway.exchange import Exchange
 from inference.gateway.handler import GatewayRequest
 from inference.gateway.images import check_images
-from inference.gateway.metrics import IN_FLIGHT
 from inference.gateway.routing import model_for, model_named
 from inference.limits import Limits
-from inference.snapshot import KeyEntry, Route, Snapshot
+from inference.snapshot import KeyEntry
 
 JSON: Final = "application/json"
 
@@ -151,14 +150,13 @@ class ReadyView(AsyncAPIView):
 
 
 class MetricsView(AsyncAPIView):
+    """What Prometheus scrapes, of all processes of this gateway."""
+
     async def get(self, request: GatewayRequest) -> HttpResponse:
         if not may_scrape(request.header(b"authorization")):
             raise WrongMetricsToken
-        gateway = request.gateway
-        if gateway.keeper.is_ready:
-            for route in routes_of(gateway.keeper.snapshot):
-                IN_FLIGHT.labels(route.backend).set(gateway.fleet.own[route.backend_id])
-        return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+        metrics = await request.gateway.gauges.exposition()
+        return HttpResponse(metrics, content_type=CONTENT_TYPE_LATEST)
 
 
 def check_size(body_bytes: int, limits: Limits) -> None:
@@ -172,10 +170,6 @@ def key_of(request: GatewayRequest) -> KeyEntry:
     if request.auth is None:
         raise InvalidApiKey
     return request.auth
-
-
-def routes_of(snapshot: Snapshot) -> list[Route]:
-    return [route for model in snapshot.models.values() for route in model.routes]
 
 
 def json_response(document: Any) -> HttpResponse:

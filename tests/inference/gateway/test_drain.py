@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import httpx2 as httpx
+import psutil
 import pytest
 
 from billing.models import Outcome
@@ -16,6 +17,7 @@ from tests.inference.gateway.conftest import (
     Running,
     World,
     chat,
+    gateway_process,
     gateway_running,
     record_of,
     records,
@@ -47,6 +49,13 @@ def is_refused(gateway: Running) -> bool:
     except httpx.TransportError:
         return True
     return False
+
+
+def test_a_gateway_that_is_still_starting_stops_at_once() -> None:
+    with gateway_process() as gateway:
+        wait_until(lambda: psutil.Process(gateway.process.pid).children(), STOP_TIMEOUT_S)
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(STOP_TIMEOUT_S) == 0
 
 
 def test_a_gateway_told_to_stop_serves_on_until_all_know_it(key: str) -> None:

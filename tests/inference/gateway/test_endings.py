@@ -180,14 +180,14 @@ def test_requests_in_flight_are_shown_and_forgotten(http: httpx.Client, world: W
         next(lines)
         wait_until(lambda: in_flight_read().get(backend) == 1)
         metrics = http.get("/metrics").text
-        assert 'sluice_gateway_in_flight{backend="alive"} 1.0' in metrics
+        assert 'sluice_gateway_in_flight{backend="alive",region="se-north"} 1.0' in metrics
     wait_until(lambda: in_flight_read().get(backend, 0) == 0)
 
 
 def test_metrics_name_no_tenant(http: httpx.Client, gateway: Running, world: World) -> None:
     http.post(CHAT, json=chat(stream=True))
     text = httpx.get(f"{gateway.url}/metrics").text
-    assert 'sluice_gateway_requests_total{endpoint="chat/completions",status="200"}' in text
+    assert 'sluice_gateway_answers_total{endpoint="chat/completions",status="200"}' in text
     cast = world.cast
     for tenant in (cast.acme.pk, cast.project.pk, cast.key.api_key.pk, cast.key.api_key.hint[:14]):
         assert str(tenant) not in text

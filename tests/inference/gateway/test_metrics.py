@@ -1,0 +1,234 @@
+"""What Prometheus sees of a gateway of two processes, and what `deploy/` makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any, Final
+
+import httpx2 as httpx
+import promql_parser
+import psutil
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from promql_parser import VectorSelector
+
+from tests.fake_vllm import FakeVllm
+from tests.inference.gateway.conftest import (
+    DEAD,
+    HALF_DEAD,
+    MODEL,
+    ROOT,
+    Running,
+    World,
+    chat,
+    gateway_running,
+    wait_until,
+)
+
+pytestmark = pytest.mark.django_db
+
+CHAT: Final = "/v1/chat/completions"
+RULES: Final = ROOT / "deploy/prometheus/rules.yml"
+DASHBOARD: Final = ROOT / "deploy/grafana/sluice-gateway.json"
+ADDED_BY_PROMETHEUS: Final = {"instance", "job"}
+
+type Labels = Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def pair(world: World, engine: FakeVllm) -> Iterator[Running]:
+    """Two processes on one port, with some traffic behind them."""
+    engine.reset()
+    headers = {"Authorization": f"Bearer {world.cast.key.secret}", "Connection": "close"}
+    with gateway_running(GATEWAY_WORKERS="2") as running:
+        with httpx.Client(base_url=running.url, headers=headers, timeout=20) as http:
+            for number in range(12):
+                http.post(CHAT, json=chat("one two !cached 2", max_tokens=4, stream=number % 2 > 0))
+            for model in (DEAD, HALF_DEAD):
+                http.post(CHAT, json=chat(max_tokens=1) | {"model": model})
+            http.post(CHAT, json=chat("!garbage"))
+            http.post(CHAT, json=chat(max_tokens=100_000))
+        yield running
+
+
+def scrape(gateway: Running) -> dict[str, list[tuple[Labels, float]]]:
+    """The samples by their names, on a connection of its own: whoever takes it answers."""
+    text = httpx.get(f"{gateway.url}/metrics").text
+    found = defaultdict[str, list[tuple[Labels, float]]](list)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name].append((sample.labels, sample.value))
+    return found
+
+
+def value(gateway: Running, name: str, **labels: str) -> float:
+    """The sum of all samples of this name that have these labels."""
+    wanted = labels.items()
+    return sum(number for has, number in scrape(gateway)[name] if wanted <= has.items())
+
+
+def workers(gateway: Running) -> list[psutil.Process]:
+    found = psutil.Process(gateway.process.pid).children(recursive=True)
+    return [one for one in found if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def requests(gateway: Running, **labels: str) -> float:
+    return value(gateway, "sluice_gateway_requests_total", **labels)
+
+
+def test_whoever_answers_tells_of_all_processes(pair: Running) -> None:
+    wait_until(lambda: requests(pair, model=MODEL, outcome="completed") == 12)
+    for _ in range(10):
+        assert requests(pair, model=MODEL, outcome="completed") == 12
+        assert value(pair, "sluice_gateway_tokens_total", model=MODEL, kind="output") == 12 * 4
+        assert value(pair, "sluice_gateway_tokens_total", model=MODEL, kind="cached") == 12 * 2
+
+
+def test_each_request_is_counted_by_model_backend_region_and_end(pair: Running) -> None:
+    place = {"backend": "alive", "region": "se-north"}
+    wait_until(lambda: requests(pair, model=HALF_DEAD, outcome="completed", **place) == 1)
+    assert requests(pair, model=DEAD, outcome="failed", backend="") == 1
+    assert requests(pair, model=MODEL, outcome="failed", backend="") == 1
+    assert requests(pair, model=MODEL, outcome="refused", backend="") == 1
+    kind = {"model": HALF_DEAD, "backend": "dead", "kind": "connect_failed"}
+    assert value(pair, "sluice_gateway_retries_total", **kind) == 1
+    for name, count in {"time_to_first_token": 6, "inter_token": 6, "request": 12}.items():
+        assert value(pair, f"sluice_gateway_{name}_seconds_count", model=MODEL, **place) == count
+    assert value(pair, "sluice_gateway_queue_seconds_count", model=MODEL) == 14
+
+
+def test_gauges_say_how_things_are(pair: Running) -> None:
+    assert value(pair, "sluice_gateway_backends_ready", model=MODEL) == 1
+    assert value(pair, "sluice_gateway_in_flight", backend="alive", region="se-north") == 0
+    assert value(pair, "sluice_gateway_draining") == 0
+    assert value(pair, "sluice_gateway_snapshot_loaded_timestamp_seconds") > 1.7e9
+
+
+def test_a_process_that_is_killed_is_started_again_and_its_counts_stay(pair: Running) -> None:
+    before = requests(pair, model=MODEL)
+    killed = workers(pair)[0]
+    os.kill(killed.pid, signal.SIGKILL)
+    wait_until(lambda: killed.pid not in {one.pid for one in workers(pair)}, 10)
+    wait_until(lambda: len(workers(pair)) == 2 and _answers(pair), 20)
+    assert requests(pair, model=MODEL) == before
+    assert value(pair, "sluice_gateway_backends_ready", model=MODEL) == 1
+
+
+def _answers(gateway: Running) -> bool:
+    try:
+        return all(httpx.get(f"{gateway.url}/readyz").is_success for _ in range(8))
+    except httpx.TransportError:
+        return False
+
+
+def expressions() -> dict[str, str]:
+    """Each PromQL expression in `deploy/`, by where it stands."""
+    alerts = {rule["alert"]: rule["expr"] for rule in rules()}
+    panels = {
+        f"{panel['title']} {target['refId']}": target["expr"].replace("$__rate_interval", "5m")
+        for panel in dashboard()["panels"]
+        for target in panel.get("targets", ())
+    }
+    return alerts | panels
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def dashboard() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    return document
+
+
+def selected(expression: str) -> list[tuple[str, set[str]]]:
+    """The metrics that an expression reads, each with the labels it needs."""
+    found = list[tuple[str, set[str]]]()
+
+    def visit(node: promql_parser.Expr) -> None:
+        if isinstance(node, VectorSelector):
+            found.append((node.name or "", {one.name for one in node.matchers.matchers}))
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    grouped = set[str]().union(*(labels.split(", ") for labels in _GROUPED.findall(expression)))
+    return [(name, labels | grouped) for name, labels in found]
+
+
+_GROUPED: Final = re.compile(r"\bby \(([\w, ]+)\)")
+_NAMED: Final = re.compile(r"\$labels\.(\w+)")
+
+
+def test_alerts_and_panels_name_only_what_a_gateway_tells(pair: Running) -> None:
+    wait_until(lambda: requests(pair, model=HALF_DEAD, outcome="completed") == 1)
+    told = {
+        name: ADDED_BY_PROMETHEUS.union(*(labels for labels, _ in samples))
+        for name, samples in scrape(pair).items()
+    } | {"up": ADDED_BY_PROMETHEUS}
+    assert len(expressions()) > 40
+    for where, expression in expressions().items():
+        for name, labels in selected(expression):
+            assert labels <= told.get(name, set()), f"{where}: {name} with {labels}"
+    for rule in rules():
+        kept = _GROUPED.findall(rule["expr"])
+        known = [set(kept[0].split(", "))] if kept else [told[n] for n, _ in selected(rule["expr"])]
+        assert set(_NAMED.findall(rule["annotations"]["summary"])) <= set[str]().union(*known)
+
+
+def test_each_metric_is_on_the_dashboard(pair: Running) -> None:
+    shown = {name for text in expressions().values() for name, _ in selected(text)}
+    told = {name for name in scrape(pair) if name.startswith("sluice_gateway_")}
+    parts = re.compile(r"_(created|sum|count|bucket)$")
+    assert {parts.sub("", name) for name in told} == {
+        parts.sub("", name) for name in shown if name != "up"
+    }
+
+
+def test_each_alert_says_how_bad_it_is_what_it_means_and_what_to_do() -> None:
+    names = [rule["alert"] for rule in rules()]
+    assert len(names) == len(set(names))
+    for rule in rules():
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert rule["annotations"]["summary"].endswith(".")
+        assert rule["annotations"]["runbook"].endswith(".")
+        assert re.fullmatch(r"\d+[ms]", rule.get("for", "0s"))
+
+
+def test_the_panels_of_the_dashboard_have_places_of_their_own() -> None:
+    panels = dashboard()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for one, other in combinations((panel["gridPos"] for panel in panels), 2):
+        apart = (
+            one["x"] + one["w"] <= other["x"]
+            or other["x"] + other["w"] <= one["x"]
+            or one["y"] + one["h"] <= other["y"]
+            or other["y"] + other["h"] <= one["y"]
+        )
+        assert apart, (one, other)
+        assert one["x"] + one["w"] <= 24
+
+
+def test_the_dashboard_asks_the_data_source_that_is_chosen() -> None:
+    document = dashboard()
+    variables = {one["name"]: one for one in document["templating"]["list"]}
+    assert variables["datasource"]["type"] == "datasource"
+    chosen = {"type": "prometheus", "uid": "${datasource}"}
+    for panel in document["panels"]:
+        for part in (panel, *panel.get("targets", ())) if panel["type"] != "row" else ():
+            assert part["datasource"] == chosen
+    used = set(re.findall(r"\$(\w+)", " ".join(expressions().values())))
+    assert used == variables.keys() - {"datasource"}
+
+
+def test_expressions_are_read_with_their_labels() -> None:
+    assert selected('sum by (a, b) (rate(one{c="d"}[5m])) / two') == [
+        ("one", {"a", "b", "c"}),
+        ("two", {"a", "b"}),
+    ]
