@@ -85,6 +85,7 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_model_enabled": Who.OPERATOR,
     "operator_model_routing": Who.OPERATOR,
     "operator_routing": Who.OPERATOR,
+    "operator_routing_try": Who.OPERATOR,
     "operator_deployments": Who.OPERATOR,
     "operator_deployment_add": Who.OPERATOR,
     "operator_deployment_edit": Who.OPERATOR,

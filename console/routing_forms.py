@@ -11,6 +11,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from console.policies import LABELS, MEANINGS, gateway_default, policy_read, unit_of
+from console.simulator import PATHS, Headers
 from inference.control import RoutingFacts
 from inference.models import Model, ModelQuerySet, ModelStatus, Region
 from inference.policies import SETTINGS
@@ -86,6 +87,50 @@ def fallbacks_of(model: Model) -> ModelQuerySet:
     """Models that do all that `model` does, as far as tasks say."""
     others = Model.objects.exclude(pk=model.pk).exclude(status=ModelStatus.RETIRED)
     return others.filter(tasks__contains=model.tasks)
+
+
+class TryForm(forms.Form):
+    """A request to be tried, which is not sent."""
+
+    text = forms.CharField(
+        label=_("Body"),
+        strip=False,
+        max_length=1_000_000,
+        widget=forms.Textarea(
+            attrs={"rows": 12, "class": "form-control mono", "spellcheck": "false"}
+        ),
+    )
+    organization = forms.CharField(
+        label=_("Organization"),
+        required=False,
+        help_text=_("Its short name: vinter-bank. Empty: one that may use every region."),
+    )
+    path = forms.ChoiceField(
+        label=_("Path"),
+        required=False,
+        choices=[("", _("As the fields say")), *((path, f"/v1/{path}") for path in PATHS)],
+    )
+    headers = forms.CharField(
+        label=_("Headers"),
+        required=False,
+        max_length=10_000,
+        widget=forms.Textarea(attrs={"rows": 2, "class": "form-control mono"}),
+        help_text=_("One a line: X-Session-Id: 42"),
+    )
+
+    def clean_organization(self) -> Organization | None:
+        slug: str = self.cleaned_data["organization"]
+        found = Organization.objects.filter(slug=slug).first()
+        if slug and not found:
+            raise ValidationError(_("There is no organization with this short name."))
+        return found
+
+    def clean_headers(self) -> Headers:
+        lines = [line.strip() for line in self.cleaned_data["headers"].splitlines()]
+        parted = [line.partition(":") for line in lines if line]
+        if any(not colon for _name, colon, _value in parted):
+            raise ValidationError(_("Write each header on a line of its own, as Name: value."))
+        return Headers((name.strip().lower().encode(), v.strip()) for name, _colon, v in parted)
 
 
 class PlacementForm(forms.Form):

@@ -116,6 +116,7 @@ operator = [
     ),
     path("models/<path:model>/", operator_model.operator_model, name="operator_model"),
     path("routing/", routing.operator_routing, name="operator_routing"),
+    path("routing/try/", routing.operator_routing_try, name="operator_routing_try"),
     path("deployments/", deployments.operator_deployments, name="operator_deployments"),
     path(
         "deployments/<int:deployment>/",

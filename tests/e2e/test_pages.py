@@ -82,6 +82,7 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_model_rates": ("oskar", "/operator/models/gpt-oss-120b/rates/"),
     "operator_model_routing": ("oskar", "/operator/models/gpt-oss-120b/routing/"),
     "operator_routing": ("oskar", "/operator/routing/"),
+    "operator_routing_try": ("oskar", "/operator/routing/try/?organization=acme"),
     "operator_routing, none like this": ("oskar", "/operator/routing/?q=nothing"),
 }
 NO_PAGE: Final = {

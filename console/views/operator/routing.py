@@ -1,16 +1,19 @@
-"""How requests find a backend: the policy of each model."""
+"""How requests find a backend: the policy of each model, and what becomes of a request now."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.models import Component
@@ -19,11 +22,13 @@ from console.access import operator_page
 from console.filters import filter_read
 from console.http import OperatorRequest
 from console.policies import Setting, differences, gateway_settings, own_settings, policy_read
-from console.routing_forms import RoutingForm, fallbacks_of
+from console.routing_forms import RoutingForm, TryForm, fallbacks_of
+from console.simulator import Trial, request_try
 from console.views.operator.answers import answer
 from console.views.operator.health import can_serve
 from console.views.operator.paging import page_of
 from inference import control
+from inference.gateway.errors import GatewayError
 from inference.models import Deployment, Model, ModelStatus, RoutingPolicy
 
 
@@ -82,6 +87,31 @@ def operator_model_routing(request: OperatorRequest, model: str) -> HttpResponse
 
     fallbacks = _choices(found, timezone.now())
     return answer(request, found, form, change, "model_routing", fallbacks=fallbacks)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@sensitive_post_parameters("text", "headers")
+@operator_page
+def operator_routing_try(request: OperatorRequest) -> HttpResponse:
+    """What the gateways would do with a request that is pasted; it is sent and kept nowhere."""
+    asked = {"organization": request.GET.get("organization", "")}
+    form = TryForm(request.POST if request.method == "POST" else None, initial=asked)
+    trial = _try(form) if form.is_valid() else None
+    status = HTTPStatus.UNPROCESSABLE_CONTENT if form.errors else None
+    context = {"form": form, "trial": trial}
+    return render(request, "console/operator/routing_try.html", context, status=status)
+
+
+def _try(form: TryForm) -> Trial | None:
+    """None when the gateways would refuse it, which becomes the form's error."""
+    typed = form.cleaned_data
+    try:
+        return request_try(typed["organization"], typed["path"], typed["headers"], typed["text"])
+    except GatewayError as error:
+        words = {"status": error.status, "code": error.code, "message": error.message}
+        form.add_error("text", _("It would get %(status)d %(code)s: %(message)s") % words)
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,8 @@ def test_each_region_says_which_models_it_serves(
 ) -> None:
     page = text_of(operator.get(URL, headers={"HX-Request": "true"}))
     assert "<html" not in page
-    assert "<dt>Luleå</dt><dd>acme/tiny</dd>" in page
-    assert "<dt>Berlin</dt><dd>no enabled model</dd>" in page
+    assert "<dt>In Luleå</dt><dd>acme/tiny</dd>" in page
+    assert "<dt>In Berlin</dt><dd>no enabled model</dd>" in page
 
 
 def test_regions_that_leave_a_model_without_a_backend_are_asked_about_first(
@@ -95,7 +95,7 @@ def test_a_draining_backend_serves_no_region(
     operator: Client, backend: Backend, model: Model
 ) -> None:
     control.backend_set_state(actor=None, backend=backend, state=BackendState.DRAINING)
-    assert "<dt>Luleå</dt><dd>no enabled model</dd>" in text_of(operator.get(URL))
+    assert "<dt>In Luleå</dt><dd>no enabled model</dd>" in text_of(operator.get(URL))
 
 
 @pytest.mark.parametrize(
