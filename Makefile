@@ -24,8 +24,8 @@ UNIT := --ignore tests/e2e --ignore tests/engines
 ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
-.PHONY: up down clean test lint unit e2e fmt bench soak chromium engines test-engines \
-	engines-lock
+.PHONY: up down clean test lint unit e2e fmt bench bench-affinity soak chromium engines \
+	test-engines engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
 	@ENGINE=$(ENGINE) $(PY) manage.py up
@@ -55,6 +55,9 @@ e2e: $(VENV)/.dev chromium
 
 bench: $(VENV)/.dev ## the gateway's speed, beside nginx; PEERS=1 beside others too, ONLY=nonstream
 	$(PY) -m tests.bench $(if $(PEERS),--peers) $(if $(ONLY),--only $(ONLY))
+
+bench-affinity: $(VENV)/.dev ## what affinity is worth, over four engines with prefix caches
+	$(PY) -m tests.bench.affinity
 
 soak: $(VENV)/.dev ## 800 streams at once; MINUTES=5
 	$(PY) -m tests.bench --soak $(or $(MINUTES),5)

@@ -8,7 +8,8 @@ One process on uvloop, an `asyncio.Protocol`, no HTTP library. A POST is answere
 * streamed with `PACED` in the prompt: a chunk of one token every 25 ms (40 tokens/s) for as long as
   the client stays, at most 60 s. One timer serves all streams at once, as an engine's step does.
 
-``GET /state`` counts the requests so far; any other GET is answered with ``{}``.
+``GET /state`` counts the requests so far; any other GET is answered like that of the models,
+which the gateway asks for to know that an engine is well.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ STREAM_WANTED: Final = re.compile(rb'"stream": ?true')
 STEP_S: Final = 1 / 40
 PACED_TOKENS: Final = 60 * 40
 PROMPT_TOKENS: Final = 12
+MODELS: Final = b'{"data":[{"id":"bench"}]}'
 FINGERPRINT: Final = "vllm-0.32.0-376dadb1"
 
 
@@ -146,7 +148,7 @@ class Connection(asyncio.Protocol):
     def _respond(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"GET"):
             count = _dump({"requests": self._engine.requests}).encode()
-            self.write(_answer(count if b" /state " in head else b"{}"))
+            self.write(_answer(count if b" /state " in head else MODELS))
             return
         self._engine.requests += 1
         if not STREAM_WANTED.search(body):

@@ -14,6 +14,7 @@ import pytest
 
 from tests.bench import engine, procs, report
 from tests.bench.measure import Figures
+from tests.bench.prefix_engine import PrefixCache
 from tests.bench.report import ROWS, Report
 from tests.bench.streams import Stream
 from tests.fake_vllm.answers import METRICS
@@ -45,6 +46,16 @@ def test_the_time_and_memory_of_a_process_are_read() -> None:
         pass
     assert 0.05 < procs.cpu_s(os.getpid()) - before_s < 5
     assert procs.memory_kb(os.getpid()) > 10_000
+
+
+def test_a_prefix_is_cached_for_its_salt_until_others_push_it_out() -> None:
+    cache, prompt = PrefixCache(100), b"x" * 6400
+    assert cache.cached_tokens("a", prompt) == 0
+    cache.keep("a", prompt)
+    assert cache.cached_tokens("a", prompt + b"y" * 640) == 1600
+    assert cache.cached_tokens("b", prompt) == cache.cached_tokens("a", b"y" + prompt) == 0
+    cache.keep("b", b"z" * 64)
+    assert cache.cached_tokens("a", prompt) == 0, "its first block was the oldest"
 
 
 GOOD = {name: row.goal or 1.0 for name, row in ROWS.items()}
