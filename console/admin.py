@@ -72,12 +72,12 @@ class RegionAdmin(ReadOnlyAdmin):
 
 @admin.register(Backend)
 class BackendAdmin(ReadOnlyAdmin):
-    list_display = ("name", "base_url", "engine", "region", "state", "healthy", "checked_at")
+    list_display = ("name", "base_url", "engine", "region", "state")
     list_select_related = ("region",)
     list_filter = ("state", "engine")
     fields = (
-        "id", "name", "base_url", "engine", "region", "weight", "state", "healthy", "checked_at",
-        "check_ms", "check_error", "created_at",
+        "id", "name", "base_url", "engine", "region", "weight", "max_in_flight", "state",
+        "created_at",
     )  # fmt: skip
     readonly_fields = fields
 

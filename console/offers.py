@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
+from uuid import UUID
 
 from django.db.models import Prefetch
 from django.utils.translation import gettext as _
 
 from billing.models import Component
 from billing.pricing import NO_PRICES, Prices, prices_by_model
+from inference.live import down_read
 from inference.models import (
     BackendState,
     Capability,
@@ -36,10 +38,13 @@ class Price(NamedTuple):
 
 @dataclass(frozen=True)
 class Offer:
-    """A model with its prices. What backends are called stays inside; customers see regions."""
+    """A model with its prices, and which backends are `down`. What backends are called stays
+    inside; customers see regions.
+    """
 
     model: Model
     rates: Prices
+    down: Collection[UUID]
 
     @property
     def status(self) -> ModelStatus:
@@ -72,7 +77,7 @@ class Offer:
     @cached_property
     def is_available(self) -> bool:
         """Whether a backend could answer now."""
-        return any(d.backend.healthy is not False for d in self._routed)
+        return any(d.backend_id not in self.down for d in self._routed)
 
     @property
     def kind(self) -> str:
@@ -122,8 +127,12 @@ def per(component: Component) -> str:
 
 
 def known_to(organization: Organization) -> ModelQuerySet:
-    """What `organization` may know of: all that is or was offered to it."""
+    """What `organization` may know of: all that is or was offered to it, with the deployments that
+    its requests may go to.
+    """
     deployments = Deployment.objects.select_related("backend__region")
+    if organization.allowed_regions:
+        deployments = deployments.filter(backend__region__in=organization.allowed_regions)
     found = Model.objects.for_organization(organization).filter(is_enabled=True)
     return found.select_related("replacement").prefetch_related(
         Prefetch("deployments", deployments)
@@ -132,8 +141,8 @@ def known_to(organization: Organization) -> ModelQuerySet:
 
 def offers_of(models: Iterable[Model], now: datetime) -> list[Offer]:
     """Those of `models` that have all their prices: without, a model is not served."""
-    prices = prices_by_model(now)
-    offers = [Offer(model, prices.get(model.public_id, NO_PRICES)) for model in models]
+    prices, down = prices_by_model(now), down_read()
+    offers = [Offer(model, prices.get(model.public_id, NO_PRICES), down) for model in models]
     return [offer for offer in offers if offer.rates.covers(offer.model.components)]
 
 

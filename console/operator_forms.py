@@ -11,8 +11,8 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from inference.control import BackendFacts
+from inference.live import CheckSeen
 from inference.models import Backend, Engine, Model, Region
-from inference.probes import Check
 from tenants.models import Organization, User
 
 
@@ -59,6 +59,8 @@ class BackendForm(forms.Form):
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
+        if name == "add":
+            raise ValidationError(_("Choose another name: this one is an address of the console."))
         if Backend.objects.filter(name=name).exists():
             raise ValidationError(_("A backend with this name exists already."))
         return name
@@ -66,7 +68,7 @@ class BackendForm(forms.Form):
     def clean_base_url(self) -> str:
         return clean_base_url(self.cleaned_data["base_url"])
 
-    def match_engine(self, check: Check) -> None:
+    def match_engine(self, check: CheckSeen) -> None:
         """Compare what was typed with what the engine answered; a mismatch is a field's error."""
         if not check.ok:
             self.add_error("base_url", check.error)

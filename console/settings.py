@@ -133,11 +133,6 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"expires": 2.0},
     },
-    "probe backends": {
-        "task": "inference.tasks.backends_probe",
-        "schedule": 5.0,
-        "options": {"expires": 5.0},
-    },
 }
 
 # People and their log-ins

@@ -229,7 +229,7 @@ class BackendState(models.TextChoices):
 
 
 class Backend(models.Model):
-    """One engine server. `healthy` is None until the first check."""
+    """One engine server. How it does is seen in `inference.live`."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.SlugField(_("name"), max_length=50, unique=True)
@@ -252,10 +252,6 @@ class Backend(models.Model):
     )
     sealed_key = models.BinaryField(default=b"", editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    healthy = models.BooleanField(null=True, editable=False)
-    checked_at = models.DateTimeField(null=True, editable=False)
-    check_ms = models.PositiveIntegerField(null=True, editable=False)
-    check_error = models.CharField(max_length=200, blank=True, editable=False)
 
     class Meta:
         ordering: ClassVar = ["name"]

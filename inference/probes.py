@@ -1,92 +1,108 @@
-"""Active checks of backends: is the engine there, and which models does it name?"""
+"""Active checks of backends: is the engine there, which models does it name, and how busy is it?"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
+import msgspec
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from inference.models import Backend, BackendState
+from inference.engines import ENGINES, EngineLoad, load_read
+from inference.live import CheckSeen
+from inference.models import Backend
 from inference.sealing import unseal
-from tenants.valkey import snapshot_changed
 
 TIMEOUT_S: Final = 3.0
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=TIMEOUT_S)
+MAX_MODELS_BYTES: Final = 1 << 20
+MAX_METRICS_BYTES: Final = 4 << 20
+"""vLLM's have some 100 kB for each engine behind an address."""
+MAX_MODELS: Final = 100
+MAX_NAME_CHARS: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one backend answered. `error` is for people, and empty when `ok`."""
-
-    ok: bool
-    duration_ms: int
-    error: str
-    models: tuple[str, ...] = ()
+class _Model(msgspec.Struct):
+    id: str
 
 
-def backend_check(backend: Backend) -> Check:
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+_decode: Final = msgspec.json.Decoder(_Models).decode
+
+
+class _Status(Exception):  # noqa: N818
+    """The engine answered with another status than 200."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def backend_check(backend: Backend) -> CheckSeen:
     """Ask one backend, which need not be saved, for its health and its models. Blocking."""
-    return _check_all([backend])[0]
+    return asyncio.run(_check_once(backend))
 
 
-def backends_check() -> int:
-    """Check each backend that may serve, keep the results, and return how many are healthy.
-
-    When one came or went, the gateways are told.
-    """
-    backends = list(Backend.objects.exclude(state=BackendState.DISABLED))
-    before = {backend.pk: backend.healthy for backend in backends}
-    for backend, check in zip(backends, _check_all(backends), strict=True):
-        _keep(backend, check)
-    Backend.objects.bulk_update(backends, ["healthy", "checked_at", "check_ms", "check_error"])
-    if any(backend.healthy is not before[backend.pk] for backend in backends):
-        snapshot_changed()
-    return sum(backend.healthy is True for backend in backends)
+async def _check_once(backend: Backend) -> CheckSeen:
+    async with session() as asking:
+        base_url, key = backend.base_url.rstrip("/"), unseal(bytes(backend.sealed_key))
+        return await check(asking, base_url, backend.engine, key)
 
 
-def _keep(backend: Backend, check: Check) -> None:
-    backend.healthy = check.ok
-    backend.checked_at = timezone.now()
-    backend.check_ms = check.duration_ms
-    backend.check_error = check.error[:200]
+def session() -> aiohttp.ClientSession:
+    """For `check` and `scrape`. It bounds the time of each request, and asks for plain bytes."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        headers={"Accept-Encoding": "identity"},
+    )
 
 
-def _check_all(backends: Sequence[Backend]) -> list[Check]:
-    targets = [(b.base_url, unseal(bytes(b.sealed_key))) for b in backends]
-    return asyncio.run(_ask_all(targets))
-
-
-async def _ask_all(targets: Iterable[tuple[str, str]]) -> list[Check]:
-    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-        return await asyncio.gather(*(_ask(session, url, key) for url, key in targets))
-
-
-async def _ask(session: aiohttp.ClientSession, base_url: str, key: str) -> Check:
-    start = perf_counter()
+async def check(asking: aiohttp.ClientSession, base_url: str, engine: str, key: str) -> CheckSeen:
+    """Ask an engine, which may answer with anything, for its health and its models."""
+    at, start = timezone.now(), perf_counter()
+    models: tuple[str, ...] = ()
     try:
-        models = await _health_and_models(session, base_url, key)
+        await _get(asking, base_url + ENGINES[engine].health_path, key, MAX_MODELS_BYTES)
+        models = _names(await _get(asking, f"{base_url}/v1/models", key, MAX_MODELS_BYTES))
         error = ""
-    except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError) as problem:
-        models, error = (), _explain(problem)
-    return Check(not error, round((perf_counter() - start) * 1000), error, models)
+    except Exception as problem:  # whatever it is, the backend failed its check
+        error = _explain(problem)
+    duration_ms = round((perf_counter() - start) * 1000)
+    return CheckSeen(ok=not error, at=at, duration_ms=duration_ms, error=error, models=models)
 
 
-async def _health_and_models(
-    session: aiohttp.ClientSession, base_url: str, key: str
-) -> tuple[str, ...]:
+async def scrape(
+    asking: aiohttp.ClientSession, base_url: str, engine: str, key: str
+) -> EngineLoad | None:
+    """The load that an engine tells; None when it does not."""
+    try:
+        text = await _get(asking, f"{base_url}/metrics", key, MAX_METRICS_BYTES)
+        return load_read(text, ENGINES[engine].load)
+    except Exception:  # an engine without metrics is routed all the same
+        return None
+
+
+async def _get(asking: aiohttp.ClientSession, url: str, key: str, most_bytes: int) -> bytes:
+    """The body of a 200. Raises _Status, and ValueError when it is too large."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    async with session.get(f"{base_url}/health", headers=headers) as response:
-        response.raise_for_status()
-    async with session.get(f"{base_url}/v1/models", headers=headers) as response:
-        response.raise_for_status()
-        body: Any = await response.json(content_type=None)
-    return tuple(str(model["id"]) for model in body["data"])
+    async with asking.get(url, headers=headers, allow_redirects=False) as response:
+        if response.status != 200:
+            raise _Status(response.status)
+        body = bytearray()
+        async for piece in response.content.iter_any():
+            body += piece
+            if len(body) > most_bytes:
+                raise ValueError("too large")
+        return bytes(body)
+
+
+def _names(body: bytes) -> tuple[str, ...]:
+    return tuple(model.id[:MAX_NAME_CHARS] for model in _decode(body).data[:MAX_MODELS])
 
 
 def _explain(problem: Exception) -> str:
@@ -94,9 +110,9 @@ def _explain(problem: Exception) -> str:
     match problem:
         case TimeoutError():
             return _("No answer within %(seconds)g s.") % {"seconds": TIMEOUT_S}
-        case aiohttp.ClientResponseError(status=401 | 403):
+        case _Status(status=401 | 403):
             return _("The engine refused our key.")
-        case aiohttp.ClientResponseError():
+        case _Status():
             return _("The engine answered HTTP %(status)d.") % {"status": problem.status}
         case aiohttp.ClientConnectorError():
             return _("Could not connect.")

@@ -17,6 +17,7 @@ from inference.engines.base import (
     error_read,
     last_count,
 )
+from inference.engines.load import EngineLoad, load_read
 
 ENGINES: Final[Mapping[str, Engine]] = {"vllm": vllm.ENGINE, "llamacpp": llamacpp.ENGINE}
 """By `inference.models.Engine`."""
@@ -25,6 +26,7 @@ __all__ = [
     "ENGINES",
     "NO_USAGE",
     "Engine",
+    "EngineLoad",
     "Fault",
     "Hearing",
     "Usage",
@@ -32,4 +34,5 @@ __all__ = [
     "counts_added",
     "error_read",
     "last_count",
+    "load_read",
 ]

@@ -9,6 +9,8 @@ from typing import Annotated, Final, NamedTuple
 
 import msgspec
 
+from inference.engines.load import LoadMetrics
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -66,7 +68,7 @@ class Engine:
     """
 
     health_path: str
-    running_metric: str
+    load: LoadMetrics
     max_choices: int
     running_count: bytes
     choice_of: re.Pattern[bytes] | None

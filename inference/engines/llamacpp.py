@@ -24,6 +24,7 @@ from inference.engines.base import (
     OpenAIUsage,
     Usage,
 )
+from inference.engines.load import LoadMetrics
 
 _STREAM: Final = b',"stream_options":{"include_usage":true},"timings_per_token":true'
 _BY_WORDS: Final = (
@@ -72,7 +73,11 @@ def fault_read(error: EngineError) -> Fault | None:
 
 ENGINE: Final = Engine(
     health_path="/health",
-    running_metric="llamacpp:requests_processing",
+    load=LoadMetrics(
+        running=(b"llamacpp:requests_processing",),
+        waiting=(b"llamacpp:requests_deferred",),
+        kv_use=(b"llamacpp:kv_cache_usage_ratio",),
+    ),
     max_choices=1,
     running_count=b'"timings":{',
     choice_of=None,

@@ -30,6 +30,7 @@ from inference.engines.base import (
     OpenAIUsage,
     Usage,
 )
+from inference.engines.load import LoadMetrics
 
 _STREAM: Final = b',"stream_options":{"include_usage":true,"continuous_usage_stats":true}'
 
@@ -121,7 +122,23 @@ def seconds_heard(usage: Usage) -> int | None:
 
 ENGINE: Final = Engine(
     health_path="/health",
-    running_metric="vllm:num_requests_running",
+    load=LoadMetrics(
+        running=(b"vllm:num_requests_running",),
+        waiting=(b"vllm:num_requests_waiting",),
+        kv_use=(b"vllm:kv_cache_usage_perc", b"vllm:gpu_cache_usage_perc"),
+        prefix_queries=(
+            b"vllm:prefix_cache_queries_total",
+            b"vllm:prefix_cache_queries",
+            b"vllm:gpu_prefix_cache_queries_total",
+            b"vllm:gpu_prefix_cache_queries",
+        ),
+        prefix_hits=(
+            b"vllm:prefix_cache_hits_total",
+            b"vllm:prefix_cache_hits",
+            b"vllm:gpu_prefix_cache_hits_total",
+            b"vllm:gpu_prefix_cache_hits",
+        ),
+    ),
     max_choices=8,
     running_count=b'"usage":{',
     choice_of=re.compile(rb'"choices":\[\{"index":(\d+)'),

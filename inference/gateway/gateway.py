@@ -12,6 +12,7 @@ from inference.gateway.figures import LiveFigures
 from inference.gateway.fleet import Fleet
 from inference.gateway.gauges import Gauges
 from inference.gateway.keeper import SnapshotKeeper
+from inference.gateway.prober import Prober
 from inference.gateway.pulse import Pulse, gateway_id
 from inference.gateway.routing import Router
 from inference.gateway.settle import UsageWriter
@@ -34,6 +35,7 @@ class Gateway:
     writer: UsageWriter
     figures: LiveFigures
     pulse: Pulse
+    prober: Prober
     _budgets: defaultdict[str, RetryBudget]
     _valkey: redis.asyncio.Redis
 
@@ -52,20 +54,22 @@ class Gateway:
         self.upstream = Upstream()
         self.writer = UsageWriter(self._valkey)
         self.figures = LiveFigures(self._valkey)
-        self.pulse = Pulse(
-            self._valkey, self.fleet, self.waiting.seen, self.keeper.hear, gateway_id()
-        )
+        name, heard = gateway_id(), self.keeper.hear
+        self.pulse = Pulse(self._valkey, self.fleet, self.waiting.seen, heard, name)
+        self.prober = Prober(self._valkey, self.fleet, self.keeper, self.pulse, name)
         await self.upstream.start()
         self.writer.start()
         self.figures.start()
         self.keeper.start()
         self.pulse.start()
+        self.prober.start()
         self.drain.start()
         self.gauges.start()
         gc.freeze()  # what was loaded by now stays; to look at it again stalls every stream
 
     async def stop(self) -> None:
         """Stop taking in, then deliver what is left."""
+        await self.prober.stop()
         await self.pulse.stop()
         await self.keeper.stop()
         await self.upstream.stop()

@@ -14,6 +14,7 @@ from uuid import UUID
 from inference.gateway.fleet import Fleet, Turn
 from inference.live.seen import (
     BREAKERS,
+    CHECK_COUNTS_S,
     DAY_S,
     TIMELINE_KEPT_S,
     TRANSITIONS_KEPT,
@@ -32,8 +33,6 @@ GONE_S: Final = 10.0
 """Then what it said is thrown away."""
 LOAD_KEPT_S: Final = 3.5
 """Three scrapes of an engine, and the way here."""
-CHECK_KEPT_S: Final = 30.0
-"""Without a check for so long nobody is down: whoever checked is gone too."""
 
 _TURN: Final = """
 local was = redis.call('HGET', KEYS[1], ARGV[1]) or ''
@@ -106,7 +105,7 @@ class Sightings:
             load = said.load if load_age_s <= LOAD_KEPT_S else None
             self._fleet.see(
                 backend_id,
-                is_down=said.is_down and check_age_s <= CHECK_KEPT_S,
+                is_down=said.is_down and check_age_s <= CHECK_COUNTS_S,
                 waiting=load.waiting if load else None,
                 kv_use=load.kv_use if load else None,
             )

@@ -15,6 +15,7 @@ from inference.live.reading import text_of, tolerant
 from inference.live.seen import (
     BACKENDS,
     BREAKERS,
+    CHECK_COUNTS_S,
     GATEWAYS,
     TIMELINE_KEPT_S,
     BackendSaid,
@@ -80,6 +81,14 @@ def in_flight_read() -> dict[str, int]:
     return {str(backend): count for backend, count in _in_flight(gateways).items()}
 
 
+@tolerant(frozenset[UUID])
+def down_read() -> frozenset[UUID]:
+    """The backends that checks took out: the gateways send nothing there."""
+    now = timezone.now()
+    said = {_id(key): backend_decode(value) for key, value in _hash(BACKENDS).items()}
+    return frozenset(backend for backend, one in said.items() if _is_down(one, now))
+
+
 @tolerant(list[QueueSeen])
 def queues_read() -> list[QueueSeen]:
     """What each organization has at each model, over all gateways; the longest queue first."""
@@ -127,10 +136,14 @@ def _live(
     in_flight: int, said: BackendSaid | None, broke: BreakerSaid | None, now: datetime
 ) -> BackendLive:
     said = said or BackendSaid()
-    is_fresh = said.load and now - said.load.at < GONE_AFTER
-    load = said.load if is_fresh else None
+    load = said.load if said.load and now - said.load.at < GONE_AFTER else None
     breaker = _breaker(broke, now) if broke else NOT_SEEN.breaker
-    return BackendLive(in_flight, said.check, breaker, load, said.is_down)
+    return BackendLive(in_flight, said.check, breaker, load, _is_down(said, now))
+
+
+def _is_down(said: BackendSaid, now: datetime) -> bool:
+    checked = said.check and now - said.check.at < timedelta(seconds=CHECK_COUNTS_S)
+    return said.is_down and bool(checked)
 
 
 def _breaker(said: BreakerSaid, now: datetime) -> BreakerSeen:

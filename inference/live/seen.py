@@ -17,6 +17,8 @@ BACKENDS: Final = "fleet:backends"
 PROBER: Final = "fleet:prober"
 """The id of the gateway that probes."""
 CHECKS_KEPT: Final = 20
+CHECK_COUNTS_S: Final = 30
+"""Without a check for so long nobody is down: whoever checked is gone too."""
 TRANSITIONS_KEPT: Final = 1000
 DAY_S: Final = 24 * 3600
 TIMELINE_KEPT_S: Final = 7 * DAY_S

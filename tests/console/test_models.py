@@ -5,13 +5,19 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+import redis
 from django.test import Client
+from django.utils import timezone
 
 from billing.models import Component
 from billing.services import rate_set
 from console.views import models as views
 from inference import control
+from inference.live import CheckSeen
+from inference.live.seen import BACKENDS, BackendSaid, encode
 from inference.models import Backend, BackendState, Model, Task
+from tenants import services
+from tenants.valkey import client as valkey
 from tests.conftest import Cast
 
 
@@ -70,16 +76,33 @@ def test_what_customers_need_not_know_stays_inside(max_: Client, backend: Backen
         assert text not in page
 
 
-@pytest.mark.parametrize(
-    "fields", [{"healthy": False}, {"state": BackendState.DRAINING}], ids=["unhealthy", "draining"]
-)
-def test_a_model_without_a_working_backend_is_unavailable(
-    max_: Client, backend: Backend, fields: dict[str, object]
-) -> None:
+def test_a_model_whose_backend_drains_is_unavailable(max_: Client, backend: Backend) -> None:
     offered("gpt-oss", backend)
-    Backend.objects.update(**fields)
+    Backend.objects.update(state=BackendState.DRAINING)
 
     assert "Unavailable" in max_.get("/o/acme/models/").text
+
+
+def test_a_model_whose_backend_is_down_is_unavailable(max_: Client, backend: Backend) -> None:
+    offered("gpt-oss", backend)
+    check = CheckSeen(ok=False, at=timezone.now(), duration_ms=3)
+    valkey().hset(BACKENDS, str(backend.pk), encode(BackendSaid(is_down=True, check=check)))
+
+    assert "Unavailable" in max_.get("/o/acme/models/").text
+
+
+def test_models_are_shown_while_valkey_is_away(
+    max_: Client, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise redis.ConnectionError
+
+    offered("gpt-oss", backend)
+    with monkeypatch.context() as patched:
+        patched.setattr(redis.Redis, "execute_command", refuse)
+        page = max_.get("/o/acme/models/")
+
+    assert (page.status_code, "Available" in page.text) == (200, True)
 
 
 def test_a_disabled_model_is_not_offered(max_: Client, backend: Backend) -> None:
@@ -110,3 +133,25 @@ def test_a_long_list_goes_on_where_the_page_ended(
     last = max_.get("/o/acme/models/?after=alpha").text
     assert "Beta" in last
     assert "More models" not in last
+
+
+def test_an_organization_sees_only_the_regions_that_it_allows(
+    max_: Client, cast: Cast, backend: Backend
+) -> None:
+    abroad = control.region_create(
+        actor=None, code="de-berlin", site="Berlin", country="DE", jurisdiction="EU"
+    )
+    other = control.backend_register(
+        actor=None, name="berlin", base_url="http://127.0.0.1:9", engine="vllm", region=abroad
+    )
+    offered("abroad", other)
+    control.model_deploy(
+        actor=None, model=offered("both", backend), backend=other, engine_model="x"
+    )
+    assert "Your requests go only to" not in max_.get("/o/acme/models/").text
+    services.organization_set_regions(actor=None, organization=cast.acme, regions=["se-north"])
+    page = max_.get("/o/acme/models/").text
+    assert "Your requests go only to Luleå, SE." in page
+    assert "Berlin" not in page
+    assert "Unavailable" in max_.get("/o/acme/models/abroad/").text
+    assert "Unavailable" not in max_.get("/o/acme/models/both/").text

@@ -75,7 +75,7 @@ def _backends(cast: Cast) -> list[Backend]:
     lulea = control.region_create(
         actor=cast.oskar, code="se-north", site="Luleå", country="SE", jurisdiction="EU"
     )
-    backends = [
+    return [
         control.backend_register(
             actor=cast.oskar,
             name=f"lulea-gpu-0{number}",
@@ -85,9 +85,6 @@ def _backends(cast: Cast) -> list[Backend]:
         )
         for number in (1, 2, 3)
     ]
-    Backend.objects.update(healthy=True, checked_at=timezone.now(), check_ms=4)
-    Backend.objects.filter(name="lulea-gpu-03").update(healthy=False, check_error="refused")
-    return backends
 
 
 def _model(

@@ -75,7 +75,16 @@ def test_a_check_is_shown_however_old_and_a_load_only_fresh() -> None:
     said = BackendSaid(is_down=True, check=check, load=LoadSeen(at=old, running=3))
     client().hset(BACKENDS, str(BACKEND), encode(said))
     seen = live.fleet_live()[BACKEND]
-    assert (seen.is_down, seen.check, seen.load) == (True, check, None)
+    assert (seen.check, seen.load) == (check, None)
+
+
+@pytest.mark.parametrize(("age_s", "is_down"), [(6, True), (60, False)])
+def test_nobody_is_down_when_nobody_checks(age_s: int, is_down: bool) -> None:
+    at = timezone.now() - timedelta(seconds=age_s)
+    said = BackendSaid(is_down=True, check=CheckSeen(ok=False, at=at, duration_ms=4))
+    client().hset(BACKENDS, str(BACKEND), encode(said))
+    assert live.fleet_live()[BACKEND].is_down is is_down
+    assert live.down_read() == ({BACKEND} if is_down else set())
 
 
 @pytest.mark.parametrize(("age_s", "state"), [(1.0, "ramping"), (RAMP_S + 1, "closed")])

@@ -1,19 +1,47 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import override
+
 import pytest
 
-from inference import control
-from inference.models import Backend, BackendState, Region
-from inference.probes import backend_check, backends_check
-from tenants.valkey import SNAPSHOT_CHANNEL, client
+from inference import control, probes
+from inference.models import Backend, Region
+from inference.probes import backend_check
 from tests import fake_vllm
 from tests.conftest import Cast
+
+NOT_AN_ENGINE = "The answer is not that of an OpenAI-compatible engine."
 
 
 def register(cast: Cast, region: Region, url: str, key: str = "") -> Backend:
     return control.backend_register(
         actor=cast.oskar, name="gpu-2", base_url=url, engine="vllm", region=region, key=key
     )
+
+
+@contextmanager
+def answering(body: bytes, status: int = 200) -> Iterator[str]:
+    """The URL of a server that answers all with `body`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            self.wfile.write(body)
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_an_engine_that_runs_names_its_models(cast: Cast, region: Region) -> None:
@@ -38,22 +66,34 @@ def test_the_engines_key_is_sent(cast: Cast, region: Region, key: str, ok: bool)
     assert ok or check.error == "The engine refused our key."
 
 
-def test_a_check_is_kept_and_a_change_is_announced(cast: Cast, backend: Backend) -> None:
-    with client().pubsub() as announcements:  # type: ignore[no-untyped-call]
-        announcements.subscribe(SNAPSHOT_CHANNEL)
-        assert announcements.get_message(timeout=2)  # the subscription itself
-        assert backends_check() == 0
-        assert announcements.get_message(timeout=2)
-        assert backends_check() == 0
-        assert announcements.get_message(timeout=0.2) is None
-    backend.refresh_from_db()
-    assert backend.healthy is False
-    assert backend.checked_at is not None
-    assert backend.check_error == "Could not connect."
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        (b"<html>", 200, NOT_AN_ENGINE),
+        (b'{"data":[{"id":3}]}', 200, NOT_AN_ENGINE),
+        (b'{"data":' + b"[" * 100_000, 200, NOT_AN_ENGINE),
+        (b" " * (2 << 20), 200, NOT_AN_ENGINE),
+        (b"", 503, "The engine answered HTTP 503."),
+        (b"", 302, "The engine answered HTTP 302."),
+    ],
+    ids=["html", "wrong types", "deep", "large", "unwell", "elsewhere"],
+)
+def test_garbage_is_a_failed_check(
+    cast: Cast, region: Region, body: bytes, status: int, error: str
+) -> None:
+    with answering(body, status) as url:
+        check = backend_check(register(cast, region, url))
+    assert (check.ok, check.error, check.models) == (False, error, ())
 
 
-def test_a_disabled_backend_is_left_alone(cast: Cast, backend: Backend) -> None:
-    control.backend_set_state(actor=cast.oskar, backend=backend, state=BackendState.DISABLED)
-    backends_check()
-    backend.refresh_from_db()
-    assert backend.checked_at is None
+async def test_the_load_of_an_engine_is_read() -> None:
+    with fake_vllm.running() as engine:
+        async with probes.session() as asking:
+            load = await probes.scrape(asking, engine.url, "vllm", "")
+    assert load == (0, 0, 0.0, 999, 384)
+
+
+async def test_an_engine_without_metrics_has_no_load() -> None:
+    with answering(b"", 404) as url:
+        async with probes.session() as asking:
+            assert await probes.scrape(asking, url, "vllm", "") is None

@@ -22,8 +22,9 @@ from console.operator_forms import BackendForm
 from console.views.operator.health import backend_blast, backend_rows, with_deployments
 from console.views.operator.paging import page_of
 from inference import control
+from inference.live import CheckSeen
 from inference.models import Backend, BackendState, Region
-from inference.probes import Check, backend_check
+from inference.probes import backend_check
 from inference.sealing import seal
 from tenants.models import User
 
@@ -121,14 +122,14 @@ def _matching(search: str, state: str) -> QuerySet[Backend]:
 
 
 def _add_page(
-    request: OperatorRequest, form: BackendForm, check: Check | None = None
+    request: OperatorRequest, form: BackendForm, check: CheckSeen | None = None
 ) -> HttpResponse:
     context = {"form": form, "check": check, "has_regions": Region.objects.exists()}
     status = HTTPStatus.UNPROCESSABLE_CONTENT if form.errors else None
     return render(request, "console/operator/backend_add.html", context, status=status)
 
 
-def _ask(form: BackendForm) -> Check:
+def _ask(form: BackendForm) -> CheckSeen:
     typed = form.cleaned_data
     return backend_check(Backend(base_url=typed["base_url"], sealed_key=seal(typed["key"])))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import Q, QuerySet
@@ -21,6 +22,7 @@ from console.views.operator.answers import answer, day_of, template_of
 from console.views.operator.health import can_serve
 from console.views.operator.paging import page_of
 from inference import control
+from inference.live import down_read
 from inference.models import BackendState, Deployment, Model, Task
 
 
@@ -29,6 +31,7 @@ class DeploymentRow:
     """A deployment as a table shows it. Reads its model and backend, so select them."""
 
     deployment: Deployment
+    down: Collection[UUID]
 
     @property
     def kind(self) -> str:
@@ -47,7 +50,7 @@ class DeploymentRow:
 
     @property
     def is_serving(self) -> bool:
-        return self.deployment.is_enabled and can_serve(self.deployment.backend)
+        return self.deployment.is_enabled and can_serve(self.deployment.backend, self.down)
 
     @property
     def weight(self) -> int:
@@ -61,7 +64,8 @@ class DeploymentRow:
 
 
 def deployment_rows(deployments: Iterable[Deployment]) -> list[DeploymentRow]:
-    return [DeploymentRow(deployment) for deployment in deployments]
+    down = down_read()
+    return [DeploymentRow(deployment, down) for deployment in deployments]
 
 
 @require_safe

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final
+from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
 from django.urls import reverse
@@ -15,25 +16,27 @@ from django.utils.translation import ngettext
 
 from billing.pricing import NO_PRICES, prices_by_model
 from console.templatetags.ui import span
-from inference.live import in_flight_read
+from inference.live import NOT_SEEN, BackendLive, CheckSeen, down_read, fleet_live, in_flight_read
 from inference.models import Backend, BackendState, Deployment, Model
 
-STALE_AFTER: Final = timedelta(seconds=60)
-"""Checks come every 5 s; past this the worker does not run."""
+STALE_AFTER: Final = timedelta(seconds=30)
+"""Checks come every 5 s; past this no gateway runs."""
 
 
 class Rank(IntEnum):
     """What needs a look first."""
 
     DOWN = 0
-    UNKNOWN = 1
-    DRAINING = 2
-    DISABLED = 3
-    HEALTHY = 4
+    OPEN = 1
+    UNKNOWN = 2
+    DRAINING = 3
+    DISABLED = 4
+    HEALTHY = 5
 
 
 _KINDS: Final = {
     Rank.DOWN: "bad",
+    Rank.OPEN: "bad",
     Rank.UNKNOWN: "warn",
     Rank.DRAINING: "idle",
     Rank.DISABLED: "idle",
@@ -47,7 +50,21 @@ class BackendRow:
 
     backend: Backend
     rank: Rank
-    in_flight: int
+    live: BackendLive
+
+    @property
+    def in_flight(self) -> int:
+        return self.live.in_flight
+
+    @property
+    def check(self) -> CheckSeen | None:
+        """The last one."""
+        return self.live.check
+
+    @property
+    def error(self) -> str:
+        """Why it is down."""
+        return self.check.error if self.check else ""
 
     @property
     def kind(self) -> str:
@@ -58,6 +75,8 @@ class BackendRow:
         match self.rank:
             case Rank.DOWN:
                 return _("Not answering")
+            case Rank.OPEN:
+                return _("Breaker open")
             case Rank.UNKNOWN:
                 return _("Not checked")
             case _:
@@ -82,23 +101,26 @@ def with_deployments(backends: QuerySet[Backend]) -> QuerySet[Backend]:
 
 
 def backend_rows(backends: Sequence[Backend], now: datetime) -> list[BackendRow]:
-    in_flight = in_flight_read()
-    return [BackendRow(b, backend_rank(b, now), in_flight.get(str(b.pk), 0)) for b in backends]
+    fleet = fleet_live()
+    seen = [(backend, fleet.get(backend.pk, NOT_SEEN)) for backend in backends]
+    return [BackendRow(backend, backend_rank(backend, live, now), live) for backend, live in seen]
 
 
-def backend_rank(backend: Backend, now: datetime) -> Rank:
+def backend_rank(backend: Backend, live: BackendLive, now: datetime) -> Rank:
     if backend.state == BackendState.DISABLED:
         return Rank.DISABLED
     if backend.state == BackendState.DRAINING:
         return Rank.DRAINING
-    if backend.checked_at is None or now - backend.checked_at > STALE_AFTER:
+    if live.check is None or now - live.check.at > STALE_AFTER:
         return Rank.UNKNOWN
-    return Rank.HEALTHY if backend.healthy else Rank.DOWN
+    if live.is_down:
+        return Rank.DOWN
+    return Rank.OPEN if live.breaker.state in {"open", "half_open"} else Rank.HEALTHY
 
 
-def can_serve(backend: Backend) -> bool:
-    """Whether the gateway sends to it; one not checked yet is given the chance."""
-    return backend.state == BackendState.ACTIVE and backend.healthy is not False
+def can_serve(backend: Backend, down: Collection[UUID]) -> bool:
+    """Whether the gateways send to it: all that are active, but those that checks found `down`."""
+    return backend.state == BackendState.ACTIVE and backend.pk not in down
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +152,12 @@ class Fleet:
     def aside(self) -> str:
         """Backends that take no work, counted by why."""
         down = sum(row.rank is Rank.DOWN for row in self.rows)
+        opened = sum(row.rank is Rank.OPEN for row in self.rows)
         unknown = sum(row.rank is Rank.UNKNOWN for row in self.rows)
         parked = sum(row.rank in {Rank.DRAINING, Rank.DISABLED} for row in self.rows)
         words = (
             (down, ngettext("%(n)s not answering", "%(n)s not answering", down)),
+            (opened, ngettext("%(n)s breaker open", "%(n)s breakers open", opened)),
             (unknown, ngettext("%(n)s not checked", "%(n)s not checked", unknown)),
             (parked, ngettext("%(n)s taken out", "%(n)s taken out", parked)),
         )
@@ -169,8 +193,9 @@ def _problems(rows: Sequence[BackendRow], now: datetime) -> list[Problem]:
 def _serving(rows: Sequence[BackendRow]) -> dict[str, list[str]]:
     """Model -> names of the backends that the gateway sends it to."""
     serving: dict[str, list[str]] = {}
+    down = {row.backend.pk for row in rows if row.live.is_down}
     for row in rows:
-        if can_serve(row.backend):
+        if can_serve(row.backend, down):
             for model in row.models:
                 serving.setdefault(model, []).append(row.backend.name)
     return serving
@@ -178,7 +203,7 @@ def _serving(rows: Sequence[BackendRow]) -> dict[str, list[str]]:
 
 def _needs_notice(row: BackendRow) -> bool:
     """A disabled backend that serves nothing is at rest, and no news."""
-    return row.rank in {Rank.DOWN, Rank.UNKNOWN} or (row.is_disabled and bool(row.models))
+    return row.rank in {Rank.DOWN, Rank.OPEN, Rank.UNKNOWN} or (row.is_disabled and bool(row.models))
 
 
 def _unpriced(model: Model) -> Problem:
@@ -206,21 +231,24 @@ def _backend_problem(
     match row.rank:
         case Rank.DOWN:
             what = _("%(backend)s does not answer.") % {"backend": name}
-            means = " ".join(filter(None, (row.backend.check_error, _left(row, serving))))
+            means = " ".join(filter(None, (row.error, _left(row, serving))))
+        case Rank.OPEN:
+            what = _("%(backend)s fails too often: its breaker is open.") % {"backend": name}
+            means = _left(row, serving)
         case Rank.UNKNOWN:
             what, means = _("%(backend)s is not checked.") % {"backend": name}, _age(row, now)
         case _:
             what = _("%(backend)s is disabled.") % {"backend": name}
             means = _left(row, serving)
-    url = f"{reverse('operator_backends')}?q={name}"
+    url = reverse("operator_backend", args=[name])
     return Problem(what, means, url, _("Open backend"))
 
 
 def _age(row: BackendRow, now: datetime) -> str:
-    if row.backend.checked_at is None:
-        return _("No check has run yet: the worker makes one every 5 s.")
-    age = span(now - row.backend.checked_at)
-    return _("The last check was %(age)s ago: is the worker running?") % {"age": age}
+    if row.check is None:
+        return _("No check is known: a gateway makes one every 5 s.")
+    age = span(now - row.check.at)
+    return _("The last check was %(age)s ago: is a gateway running?") % {"age": age}
 
 
 def _left(row: BackendRow, serving: Mapping[str, Sequence[str]]) -> str:
@@ -250,7 +278,7 @@ def backend_blast(backend: Backend) -> Blast:
     here = Deployment.objects.filter(backend=backend, is_enabled=True)
     models = Model.objects.enabled().filter(deployments__in=here)
     elsewhere = Deployment.objects.routed().exclude(backend=backend).filter(model__in=models)
-    served = {d.model_id for d in elsewhere.exclude(backend__healthy=False)}
+    served = {d.model_id for d in elsewhere.exclude(backend__in=down_read())}
     return Blast(
         in_flight=in_flight_read().get(str(backend.pk), 0),
         models=[model.public_id for model in models],

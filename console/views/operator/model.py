@@ -45,12 +45,12 @@ def operator_model(request: OperatorRequest, model: str) -> HttpResponse:
     context = {
         "row": row,
         "model": found,
-        "offer": Offer(found, row.rates),
+        "offer": Offer(found, row.rates, row.down),
         "limits": limits_of(found),
         "card": card_read(found),
         "deployments": deployment_rows(found.deployments.all()),
         "day": day_of(found),
-        "routing": routing_row(found, prices_by_model(now)),
+        "routing": routing_row(found, prices_by_model(now), row.down),
         "trail": trail_read(_history(found), TRAIL_LINES),
     }
     return render(request, "console/operator/model.html", context)

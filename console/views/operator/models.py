@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Final
+from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -32,6 +33,7 @@ from console.views.operator.health import can_serve
 from console.views.operator.paging import page_of
 from inference import control
 from inference.catalog import KnownModel, known_models
+from inference.live import down_read
 from inference.models import Deployment, Model, ModelStatus, Task
 from tenants.models import User
 
@@ -45,6 +47,7 @@ class ModelRow:
     model: Model
     rates: Prices
     requests: int
+    down: Collection[UUID]
 
     @property
     def kind(self) -> str:
@@ -87,7 +90,7 @@ class ModelRow:
     @property
     def healthy(self) -> int:
         deployments = self.model.deployments.all()
-        return sum(d.is_enabled and can_serve(d.backend) for d in deployments)
+        return sum(d.is_enabled and can_serve(d.backend, self.down) for d in deployments)
 
     @property
     def tasks(self) -> str:
@@ -147,12 +150,13 @@ def operator_model_add(request: OperatorRequest) -> HttpResponse:
 def model_rows(models: Sequence[Model], now: datetime) -> list[ModelRow]:
     """Three queries for all of them."""
     names = [model.public_id for model in models]
-    prices, requests = prices_by_model(now), _requests(names, now)
+    prices, requests, down = prices_by_model(now), _requests(names, now), down_read()
     return [
         ModelRow(
             model=model,
             rates=prices.get(model.public_id, NO_PRICES),
             requests=requests.get(model.public_id, 0),
+            down=down,
         )
         for model in models
     ]

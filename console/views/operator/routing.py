@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 from http import HTTPStatus
 
 from django.db.models import Prefetch, Q, QuerySet
@@ -29,6 +30,7 @@ from console.views.operator.health import can_serve
 from console.views.operator.paging import page_of
 from inference import control
 from inference.gateway.errors import GatewayError
+from inference.live import down_read
 from inference.models import Deployment, Model, ModelStatus, RoutingPolicy
 
 
@@ -39,6 +41,7 @@ class RoutingRow:
     model: Model
     policy: RoutingPolicy
     differences: Sequence[str]
+    down: Collection[UUID]
 
     @property
     def own(self) -> list[Setting]:
@@ -51,7 +54,7 @@ class RoutingRow:
     @property
     def ready(self) -> int:
         found = self.model.deployments.all()
-        return sum(one.is_enabled and can_serve(one.backend) for one in found)
+        return sum(one.is_enabled and can_serve(one.backend, self.down) for one in found)
 
 
 @require_safe
@@ -63,13 +66,13 @@ def operator_routing(request: OperatorRequest) -> HttpResponse:
     which = filter_read(request, "policy", choices, label=_("Policy"), every=_("Every model"))
     found = _matching(search, which.value)
     page = page_of(found, unique="public_id", after=request.GET.get("after", ""))
-    prices = prices_by_model(timezone.now())
+    prices, down = prices_by_model(timezone.now()), down_read()
     context = {
         "search": search,
         "filters": [which],
         "is_filtered": search or which.value,
         "page": page,
-        "rows": [routing_row(model, prices) for model in page.rows],
+        "rows": [routing_row(model, prices, down) for model in page.rows],
         "defaults": gateway_settings(),
     }
     return render(request, "console/operator/routing.html", context)
@@ -136,11 +139,11 @@ def _choices(model: Model, now: datetime) -> list[Choice]:
     ]
 
 
-def routing_row(model: Model, prices: Mapping[str, Prices]) -> RoutingRow:
+def routing_row(model: Model, prices: Mapping[str, Prices], down: Collection[UUID]) -> RoutingRow:
     policy = policy_read(model)
     fallback = policy.fallback
     found = differences(model, fallback, prices) if fallback else ()
-    return RoutingRow(model, policy, found)
+    return RoutingRow(model, policy, found, down)
 
 
 def with_policies() -> QuerySet[Model]:

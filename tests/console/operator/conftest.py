@@ -13,8 +13,11 @@ from django.utils import timezone
 from billing.models import UsageHour
 from billing.services import rate_set
 from inference import control
+from inference.live import CheckSeen
+from inference.live.seen import BACKENDS, BackendSaid, encode
 from inference.models import Backend, Model, Region, Task
 from tenants.models import ApiKey
+from tenants.valkey import client as valkey
 from tests.conftest import Cast
 
 type Book = Callable[..., UsageHour]
@@ -96,10 +99,10 @@ def book() -> Book:
 
 
 def checked(backend: Backend, *, healthy: bool, error: str = "", age_s: int = 2) -> Backend:
-    """As the worker leaves a backend after a check."""
-    backend.healthy, backend.check_error, backend.check_ms = healthy, error, 12
-    backend.checked_at = timezone.now() - timedelta(seconds=age_s)
-    backend.save()
+    """As a gateway leaves a backend after a check."""
+    at = timezone.now() - timedelta(seconds=age_s)
+    check = CheckSeen(ok=healthy, at=at, duration_ms=12, error=error)
+    valkey().hset(BACKENDS, str(backend.pk), encode(BackendSaid(not healthy, check)))
     return backend
 
 

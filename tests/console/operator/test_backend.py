@@ -153,6 +153,19 @@ def test_a_deployment_that_the_engine_does_not_name_is_marked(
     assert "The engine does not name it" in text_of(operator.get(URL))
 
 
+@pytest.mark.parametrize("phase", ["open", "half_open"])
+def test_an_open_breaker_is_seen_on_every_list(
+    operator: Client, backend: Backend, model: Model, phase: str
+) -> None:
+    breaker_said(backend, phase, timezone.now(), None)
+    for url in (URL, "/operator/backends/", "/operator/"):
+        assert "Breaker open" in text_of(operator.get(url))
+    page = text_of(operator.get("/operator/"))
+    assert "lulea-gpu-01 fails too often: its breaker is open." in page
+    assert "1 breaker open" in page
+    assert f'<a href="{URL}">Open backend</a>' in page
+
+
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize(
     ("phase", "said"),
@@ -202,8 +215,10 @@ def test_a_draining_backend_counts_what_still_runs_down_to_drained(
     assert "Take back" in page
     gateway_said(in_flight={backend: 1})
     assert "1 request still runs." in text_of(operator.get(URL))
+    checks_said(backend, True)
     gateway_said()
-    assert "Drained: nothing runs on it, it can be stopped." in text_of(operator.get(URL))
+    page = text_of(operator.get(URL))
+    assert "Drained</span> · Nothing runs on it any more: it can be stopped." in page
 
 
 def test_htmx_gets_the_live_parts_alone(operator: Client, backend: Backend) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from inference import control, live
+from inference import control
 from inference.models import Backend, BackendState, Deployment, Model, Region
 from inference.sealing import unseal
 from tenants.models import AuditEntry
-from tenants.valkey import client as valkey
 from tests import fake_vllm
 from tests.conftest import Cast
 from tests.console.operator.conftest import checked, text_of
+from tests.console.operator.live_rows import gateway_said
 
 URL = "/operator/backends/"
 ADD = f"{URL}add/"
@@ -62,7 +62,7 @@ def test_no_backends_is_an_invitation(operator: Client) -> None:
 def test_a_backend_is_listed_with_its_live_state(
     operator: Client, backend: Backend, model: Model
 ) -> None:
-    valkey().hset(live.in_flight_key("a"), mapping={str(backend.pk): 5})
+    gateway_said(in_flight={backend: 5})
     (row,) = operator.get(URL).context["rows"]
     assert (row.word, row.kind, row.in_flight, row.models) == ("Active", "ok", 5, ["acme/tiny"])
 
@@ -80,7 +80,7 @@ def test_a_backend_is_listed_with_its_live_state(
 def test_the_state_of_a_backend_is_one_word(
     operator: Client, backend: Backend, state: BackendState, healthy: bool, age_s: int, word: str
 ) -> None:
-    backend.state = state
+    Backend.objects.update(state=state)
     checked(backend, healthy=healthy, age_s=age_s)
     assert operator.get(URL).context["rows"][0].word == word
 
@@ -224,6 +224,7 @@ def test_a_url_that_is_none_is_refused_with_what_to_write(
         ("name", ""),
         ("name", "two words"),
         ("name", "lulea-gpu-01"),
+        ("name", "add"),
         ("weight", "0"),
         ("weight", "101"),
         ("weight", "one"),
@@ -271,7 +272,7 @@ def test_a_test_is_posted(operator: Client, backend: Backend) -> None:
 def test_before_a_backend_is_taken_out_its_blast_radius_is_shown(
     operator: Client, backend: Backend, model: Model
 ) -> None:
-    valkey().hset(live.in_flight_key("a"), mapping={str(backend.pk): 5})
+    gateway_said(in_flight={backend: 5})
     page = text_of(operator.get(STATE, {"to": "disabled"}, headers=HTMX))
     assert "Disable lulea-gpu-01" in page
     assert "In flight now</dt><dd>5</dd>" in page

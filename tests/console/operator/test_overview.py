@@ -13,6 +13,7 @@ from inference.models import Backend, BackendState, Model
 from tenants.valkey import client as valkey
 from tests.conftest import Cast
 from tests.console.operator.conftest import Book, checked, text_of
+from tests.console.operator.live_rows import gateway_said
 
 URL = "/operator/"
 NOON = datetime(2026, 3, 1, 12, 30, 30, tzinfo=UTC)
@@ -137,11 +138,11 @@ def test_a_single_problem_stands_alone(operator: Client, cast: Cast, backend: Ba
     assert 'class="notice' not in text_of(operator.get(URL)), "it serves nothing"
 
 
-def test_a_worker_that_stopped_is_noticed(operator: Client, backend: Backend) -> None:
+def test_a_gateway_that_stopped_is_noticed(operator: Client, backend: Backend) -> None:
     checked(backend, healthy=True, age_s=600)
     page = text_of(operator.get(URL))
     assert "lulea-gpu-01 is not checked." in page
-    assert "is the worker running?" in page
+    assert "is a gateway running?" in page
 
 
 def test_a_model_without_a_price_is_noticed(operator: Client, cast: Cast, model: Model) -> None:
@@ -154,8 +155,8 @@ def test_a_model_without_a_price_is_noticed(operator: Client, cast: Cast, model:
 
 
 def test_in_flight_is_the_sum_over_backends(operator: Client, backend: Backend) -> None:
-    valkey().hset(live.in_flight_key("a"), mapping={str(backend.pk): 3})
-    valkey().hset(live.in_flight_key("b"), mapping={str(backend.pk): 4})
+    gateway_said(in_flight={backend: 3})
+    gateway_said(in_flight={backend: 4}, name="b")
     page = text_of(operator.get(URL))
     assert 'In flight</dt><dd><span class="big">7</span>' in page
 
