@@ -208,12 +208,15 @@ class Exchange:
         """Turn to the model that its policy names, where the organization may call it too."""
         name, key = self.model.policy.fallback, self.key
         other = self.gateway.keeper.snapshot.model(name, key.organization_id) if name else None
-        fits = other and len(self.request.data) <= other.limits.body_bytes
-        if not other or not fits or self.asked_model or self._allowed is not self.key:
+        if not other or not self._fits(other) or self.asked_model or self._allowed is not self.key:
             return False
         self._let_go()
         self.asked_model, self.model = self.model.public_id, other
         return True
+
+    def _fits(self, other: ModelEntry) -> bool:
+        size = len(self.request.data)
+        return self.endpoint.task in other.tasks and size <= other.limits.body_bytes
 
     def _refusal(self, status: int, body: bytes) -> Exception:
         """The customer's faults are a list; everything else is ours."""
@@ -224,7 +227,7 @@ class Exchange:
         log.warning("upstream.refused", backend=self.route.backend, status=status)
         if status in _BUSY:
             return Failed("busy", NoCapacity(headers={"Retry-After": "2"}))
-        is_its_own = status >= 500 or status in _MISLED
+        is_its_own = not 400 <= status < 500 or status in _MISLED
         return Failed(f"http_{status}") if is_its_own else UpstreamError()
 
     def refusal_in_stream(self, body: bytes) -> Exception:
