@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from time import monotonic
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -19,6 +20,9 @@ from inference.snapshot import Route
 
 BUSY: Final = "busy"
 """The kind of failure of an engine that is there, and takes no more for now."""
+LOST_S: Final = 10.0
+"""A backend that has been down for so long, after two failed checks, does not stumble: what waits
+for it to begin an answer is better asked of another."""
 RECOVERED: Final = "the trial succeeded"
 MAY_TRY: Final = "one request may try"
 
@@ -39,8 +43,8 @@ class Seat:
     """One backend. What a request needs is worked out before, at each beat and each change."""
 
     __slots__ = (
-        "backend_id", "breaker", "elsewhere", "is_down", "is_due", "kv_use", "own", "share",
-        "state", "waiting",
+        "backend_id", "breaker", "elsewhere", "is_down", "is_due", "kv_use", "lost_at", "own",
+        "share", "state", "waiting",
     )  # fmt: skip
 
     def __init__(self, backend_id: UUID) -> None:
@@ -49,7 +53,7 @@ class Seat:
         self.own = self.elsewhere = 0
         self.waiting: int | None = None
         self.kv_use: float | None = None
-        self.is_down = False
+        self.is_down, self.lost_at = False, inf
         self.state, self.share, self.is_due = State.READY, 1.0, False
 
     def look(self, now: float) -> None:
@@ -67,7 +71,7 @@ class Seat:
 
 class Fleet:
     """`on_room` are called when a backend may have room that it had not, `on_turn` when there is
-    something in `turns`.
+    something in `turns`, `on_lost` when a backend has been down for LOST_S.
 
     While it `is_alone`, with no word from the others, it decides for itself.
     """
@@ -75,6 +79,7 @@ class Fleet:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.on_room: list[Callable[[], None]] = []
         self.on_turn: Callable[[], None] = _nothing
+        self.on_lost: Callable[[UUID], None] = lambda _: None
         self.turns: dict[UUID, Turn] = {}
         self.is_alone = True
         self._clock = clock
@@ -180,6 +185,9 @@ class Fleet:
         for seat in self._seats.values():
             seat.elsewhere = elsewhere.get(seat.backend_id, 0)
             seat.look(now)
+            if now >= seat.lost_at:
+                seat.lost_at = inf
+                self.on_lost(seat.backend_id)
         self._by_route.clear()
         self._known.clear()
 
@@ -188,6 +196,8 @@ class Fleet:
     ) -> None:
         """What the prober last said of a backend, as far as it is fresh."""
         seat = self._seat(backend_id)
+        if is_down is not seat.is_down:
+            seat.lost_at = self._clock() + LOST_S if is_down else inf
         seat.is_down, seat.waiting, seat.kv_use = is_down, waiting, kv_use
 
     def tell_room(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
+from uuid import UUID
 
 import redis.asyncio
 
@@ -57,6 +58,7 @@ class Gateway:
         name, heard = gateway_id(), self.keeper.hear
         self.pulse = Pulse(self._valkey, self.fleet, self.waiting.seen, heard, name)
         self.prober = Prober(self._valkey, self.fleet, self.keeper, self.pulse, name)
+        self.fleet.on_lost = self._abandon
         await self.upstream.start()
         self.writer.start()
         self.figures.start()
@@ -77,3 +79,10 @@ class Gateway:
         await self.figures.stop()
         self.gauges.stop()
         await self._valkey.aclose()
+
+    def _abandon(self, backend_id: UUID) -> None:
+        """Whoever waits there for an answer to begin is to ask elsewhere."""
+        models = self.keeper.snapshot.models.values()
+        routes = (route for model in models for route in model.routes)
+        for base_url in {route.base_url for route in routes if route.backend_id == backend_id}:
+            self.upstream.abandon(base_url)

@@ -24,6 +24,10 @@ class Upstream:
     def open_connections(self) -> int:
         return len(self._pool)
 
+    def abandon(self, base_url: str) -> None:
+        """The engine there is lost: whoever waits for an answer to begin gets Unreachable."""
+        self._pool.abandon(base_url)
+
     async def call(
         self, route: Route, question: Question, request_id: str, timeouts: Timeouts
     ) -> Reply:

@@ -13,6 +13,7 @@ class Failure(StrEnum):
     CONNECT_TIMEOUT = "connect_timeout"
     FIRST_BYTE_TIMEOUT = "first_byte_timeout"
     IDLE_TIMEOUT = "idle_timeout"
+    LOST = "lost"
     CLOSED = "closed"
     BAD_HTTP = "bad_http"
     HEAD_TOO_LARGE = "head_too_large"

@@ -61,6 +61,12 @@ class Pool:
             self._open.add(connection)
         return connection
 
+    def abandon(self, base_url: str) -> None:
+        """Fail the calls that got nothing of a body there so far."""
+        for connection in tuple(self._open):
+            if connection.base_url == base_url and connection.reply:
+                connection.reply.give_up()
+
     async def close(self) -> None:
         self._is_closed = True
         self._timer.cancel()

@@ -120,6 +120,11 @@ class Reply:
             timeout = Failure.IDLE_TIMEOUT if self._has_begun else Failure.FIRST_BYTE_TIMEOUT
             self.fail(timeout)
 
+    def give_up(self) -> None:
+        """Fail if nothing of the body has come so far."""
+        if not self._has_begun:
+            self.fail(Failure.LOST)
+
     async def _wait(self) -> None:
         """Until there is news. Cancelled, it closes the connection."""
         self._waiter = self._loop.create_future()
