@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from inference.gateway.fleet import BUSY, Fleet
+from inference.gateway.fleet import BUSY, LOST_S, Fleet
 from inference.routing.breaker import IN_A_ROW, OPEN_S, RAMP_S, Phase
 from inference.routing.choice import State
 from inference.snapshot import Route
@@ -165,3 +165,27 @@ def test_backends_that_only_others_know_are_counted(fleet: Fleet) -> None:
     assert fleet.in_flight(stranger) == 2
     fleet.hear({}, is_alone=False)
     assert fleet.in_flight(stranger) == 0
+
+
+def test_a_backend_that_stays_down_is_lost_once(fleet: Fleet, clock: Clock) -> None:
+    lost, route = list[UUID](), route_to()
+    fleet.on_lost = lost.append
+    fleet.see(route.backend_id, is_down=True, waiting=None, kv_use=None)
+    clock.now += LOST_S - 1
+    beat(fleet)
+    assert lost == []
+    fleet.see(route.backend_id, is_down=True, waiting=None, kv_use=None)
+    clock.now += 1
+    beat(fleet)
+    beat(fleet)
+    assert lost == [route.backend_id]
+
+
+def test_a_backend_that_came_back_is_not_lost(fleet: Fleet, clock: Clock) -> None:
+    lost, route = list[UUID](), route_to()
+    fleet.on_lost = lost.append
+    fleet.see(route.backend_id, is_down=True, waiting=None, kv_use=None)
+    fleet.see(route.backend_id, is_down=False, waiting=None, kv_use=None)
+    clock.now += 2 * LOST_S
+    beat(fleet)
+    assert lost == []

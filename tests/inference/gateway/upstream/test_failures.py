@@ -194,3 +194,38 @@ async def test_a_server_that_is_not_there_fails_to_connect(upstream: Upstream) -
     unknown = route_to("http://no-such-host.invalid:8000")
     with pytest.raises(Unreachable, match="connect_failed"):
         await upstream.call(unknown, QUESTION, "id", PATIENT)
+
+
+async def test_who_waits_at_a_lost_engine_hears_of_it(upstream: Upstream) -> None:
+    is_asked = asyncio.Event()
+
+    async def says_nothing(caller: Caller) -> None:
+        await caller.asks()
+        is_asked.set()
+        await caller.leaves()
+
+    async with serving(says_nothing) as engine:
+        asked = asyncio.ensure_future(ask(upstream, engine))
+        await is_asked.wait()
+        upstream.abandon(engine.route.base_url)
+        with pytest.raises(Unreachable) as caught:
+            await asked
+        await engine.left()
+    assert caught.value.kind == "lost"
+
+
+async def test_an_answer_that_has_begun_is_not_given_up(upstream: Upstream) -> None:
+    goes_on = asyncio.Event()
+
+    async def pauses(caller: Caller) -> None:
+        await caller.asks()
+        await caller.hears(CHUNKED, chunk(b"Hi"))
+        await goes_on.wait()
+        await caller.hears(chunk(b"!"), chunk(b""))
+
+    async with serving(pauses) as engine:
+        answer = await ask(upstream, engine)
+        assert await answer.read_some() == b"Hi"
+        upstream.abandon(engine.route.base_url)
+        goes_on.set()
+        assert await answer.read() == b"!"
