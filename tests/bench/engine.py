@@ -5,8 +5,8 @@ One process on uvloop, an `asyncio.Protocol`, no HTTP library. A POST is answere
 * whole: one chat completion;
 * streamed (``"stream":true``): a role chunk, 100 chunks of one token, a usage chunk and ``[DONE]``,
   each written in a turn of the event loop of its own;
-* streamed with `PACED` in the prompt: a chunk of one token every 25 ms (40 tokens/s) for as long as
-  the client stays, at most 60 s. One timer serves all streams at once, as an engine's step does.
+* streamed with `PACED` in the prompt: a chunk of one token every 25 ms (40 tokens/s), for 20 to
+  60 s by turns. One timer serves all streams at once, as an engine's step does.
 
 ``GET /state`` counts the requests so far; any other GET is answered like that of the models,
 which the gateway asks for to know that an engine is well.
@@ -18,6 +18,8 @@ import asyncio
 import json
 import re
 import sys
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Final, cast, override
 
 import uvloop
@@ -28,7 +30,7 @@ EVENTS: Final = TOKENS + 3
 PACED: Final = "!paced"
 STREAM_WANTED: Final = re.compile(rb'"stream": ?true')
 STEP_S: Final = 1 / 40
-PACED_TOKENS: Final = 60 * 40
+PACED_S: Final = range(20, 61)
 PROMPT_TOKENS: Final = 12
 MODELS: Final = b'{"data":[{"id":"bench"}]}'
 FINGERPRINT: Final = "vllm-0.32.0-376dadb1"
@@ -62,13 +64,20 @@ def _token(tokens: int, last: int) -> bytes:
 
 
 def _stream(tokens: int) -> list[bytes]:
+    return [_role(), *(_token(number, tokens) for number in range(1, tokens)), *_ending(tokens)]
+
+
+def _role() -> bytes:
     delta = {"role": "assistant", "content": ""}
     role = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+    return _chunk(0, choices=[role], prompt_token_ids=None, prompt_text=None)
+
+
+def _ending(tokens: int) -> list[bytes]:
     details = {"cached_tokens": 0, "created_cache_tokens": 0}
     usage = {**_usage(tokens), "prompt_tokens_details": details}
     return [
-        _chunk(0, choices=[role], prompt_token_ids=None, prompt_text=None),
-        *(_token(number, tokens) for number in range(1, tokens + 1)),
+        _token(tokens, tokens),
         _chunk(tokens, choices=[], usage=usage, system_fingerprint=FINGERPRINT),
         _event("[DONE]") + b"0\r\n\r\n",
     ]
@@ -97,7 +106,13 @@ STREAM_HEAD: Final = (
 )
 WHOLE: Final = _whole()
 CHUNKS: Final = _stream(TOKENS)
-PACED_CHUNKS: Final = _stream(PACED_TOKENS)
+PACED_CHUNKS: Final = _stream(round(PACED_S[-1] / STEP_S))
+
+
+def paced(seconds: int) -> Iterator[bytes]:
+    """The chunks of a stream that ends after `seconds`."""
+    tokens = round(seconds / STEP_S)
+    return chain(islice(PACED_CHUNKS, tokens), _ending(tokens))
 
 
 class Engine:
@@ -106,15 +121,15 @@ class Engine:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.requests = 0
-        self.paced = dict[Connection, int]()
+        self.paced = dict[Connection, Iterator[bytes]]()
         self.next_step = loop.time()
 
     def step(self) -> None:
         """One token for every paced stream."""
-        for connection, position in list(self.paced.items()):
-            connection.write(PACED_CHUNKS[position])
-            self.paced[connection] = position + 1
-            if position + 1 == len(PACED_CHUNKS):
+        for connection, chunks in list(self.paced.items()):
+            if chunk := next(chunks, b""):
+                connection.write(chunk)
+            else:
                 del self.paced[connection]
         self.next_step += STEP_S
         self.loop.call_at(self.next_step, self.step)
@@ -155,7 +170,8 @@ class Connection(asyncio.Protocol):
             self.write(WHOLE)
         elif PACED.encode() in body:
             self.write(STREAM_HEAD)
-            self._engine.paced[self] = 0
+            seconds = PACED_S[self._engine.requests % len(PACED_S)]
+            self._engine.paced[self] = paced(seconds)
         else:
             self.write(STREAM_HEAD)
             self._position = 0

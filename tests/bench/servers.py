@@ -18,7 +18,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from inference.gateway import serving
 from tests.bench import engine
 
 ROOT: Final = Path(__file__).parents[2]
@@ -208,8 +207,7 @@ def workers_running(folder: Path) -> Iterator[None]:
 @contextmanager
 def gateway_running(folder: Path, api_key: str, port: int) -> Iterator[Proxy]:
     """The gateway, one worker process, as `make up` runs it."""
-    where = ("--interface", "asgi", "--host", "127.0.0.1", "--port", str(port))
-    command = (BIN / "granian", *serving.OPTIONS, *where, "inference.gateway.asgi:application")
+    command = (sys.executable, "-m", "inference.gateway", "--port", str(port))
     with process("gateway", *command, folder=folder, core=PROXY_CORE) as child:
         wait_until_answering(f"http://127.0.0.1:{port}/readyz", child, folder / "gateway.log")
         url = f"http://127.0.0.1:{port}/v1/chat/completions"

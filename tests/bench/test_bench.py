@@ -40,6 +40,13 @@ def test_the_fast_engine_counts_its_tokens() -> None:
     assert msgspec.json.decode(last)["usage"]["completion_tokens"] == engine.TOKENS
 
 
+def test_a_paced_stream_ends_whole_after_its_time() -> None:
+    chunks = list(engine.paced(20))
+    assert len(chunks) == 20 / engine.STEP_S + 3
+    assert b'"completion_tokens":800' in chunks[-2]
+    assert b"[DONE]" in chunks[-1]
+
+
 def test_the_time_and_memory_of_a_process_are_read() -> None:
     before_s, started = procs.cpu_s(os.getpid()), time.process_time()
     while time.process_time() - started < 0.1:

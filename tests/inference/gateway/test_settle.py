@@ -58,6 +58,7 @@ async def test_what_valkey_refuses_is_offered_again(
     valkey: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settle, "RETRY_S", 0.01)
+    client().config_resetstat()
     await valkey.set(STREAM, "no stream")
     writer = UsageWriter(valkey)
     writer.start()
