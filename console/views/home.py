@@ -14,6 +14,7 @@ from billing.models import UsageHour
 from console.access import member_page
 from console.forms import DEFAULT_DAYS, Days
 from console.http import OrganizationRequest
+from console.policies import allowed_regions
 from console.reports import UsageReport, money_places
 from console.snippets import first_snippet
 from console.views.keys import may_make, requests_of_last_day
@@ -67,6 +68,7 @@ def _month(request: OrganizationRequest) -> dict[str, Any]:
         "places": money_places(sums.amount),
         "daily": report.daily(),
         "report": report,
+        "allowed_regions": allowed_regions(request.organization),
     }
 
 

@@ -16,6 +16,7 @@ from console.access import member_page
 from console.filters import filter_read
 from console.http import OrganizationRequest
 from console.offers import grouped, known_to, offers_of
+from console.policies import allowed_regions
 from console.snippets import snippets_of
 from inference.cards import card_read
 from inference.limits import limits_of
@@ -39,6 +40,7 @@ def models(request: OrganizationRequest) -> HttpResponse:
     context = {
         "groups": grouped(offers_of(rows[:PAGE_ROWS], timezone.now())),
         "next": rows[PAGE_ROWS - 1].public_id if len(rows) > PAGE_ROWS else None,
+        "allowed_regions": allowed_regions(request.organization),
         "search": search,
         "filters": [task, can],
         "is_filtered": search or task.value or can.value,

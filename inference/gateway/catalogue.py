@@ -35,7 +35,7 @@ def model_document(model: ModelEntry, snapshot: Snapshot, key: KeyEntry) -> dict
         "tasks": sorted(model.tasks),
         "capabilities": sorted(model.capabilities),
         "context_tokens": model.context_tokens,
-        "regions": sorted({route.region for route in model.routes}),
+        "regions": _regions(model, key),
         "prices": {"currency": "EUR", **_prices(model.prices)},
         "licence": model.licence or None,
         "release_date": model.release_date,
@@ -55,6 +55,12 @@ def ending_headers(model: ModelEntry) -> dict[str, str]:
     if model.sunset_at:
         headers["sunset"] = format_datetime(model.sunset_at.astimezone(UTC), usegmt=True)
     return headers
+
+
+def _regions(model: ModelEntry, key: KeyEntry) -> list[str]:
+    """Those where a request of the organization can be answered."""
+    here = {route.region for route in model.routes}
+    return sorted(here if key.regions is None else here & key.regions)
 
 
 def _prices(prices: Prices) -> dict[str, Any]:

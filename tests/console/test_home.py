@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from inference.models import Region
 from tenants import services
 from tests.conftest import Cast
 from tests.console.usage_rows import used
@@ -62,3 +63,11 @@ def test_without_a_key_the_first_step_is_the_one_to_take(olivia: Client, cast: C
 
     assert "No keys yet." in page
     assert "/o/acme/keys/create/" in page
+
+
+def test_a_customer_reads_where_its_requests_may_go(
+    olivia: Client, cast: Cast, region: Region
+) -> None:
+    assert "Your requests go only to" not in olivia.get("/o/acme/").text
+    services.organization_set_regions(actor=None, organization=cast.acme, regions=["se-lulea"])
+    assert "Your requests go only to Luleå, SE." in olivia.get("/o/acme/").text

@@ -14,6 +14,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from billing.services import rate_set
 from inference import control
 from inference.models import Capability, Deployment, Model, ModelStatus, Task
+from tenants import services
 from tests.inference.gateway.conftest import MODEL, Running, World, chat, record_of, wait_until
 from tests.inference.gateway.test_images import png, url_of
 
@@ -173,3 +174,27 @@ def test_a_model_may_take_less_than_the_gateway(http: httpx.Client) -> None:
     assert (large.status_code, large.json()["error"]["code"]) == (413, "request_too_large")
     assert "2,000 bytes" in large.json()["error"]["message"]
     assert http.post("/v1/chat/completions", json=chat(model="cat/small")).status_code == 200
+
+
+def test_only_regions_that_the_organization_allows_are_told(
+    world: World, gateway: Running, django_db_blocker: DjangoDbBlocker
+) -> None:
+    headers = {"x-api-key": world.cast.rival_key.secret}
+
+    def regions() -> list[str]:
+        found: list[str] = httpx.get(f"{gateway.url}/v1/models/cat/new", headers=headers).json()[
+            "regions"
+        ]
+        return found
+
+    def allow(*codes: str) -> None:
+        with django_db_blocker.unblock():
+            services.organization_set_regions(
+                actor=None, organization=world.cast.rival, regions=codes
+            )
+
+    assert regions() == ["se-north"]
+    allow("de-berlin")
+    wait_until(lambda: regions() == [])
+    allow()
+    wait_until(lambda: regions() == ["se-north"])
