@@ -1,4 +1,4 @@
-"""What is now, for Prometheus: set each second, and when somebody asks.
+"""What is now, for Prometheus: set when somebody asks, and each second where others may be asked.
 
 Processes that share a port answer for each other: each keeps its figures in a folder of theirs,
 PROMETHEUS_MULTIPROC_DIR, and whoever is asked adds them up.
@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from math import nan
 from pathlib import Path
 from time import monotonic, time
@@ -40,21 +41,26 @@ class Gauges:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._folder = os.environ.get(FOLDER)
+        self._timer: asyncio.TimerHandle | None = None
         self._shown, self._showing = set[Series](), set[Series]()
 
     def start(self) -> None:
-        self._publish()
-        self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self.start)
+        if self._folder:
+            self._publish()
+            self._timer = asyncio.get_running_loop().call_later(PERIOD_S, self.start)
 
     def stop(self) -> None:
-        self._timer.cancel()
-        self._publish()
+        if self._timer:
+            self._timer.cancel()
+            self._publish()
 
     async def exposition(self) -> bytes:
         """All metrics of all processes, in the text format of Prometheus."""
         self._publish()
-        folder = os.environ.get(FOLDER)
-        return await asyncio.to_thread(_of_all, Path(folder)) if folder else generate_latest()
+        if not self._folder:
+            return generate_latest()
+        return await asyncio.to_thread(_of_all, Path(self._folder))
 
     def _publish(self) -> None:
         hand_over()
@@ -96,14 +102,19 @@ class Gauges:
 
     def _set(self, gauge: Gauge, value: float | None, *labels: str) -> None:
         """None is what nobody knows."""
-        gauge.labels(*labels).set(nan if value is None else value)
+        _child(gauge, *labels).set(nan if value is None else value)
         self._showing.add((gauge, labels))
 
     def _forget(self) -> None:
         """Of what is there no more nothing is known: from a shared folder it cannot be removed."""
         for gauge, labels in self._shown - self._showing:
-            gauge.labels(*labels).set(0 if gauge in _ADDED_UP else nan)
+            _child(gauge, *labels).set(0 if gauge in _ADDED_UP else nan)
         self._shown, self._showing = self._showing, set()
+
+
+@cache
+def _child(gauge: Gauge, *labels: str) -> Gauge:
+    return gauge.labels(*labels)
 
 
 def _of_all(folder: Path) -> bytes:

@@ -49,10 +49,10 @@ def pair(world: World, engine: FakeVllm) -> Iterator[Running]:
     headers = {"Authorization": f"Bearer {world.cast.key.secret}", "Connection": "close"}
     with gateway_running(GATEWAY_WORKERS="2") as running:
         with httpx.Client(base_url=running.url, headers=headers, timeout=20) as http:
+            for model in (HALF_DEAD, DEAD):  # before the checks find out
+                http.post(CHAT, json=chat(max_tokens=1) | {"model": model})
             for number in range(12):
                 http.post(CHAT, json=chat("one two !cached 2", max_tokens=4, stream=number % 2 > 0))
-            for model in (DEAD, HALF_DEAD):
-                http.post(CHAT, json=chat(max_tokens=1) | {"model": model})
             http.post(CHAT, json=chat("!garbage"))
             http.post(CHAT, json=chat(max_tokens=100_000))
         yield running
