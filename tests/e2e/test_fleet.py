@@ -53,7 +53,7 @@ def test_a_backend_is_drained_watched_until_it_is_empty_and_taken_back(
     expect(page.get_by_text("Drained: no new requests")).to_be_visible()
     gateway_said(in_flight={}, at=ahead())
     page.clock.fast_forward(5000)
-    expect(page.get_by_text("Drained: nothing runs on it")).to_be_visible()
+    expect(page.get_by_text("Nothing runs on it any more")).to_be_visible()
     look(page, "operator_backend, drained")
     page.get_by_role("button", name="Take back").click()
     expect(page.get_by_text("lulea-gpu-01 is active.")).to_be_visible()

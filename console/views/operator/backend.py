@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -32,8 +32,8 @@ from console.views.operator.health import (
 from console.views.operator.timeline import SHOWN, condition_now, events_of, strip_of
 from console.views.operator.trends import RANGES, chosen_range, trends_read
 from inference import control
-from inference.live import NOT_SEEN, BackendLive, CheckSeen, checks_read, fleet_live, timeline_read
-from inference.models import Backend, BackendState
+from inference.live import NOT_SEEN, BackendLive, CheckSeen, checks_read, timeline_read
+from inference.models import Backend
 
 
 @require_safe
@@ -43,18 +43,16 @@ def operator_backend(request: OperatorRequest, backend: str) -> HttpResponse:
     """All of one backend, or for htmx the parts of it that are live."""
     found = get_object_or_404(with_deployments(Backend.objects.all()), name=backend)
     chosen, now = chosen_range(request.GET), timezone.now()
-    seen = fleet_live().get(found.pk)
-    live = seen or NOT_SEEN
-    events = events_of(timeline_read(found.pk), found)
     (row,) = backend_rows([found], now)
+    live, events = row.live, events_of(timeline_read(found.pk), found)
     condition = condition_now(found, live)
     context = {
         "backend": found,
         "row": row,
         "now": now,
         "live": live,
-        "is_seen": seen is not None,
-        "standing": standing(row, live, now),
+        "is_seen": live is not NOT_SEEN,
+        "standing": standing(row, now),
         "range": chosen,
         "ranges": RANGES.values(),
         "figures": trends_read(found.pk, chosen, now, live),
@@ -84,19 +82,23 @@ def operator_backend_edit(request: OperatorRequest, backend: str) -> HttpRespons
     return render(request, template_of(request, "backend_edit"), context, status=status)
 
 
-def standing(row: BackendRow, live: BackendLive, now: datetime) -> str:
-    """What its state means just now, in a sentence; empty where the state says all."""
-    match row.backend.state:
-        case BackendState.DRAINING | BackendState.DISABLED if live.in_flight:
-            text = ngettext(
-                "%(n)s request still runs.", "%(n)s requests still run.", live.in_flight
-            )
-            return text % {"n": number(live.in_flight)}
-        case BackendState.DRAINING:
-            return _("Drained: nothing runs on it, it can be stopped.")
-        case BackendState.DISABLED:
-            return _("Nothing runs on it.")
-    return _breaker_words(live, now)
+class Standing(NamedTuple):
+    """Its state in a word, and in a sentence what that means just now; empty where it says all."""
+
+    word: str
+    text: str
+
+
+def standing(row: BackendRow, now: datetime) -> Standing:
+    live = row.live
+    if row.is_active:
+        return Standing(row.word, _breaker_words(live, now))
+    if live.in_flight:
+        text = ngettext("%(n)s request still runs.", "%(n)s requests still run.", live.in_flight)
+        return Standing(row.word, text % {"n": number(live.in_flight)})
+    if row.is_disabled or live is NOT_SEEN:
+        return Standing(row.word, "")
+    return Standing(_("Drained"), _("Nothing runs on it any more: it can be stopped."))
 
 
 def _breaker_words(live: BackendLive, now: datetime) -> str:
@@ -107,9 +109,9 @@ def _breaker_words(live: BackendLive, now: datetime) -> str:
     }
     match live.breaker.state:
         case "open":
-            return _("Breaker open since %(since)s, next trial in %(left)s.") % words
+            return _("Since %(since)s, next trial in %(left)s.") % words
         case "half_open":
-            return _("Breaker half open since %(since)s: one request tries it.") % words
+            return _("Half open since %(since)s: one request tries it.") % words
         case "ramping":
             return _("Breaker closed at %(since)s, full share in %(left)s.") % words
     return ""

@@ -203,7 +203,8 @@ def _serving(rows: Sequence[BackendRow]) -> dict[str, list[str]]:
 
 def _needs_notice(row: BackendRow) -> bool:
     """A disabled backend that serves nothing is at rest, and no news."""
-    return row.rank in {Rank.DOWN, Rank.OPEN, Rank.UNKNOWN} or (row.is_disabled and bool(row.models))
+    is_wrong = row.rank in {Rank.DOWN, Rank.OPEN, Rank.UNKNOWN}
+    return is_wrong or (row.is_disabled and bool(row.models))
 
 
 def _unpriced(model: Model) -> Problem:

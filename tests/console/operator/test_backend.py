@@ -170,8 +170,8 @@ def test_an_open_breaker_is_seen_on_every_list(
 @pytest.mark.parametrize(
     ("phase", "said"),
     [
-        ("open", "Breaker open since 12:30:20, next trial in 14 s."),
-        ("half_open", "Breaker half open since 12:30:20: one request tries it."),
+        ("open", "Since 12:30:20, next trial in 14 s."),
+        ("half_open", "Half open since 12:30:20: one request tries it."),
         ("closed", "Breaker closed at 12:30:20, full share in 20 s."),
     ],
 )
