@@ -58,7 +58,7 @@ class Seat:
 
     def look(self, now: float) -> None:
         self.share = self.breaker.share(now)
-        self.is_due = self.breaker.is_due(now)
+        self.is_due = not self.is_down and self.breaker.is_due(now)
         self.state = self._state(now)
 
     def _state(self, now: float) -> State:

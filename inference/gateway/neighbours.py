@@ -20,9 +20,9 @@ from inference.live.seen import (
     TRANSITIONS_KEPT,
     BackendSaid,
     BreakerSaid,
+    GatewaySaid,
     breaker_decode,
     encode,
-    gateway_decode,
     timeline_key,
 )
 from inference.routing.breaker import OPEN_MOST_S, TRIAL_S, Phase
@@ -78,16 +78,16 @@ class Neighbours:
         self._own_id, self._ages = own_id, Ages()
         self.gone: list[bytes] = []
 
-    def in_flight(self, gateways: Hash, now: float) -> Counter[UUID]:
+    def in_flight(self, gateways: Mapping[bytes, GatewaySaid], now: float) -> Counter[UUID]:
         """Of all that live, by backend."""
         sums = Counter[UUID]()
         self.gone = []
         for name, said in gateways.items():
-            age_s = self._ages.of(name, said, now)
+            age_s = self._ages.of(name, said.beat, now)
             if age_s > GONE_S:
                 self.gone.append(name)
             elif name != self._own_id and age_s <= SILENT_S:
-                sums.update(gateway_decode(said).in_flight)
+                sums.update(said.in_flight)
         self._ages.keep(gateways)
         return sums
 
@@ -97,6 +97,7 @@ class Sightings:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet, self._checks, self._loads = fleet, Ages(), Ages()
+        self._seen = frozenset[UUID]()
 
     def hear(self, backends: Mapping[UUID, BackendSaid], now: float) -> None:
         for backend_id, said in backends.items():
@@ -109,6 +110,9 @@ class Sightings:
                 waiting=load.waiting if load else None,
                 kv_use=load.kv_use if load else None,
             )
+        for backend_id in self._seen - backends.keys():
+            self._fleet.see(backend_id, is_down=False, waiting=None, kv_use=None)
+        self._seen = frozenset(backends)
         self._checks.keep(backends)
         self._loads.keep(backends)
 

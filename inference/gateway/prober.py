@@ -80,11 +80,13 @@ class Prober:
         async with probes.session() as asking:
             while True:
                 began = monotonic()
-                await self._turn(asking)
+                try:
+                    await self._turn(asking)
+                except Exception:  # it must go on, or nobody looks after the backends
+                    log.exception("prober.failed")
                 await asyncio.sleep(max(began + PERIOD_S - monotonic(), 0.0))
 
     async def _turn(self, asking: aiohttp.ClientSession) -> None:
-        """Never raises: what is wrong now is tried again."""
         with suppress(NotReady):
             backends = self._keeper.snapshot.backends
             if await self._is_chosen():

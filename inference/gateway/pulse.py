@@ -15,7 +15,6 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import msgspec
 import redis
 import redis.asyncio
 import structlog
@@ -39,6 +38,7 @@ from inference.live.seen import (
     QueueSeen,
     backend_decode,
     encode,
+    gateway_decode,
 )
 from tenants.valkey import SNAPSHOT_VERSION
 
@@ -78,7 +78,7 @@ class Pulse:
         self._neighbours = Neighbours(self._id.encode())
         self._sightings, self._breakers = Sightings(fleet), SharedBreakers(fleet, self._id)
         self._beat, self._heard_at = 0, monotonic() - SILENT_S
-        self._gateways: Hash = {}
+        self._gateways: dict[bytes, GatewaySaid] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.backends: dict[UUID, BackendSaid] = {}
@@ -98,7 +98,10 @@ class Pulse:
 
     async def _run(self) -> None:
         while True:
-            await self.beat()
+            try:
+                await self.beat()
+            except Exception:  # it must go on, or this process is blind
+                log.exception("pulse.failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), PERIOD_S)
             self._wake.clear()
@@ -109,7 +112,7 @@ class Pulse:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 self._hear(await self._exchange())
-        except (redis.RedisError, OSError, msgspec.MsgspecError) as error:
+        except Exception as error:  # of Valkey, or of what another version wrote there
             problem = type(error).__name__
         self._settle(monotonic())
         if self._fleet.is_alone is not was_alone:
@@ -143,7 +146,7 @@ class Pulse:
 
     def _hear(self, heard: Heard) -> None:
         self._heard_at = monotonic()
-        self._gateways = heard.gateways
+        self._gateways = {name: gateway_decode(said) for name, said in heard.gateways.items()}
         self._breakers.hear({_id(key): said for key, said in heard.breakers.items()})
         self.backends = {_id(key): backend_decode(said) for key, said in heard.backends.items()}
         self._on_version(int(heard.version or 0))

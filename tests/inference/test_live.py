@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -38,7 +39,7 @@ def test_minutes_come_oldest_first_and_an_unseen_one_is_zero() -> None:
 
 
 def test_of_a_backend_what_nobody_saw_is_not_zero() -> None:
-    mapping = {"requests": 7, "retries": 1, "waiting": 0, "kv_use": 750, "ttft:3": 5}
+    mapping: Any = {"requests": 7, "retries": 1, "waiting": 0, "kv_use": 750, "ttft:3": 5}
     client().hset(backend_minute_key(BACKEND, NOON), mapping=mapping)
     before, noon = live.backend_minutes_read(BACKEND, 2, until=NOON)
     assert (before.requests, before.in_flight, before.waiting, before.kv_use) == (0,) + (None,) * 3

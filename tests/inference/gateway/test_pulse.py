@@ -17,7 +17,13 @@ from inference.gateway.fleet import Fleet
 from inference.gateway.neighbours import Ages, Neighbours, Sightings
 from inference.gateway.pulse import Pulse
 from inference.live import CheckSeen, LoadSeen, QueueSeen
-from inference.live.seen import BREAKERS, CHECK_COUNTS_S, BackendSaid, GatewaySaid, encode
+from inference.live.seen import (
+    BREAKERS,
+    CHECK_COUNTS_S,
+    GATEWAYS,
+    BackendSaid,
+    GatewaySaid,
+)
 from inference.routing.breaker import IN_A_ROW, OPEN_S
 from inference.routing.choice import State
 from inference.snapshot import Route
@@ -199,7 +205,7 @@ async def test_without_valkey_it_goes_on_by_itself(
 
 def test_what_a_gateway_said_counts_until_it_is_silent() -> None:
     heard, backend = Neighbours(b"own"), uuid4()
-    said = encode(GatewaySaid(1, NOW, {backend: 3}))
+    said = GatewaySaid(1, NOW, {backend: 3})
     counts = [
         heard.in_flight({b"other": said, b"own": said}, now)[backend]
         for now in (0.0, neighbours.SILENT_S, neighbours.SILENT_S + 0.1)
@@ -227,6 +233,26 @@ def test_what_the_prober_saw_counts_while_it_is_fresh() -> None:
     assert after(0) == (State.DOWN, 7, 0.9)
     assert after(neighbours.LOAD_KEPT_S + 0.1) == (State.DOWN, None, None)
     assert after(CHECK_COUNTS_S + 0.1) == (State.READY, None, None)
+
+
+def test_what_is_forgotten_is_not_down() -> None:
+    fleet, backend = Fleet(), uuid4()
+    sightings = Sightings(fleet)
+    check = CheckSeen(ok=False, at=NOW, duration_ms=1)
+    for said in ({backend: BackendSaid(is_down=True, check=check)}, {}):
+        sightings.hear(said, 0)
+    fleet.hear({}, is_alone=False)
+    assert fleet.state(backend) is State.READY
+
+
+async def test_garbage_of_another_version_leaves_it_alone(make: Make) -> None:
+    one = make()
+    await one.beats()
+    client().hset(GATEWAYS, "newer", b"\xff")
+    await one.beats()
+    client().hdel(GATEWAYS, "newer")
+    await one.beats()
+    assert not one.fleet.is_alone
 
 
 def test_a_value_is_as_old_as_it_was_last_seen_to_change() -> None:
