@@ -134,7 +134,9 @@ def test_a_backend_that_is_out_says_what_that_means_for_customers(
     assert "It is out." not in text_of(operator.get(URL))
     breaker_said(backend, "open", timezone.now(), None)
     alone = "</span> acme/tiny has no other backend: its requests fail."
-    assert alone in text_of(operator.get(URL))
+    page = text_of(operator.get(URL))
+    assert alone in page
+    assert "Not routed" in page
     other = control.backend_register(
         actor=cast.oskar, name="other", base_url="http://127.0.0.1:9", engine="vllm", region=region
     )
