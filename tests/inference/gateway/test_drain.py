@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import httpx2 as httpx
 import psutil
 import pytest
+from pytest_django.plugin import DjangoDbBlocker
 
 from billing.models import Outcome
+from inference import control
 from tests.fake_vllm import FakeVllm
 from tests.inference.gateway.conftest import (
     Running,
     World,
+    backend_add,
     chat,
     gateway_process,
     gateway_running,
+    model_add,
     record_of,
     records,
     wait_until,
@@ -34,6 +39,18 @@ STOP_TIMEOUT_S = 15
 def _fresh_engine(world: World, engine: FakeVllm) -> None:
     engine.wait_for(running=0)
     engine.reset()
+
+
+@pytest.fixture(scope="module")
+def narrow(world: World, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """A model whose backend takes three requests at a time."""
+    with django_db_blocker.unblock():
+        backend = backend_add(world.backend.region, "narrow", world.engine.url)
+        control.backend_update(actor=None, backend=backend, max_in_flight=3)
+        model = model_add("three-at-a-time", backend)
+        yield model.public_id
+        model.delete()
+        backend.delete()
 
 
 @contextmanager
@@ -69,17 +86,22 @@ def test_a_gateway_told_to_stop_serves_on_until_all_know_it(key: str) -> None:
         assert gateway.process.wait(STOP_TIMEOUT_S) == 0
 
 
-def test_streams_that_run_come_to_their_end(key: str, engine: FakeVllm) -> None:
-    body = chat("!delay 60", max_tokens=15, stream=True)
+def test_what_runs_and_what_waits_comes_to_its_end(narrow: str, key: str, engine: FakeVllm) -> None:
+    body = chat("!delay 60", max_tokens=20, stream=True) | {"model": narrow}
     with gateway_running() as gateway, client_of(gateway, key) as http, ExitStack() as open_:
         streams = [open_.enter_context(http.stream("POST", CHAT, json=body)) for _ in range(3)]
+        pool = open_.enter_context(ThreadPoolExecutor())
+        waiting = pool.submit(http.post, CHAT, json=chat(max_tokens=2) | {"model": narrow})
+        shown = f'sluice_gateway_waiting{{model="{narrow}"}} 1.0'
+        wait_until(lambda: shown in http.get("/metrics").text)
         gateway.process.send_signal(signal.SIGTERM)
         wait_until(lambda: is_refused(gateway))
         engine.wait_for(running=3)
         for stream in streams:
             assert stream.read().endswith(b"data: [DONE]\n\n")
+        assert waiting.result().json()["usage"]["completion_tokens"] == 2
         assert gateway.process.wait(STOP_TIMEOUT_S) == 0
-    assert [record.output_tokens for record in records()] == [15] * 3
+    assert sorted(record.output_tokens for record in records()) == [2, 20, 20, 20]
     assert {record.outcome for record in records()} == {Outcome.COMPLETED}
 
 
