@@ -22,7 +22,7 @@ from tenants.models import Organization
 SITE: Final = settings.BASE_DIR / "docs" / "site"
 GROUPS: Final = (
     (_("Begin"), ("quickstart", "from-openai", "from-anthropic")),
-    (_("Use"), ("streaming", "structured-output", "vision", "audio", "embeddings")),
+    (_("Use"), ("streaming", "structured-output", "vision", "audio", "embeddings", "reliability")),
     (_("Look up"), ("endpoints", "objects", "errors", "limits", "privacy")),
 )
 SLUGS: Final = tuple(slug for _name, slugs in GROUPS for slug in slugs)
@@ -98,6 +98,8 @@ def settings_values() -> dict[str, str]:
         "max_pixels": f"{settings.GATEWAY_MAX_IMAGE_PIXELS:,}".replace(",", THIN),
         "body_timeout": f"{settings.GATEWAY_BODY_TIMEOUT_S:g}{THIN}s",
         "total_timeout": f"{settings.GATEWAY_TOTAL_TIMEOUT_S / 60:g}{THIN}min",
+        "queue_timeout": f"{settings.GATEWAY_QUEUE_TIMEOUT_S:g}{THIN}s",
+        "max_waiting": str(settings.GATEWAY_MAX_WAITING),
     }
 
 

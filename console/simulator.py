@@ -174,7 +174,7 @@ def _trial(
         rows=list(_rows(model, key, explain(candidates, affinity.key))),
         decision=choose(candidates, affinity.key, lambda: 0.5) if candidates else None,
         refusal=refusal,
-        fallback=_fallback(snapshot, key, model, body_bytes),
+        fallback=_fallback(snapshot, key, endpoint.task, model, body_bytes),
         is_heard=bool(live),
     )
 
@@ -278,11 +278,15 @@ def _path(data: bytes, snapshot: Snapshot, key: KeyEntry) -> str:
     raise InvalidRequest(_("No path takes such a body: it has no messages, prompt or input."))
 
 
-def _fallback(snapshot: Snapshot, key: KeyEntry, model: ModelEntry, body_bytes: int) -> str:
+def _fallback(
+    snapshot: Snapshot, key: KeyEntry, task: str, model: ModelEntry, body_bytes: int
+) -> str:
     """The id of the model that may answer in its place; empty without one."""
     name = model.policy.fallback
     other = snapshot.model(name, key.organization_id) if name else None
-    return other.public_id if other and body_bytes <= other.limits.body_bytes else ""
+    if other is None or task not in other.tasks or body_bytes > other.limits.body_bytes:
+        return ""
+    return other.public_id
 
 
 def _key(organization: Organization | None) -> KeyEntry:

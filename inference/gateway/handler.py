@@ -52,7 +52,10 @@ PREFLIGHT: Final = {
 TINY_CHUNKS: Final = 1000
 TINY_CHUNK_BYTES: Final = 16
 """Each chunk takes the server about as long as a whole request: no more smaller ones than that."""
-_EXPOSED: Final = b"x-request-id, request-id, x-sluice-region, retry-after, deprecation, sunset"
+_EXPOSED: Final = (
+    b"x-request-id, request-id, x-sluice-region, x-sluice-fallback, retry-after"
+    b", deprecation, sunset"
+)
 _EVERYONE: Final = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", _EXPOSED),

@@ -197,6 +197,7 @@ _HEADERS: Final = {
     for name, text in (
         ("x-request-id", "The id of the request, and of its usage event"),
         ("x-sluice-region", "Where the engine stands that answered"),
+        ("x-sluice-fallback", "The model that was asked for, when its fallback answered"),
         ("deprecation", "Of a deprecated model: since when it is, as `@` and seconds since 1970"),
         ("sunset", "Of a deprecated model: until when it is served, if that is known"),
     )

@@ -14,7 +14,10 @@ pytestmark = pytest.mark.django_db
 CHAT = "/v1/chat/completions"
 APP, OTHER = "https://app.test", "https://other.test:8443"
 ALLOWED = "access-control-allow-origin"
-READABLE = {"x-request-id", "request-id", "x-sluice-region", "retry-after", "deprecation", "sunset"}
+READABLE = {
+    "x-request-id", "request-id", "x-sluice-region", "x-sluice-fallback", "retry-after",
+    "deprecation", "sunset",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
