@@ -125,13 +125,13 @@ class Engine:
         self.next_step = loop.time()
 
     def step(self) -> None:
-        """One token for every paced stream."""
+        """One token for every paced stream. A step that is late is not made up for."""
         for connection, chunks in list(self.paced.items()):
             if chunk := next(chunks, b""):
                 connection.write(chunk)
             else:
                 del self.paced[connection]
-        self.next_step += STEP_S
+        self.next_step = max(self.next_step + STEP_S, self.loop.time())
         self.loop.call_at(self.next_step, self.step)
 
 

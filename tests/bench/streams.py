@@ -18,9 +18,12 @@ STREAMS: Final = 400
 WINDOW_S: Final = 3.0
 WINDOWS: Final = 3
 START_TIMEOUT_S: Final = 30
+AT_ONCE: Final = 50
+"""400 and 800 are multiples of it."""
 LOST_TOKENS: Final = 0.05
 """A run in which more than this share of the paced tokens does not arrive is no measurement."""
-_END: Final = b"data: [DONE]\n\n\r\n0\r\n\r\n"
+_LAST_CHUNK: Final = b"\r\n0\r\n\r\n"
+_END: Final = b"data: [DONE]\n\n" + _LAST_CHUNK
 
 
 class Stream(asyncio.Protocol):
@@ -48,7 +51,7 @@ class Stream(asyncio.Protocol):
             self._begin(data)
         self.events += data.count(b"data: ")
         self._tail = (self._tail + data)[-len(_END) :]
-        if data.endswith(b"\r\n0\r\n\r\n"):
+        if self._tail.endswith(_LAST_CHUNK):
             self._end()
 
     @override
@@ -80,13 +83,12 @@ class Stream(asyncio.Protocol):
 
 @asynccontextmanager
 async def streams_open(proxy: Proxy, count: int) -> AsyncIterator[Sequence[Stream]]:
-    """`count` paced streams that have all begun. BenchError when one has not in 30 s."""
+    """`count` paced streams that have all begun. BenchError when some have not in 30 s."""
     streams: list[Stream] = []
     try:
-        for _ in range(count):
-            streams.append(await _open(proxy))  # noqa: PERF401 - all are closed, come what may
         async with asyncio.timeout(START_TIMEOUT_S):
-            await asyncio.gather(*(stream.started for stream in streams))
+            while len(streams) < count:
+                await _begin(proxy, streams)
         yield streams
     except (TimeoutError, OSError):
         begun = sum(stream.events > 0 for stream in streams)
@@ -94,6 +96,13 @@ async def streams_open(proxy: Proxy, count: int) -> AsyncIterator[Sequence[Strea
     finally:
         for stream in streams:
             stream.close()
+
+
+async def _begin(proxy: Proxy, streams: list[Stream]) -> None:
+    """Some more, once those before have begun."""
+    for _ in range(AT_ONCE):
+        streams.append(await _open(proxy))  # noqa: PERF401 - all are closed, come what may
+    await asyncio.gather(*(stream.started for stream in streams))
 
 
 async def _open(proxy: Proxy) -> Stream:

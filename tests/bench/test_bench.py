@@ -105,12 +105,13 @@ def test_the_page_of_benchmarks_has_a_place_for_figures() -> None:
     assert report.END in rest
 
 
-async def test_a_paced_stream_that_ends_is_asked_for_again() -> None:
+@pytest.mark.parametrize("split", [1, 5, 9, 30])
+async def test_a_paced_stream_that_ends_is_asked_for_again(split: int) -> None:
     stream, transport = opened()
     stream.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     last = b"".join(engine.CHUNKS)
-    stream.data_received(last[:-9])
-    stream.data_received(last[-9:])
+    stream.data_received(last[:-split])
+    stream.data_received(last[-split:])
     assert (stream.answers, stream.events, stream.fault) == (1, engine.EVENTS, "")
     assert transport.write.call_count == 2
 
