@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -274,3 +275,33 @@ async def test_the_count_of_a_message_is_that_of_the_chat(engine: FakeVllm) -> N
     assert json.loads(text)["input_tokens"] == 2 + 3 + 8
     _, text = await post(engine, body | {"model": "nope"}, "/v1/messages/count_tokens")
     assert text == recorded("anthropic-err")
+
+
+async def test_what_finds_no_slot_waits_by_priority_then_by_time() -> None:
+    with running(slots=1) as narrow:
+        ended = list[int]()
+
+        async def run(number: int, priority: int) -> None:
+            await post(narrow, ask(priority=priority))
+            ended.append(number)
+
+        stalls = asyncio.create_task(post(narrow, ask("!stall 0")))
+        await reaches(narrow, "num_requests_running", 1)
+        runs = list[asyncio.Task[None]]()
+        for number, priority in enumerate((5, 1, 5), 1):
+            runs.append(asyncio.create_task(run(number, priority)))
+            await reaches(narrow, "num_requests_waiting", number)
+        stalls.cancel()
+        await asyncio.gather(*runs)
+
+    assert ended == [2, 1, 3]
+
+
+async def reaches(engine: FakeVllm, name: str, count: int) -> None:
+    """Wait until a metric of the engine has come to `count`."""
+    line = re.compile(rf"(?m)^vllm:{name}{{.*}} {count}\.0$")
+    async with aiohttp.ClientSession() as session, asyncio.timeout(5):
+        while True:
+            async with session.get(engine.url + "/metrics") as got:
+                if line.search(await got.text()):
+                    return

@@ -157,10 +157,11 @@ class Exchange:
     async def _place(self, tried: Collection[UUID]) -> Route:
         """Find a backend and count as in flight there; this may wait in the queue."""
 
-        def choose() -> Route | None:
+        def choose(goes_first: bool) -> Route | None:
             router, snapshot = self.gateway.router, self.gateway.keeper.snapshot
             model = snapshot.models.get(self.model.public_id, self.model)
-            return router.choose(model, self._allowed, self._affinity, tried).route
+            key, affinity = self._allowed, self._affinity
+            return router.choose(model, key, affinity, tried, goes_first=goes_first).route
 
         came = perf_counter()
         route = await self.gateway.waiting.place(

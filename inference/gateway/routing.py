@@ -26,9 +26,17 @@ class Router:
         key: KeyEntry,
         affinity: int | None = None,
         tried: Collection[UUID] = (),
+        *,
+        goes_first: bool = False,
     ) -> Decision:
-        """The backend for a request, but for those in `tried`. Raises as `routes_for` does."""
-        return choose(self._fleet.candidates(routes_for(model, key, tried)), affinity)
+        """The backend for a request, but for those in `tried`. Raises as `routes_for` does.
+
+        One that `goes_first` in the queues of engines does not mind how full those are.
+        """
+        candidates = self._fleet.candidates(routes_for(model, key, tried))
+        if goes_first:
+            candidates = [one._replace(waiting=None, kv_use=None) for one in candidates]
+        return choose(candidates, affinity)
 
 
 def routes_for(model: ModelEntry, key: KeyEntry, tried: Collection[UUID] = ()) -> Sequence[Route]:

@@ -19,8 +19,19 @@ ORGANIZATIONS: Final = 10
 """All together may have as many waiting for a model as so many with their most."""
 PRIORITY_SCALE: Final = 100
 """The largest share, so that one request more in flight never counts as none."""
+AHEAD: Final = 4
+"""Who has in flight so many times less than the one with most goes before nearly all of that."""
 
-type Choose = Callable[[], Route | None]
+type Choose = Callable[[bool], Route | None]
+"""Takes whether the request goes first in the queues of engines; None while all are full."""
+
+
+@dataclass(slots=True)
+class _Presence:
+    """What an organization has in flight at a model."""
+
+    share: int
+    in_flight: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -33,10 +44,10 @@ class _Waiter:
     placed: asyncio.Future[Route]
     since: float
 
-    def find(self) -> Route | Exception | None:
+    def find(self, goes_first: bool) -> Route | Exception | None:
         """What ends its waiting now, if anything does."""
         try:
-            return self.choose()
+            return self.choose(goes_first)
         except Exception as error:
             return error
 
@@ -46,7 +57,7 @@ class _Line:
 
     def __init__(self) -> None:
         self.queue = FairQueue[_Waiter]()
-        self.running: dict[UUID, int] = {}
+        self.running: dict[UUID, _Presence] = {}
         self._pace = Pace()
 
     def put(self, waiter: _Waiter, cost: int, max_waiting: int) -> None:
@@ -72,22 +83,34 @@ class _Line:
         Of those of one kind only the first looks for room, and the one that goes: many may wait.
         """
         looked = dict[Hashable, tuple[_Waiter, Route | Exception | None]]()
+        most = max((one.in_flight / one.share for one in self.running.values()), default=0)
 
-        def can(waiter: _Waiter) -> bool:
-            if waiter.kind not in looked:
-                looked[waiter.kind] = waiter, waiter.find()
-            return looked[waiter.kind][1] is not None
+        def look(waiter: _Waiter) -> tuple[_Waiter, Route | Exception | None]:
+            goes_first = self._goes_first(waiter.key, most)
+            kind = waiter.kind, goes_first
+            if kind not in looked:
+                looked[kind] = waiter, waiter.find(goes_first)
+            return looked[kind]
 
-        waiter = self.queue.take(can)
+        waiter = self.queue.take(lambda waiter: look(waiter)[1] is not None)
         if waiter is None:
             return None
-        first, found = looked[waiter.kind]
-        found = found if waiter is first else waiter.find()
+        first, found = look(waiter)
+        if waiter is not first:
+            found = waiter.find(self._goes_first(waiter.key, most))
         if found is None:
             self.put_first(waiter)
             return None
         self._pace.went(now)
         return waiter, found
+
+    def in_flight(self, organization: UUID) -> int:
+        one = self.running.get(organization)
+        return one.in_flight if one else 0
+
+    def _goes_first(self, key: KeyEntry, most: float) -> bool:
+        """`most` is what the organization with most has in flight for its share."""
+        return (self.in_flight(key.organization_id) + 1) / key.share * AHEAD <= most
 
     def no_capacity(self, now: float) -> GatewayError:
         return NoCapacity(headers=self._retry_after(len(self.queue), now))
@@ -99,7 +122,7 @@ class _Line:
         for turn in self.queue:
             organization = turn.items[0].key.organization_id
             oldest_s = now - min(waiter.since for waiter in turn.items)
-            in_flight = self.running.get(organization, 0)
+            in_flight = self.in_flight(organization)
             yield QueueSeen(model, organization, len(turn.items), oldest_s, in_flight, turn.share)
 
 
@@ -126,12 +149,16 @@ class Waiting:
     ) -> Route:
         """A route with room, on which the request counts as in flight until it leaves.
 
-        `choose` says which that is now, or None while all are full. Raises SlowDown, NoCapacity,
-        and what `choose` raises. `cost` is in tokens, about; a retry has paid it.
+        `choose` says which that is now. Raises SlowDown, NoCapacity, and what `choose` raises.
+        `cost` is in tokens, about; a retry has paid it.
+
+        An organization with little in flight beside another with much waits for nothing but the
+        most that a backend may have in flight: its priority puts it first in the engine's queue,
+        where the other's may be many, for what an engine tells of its load comes late.
         """
         line = self._lines[model.public_id]
         if not line.queue:
-            route = choose()
+            route = choose(False)
             if route is not None:
                 self._enter(line, key, route)
                 return route
@@ -139,15 +166,16 @@ class Waiting:
 
     def leave(self, model: ModelEntry, key: KeyEntry, route: Route) -> None:
         """The request that was placed there is over."""
-        running, organization = self._lines[model.public_id].running, key.organization_id
-        running[organization] -= 1
-        if not running[organization]:
-            del running[organization]
+        running = self._lines[model.public_id].running
+        one = running[key.organization_id]
+        one.in_flight -= 1
+        if not one.in_flight:
+            del running[key.organization_id]
         self._fleet.leave(route)
 
     def priority(self, model: ModelEntry, key: KeyEntry) -> int:
         """Where a request belongs in an engine's own queue; who has least in flight goes first."""
-        in_flight = self._lines[model.public_id].running.get(key.organization_id, 0)
+        in_flight = self._lines[model.public_id].in_flight(key.organization_id)
         return in_flight * PRIORITY_SCALE // key.share
 
     def seen(self) -> list[QueueSeen]:
@@ -155,8 +183,11 @@ class Waiting:
         return [row for model, line in self._queued.items() for row in line.rows(model, now)]
 
     def _enter(self, line: _Line, key: KeyEntry, route: Route) -> None:
-        running, organization = line.running, key.organization_id
-        running[organization] = running.get(organization, 0) + 1
+        one = line.running.get(key.organization_id)
+        if one is None:
+            one = line.running[key.organization_id] = _Presence(key.share)
+        one.share = key.share
+        one.in_flight += 1
         self._fleet.enter(route)
 
     async def _wait(

@@ -5,24 +5,48 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from typing import Final, NamedTuple
 
-QUANTUM: Final = 512
-"""Tokens for each unit of share and round: about a short chat, so that shares of 1 alternate."""
+QUANTUM: Final = 16
+"""Tokens for each unit of share and round: less than any request has, else many small ones of one
+tenant would go in a row.
+"""
 MAX_COST: Final = 16_384
-"""Tokens that one request counts as at most: 32 rounds, so that a turn is found soon."""
+"""Tokens that one request counts as at most: what is asked for is seldom all used."""
 PACE_OF: Final = 64
 MAX_WAIT_S: Final = 30
 
 
 @dataclass(slots=True)
 class _Line[T]:
-    """What waits of one tenant, with its costs, and the tokens it may take before others do."""
+    """What waits of one tenant, with its costs.
+
+    It had `saved` tokens in round `since`, gets as many more in each round as its share allows,
+    and can pay for its first item in round `due`.
+    """
 
     share: int
-    deficit: int
+    since: int
     costs: OrderedDict[T, int]
+    saved: int = 0
+    due: int = 0
+
+    @property
+    def first(self) -> T:
+        return next(iter(self.costs))
+
+    def aim(self) -> None:
+        """Find the round in which it can pay for its first item."""
+        missing = self.costs[self.first] - self.saved
+        self.due = self.since + max(0, ceil(missing / (self.share * QUANTUM)))
+
+    def pay(self, now: int) -> T:
+        """Take out the first item, in round `now`; the rounds since it was due are lost."""
+        item, cost = self.costs.popitem(last=False)
+        self.saved += (self.due - self.since) * self.share * QUANTUM - cost
+        self.since = now
+        return item
 
 
 class Turn[T](NamedTuple):
@@ -42,7 +66,7 @@ class FairQueue[T: Hashable]:
 
     def __init__(self) -> None:
         self._lines = OrderedDict[Hashable, _Line[T]]()
-        self._count = 0
+        self._count = self._round = 0
 
     def __len__(self) -> int:
         return self._count
@@ -62,53 +86,64 @@ class FairQueue[T: Hashable]:
 
     def put(self, tenant: Hashable, share: int, item: T, cost: int) -> None:
         """Wait behind what `tenant` has waiting. `cost` is in tokens, about."""
-        self._line(tenant, share).costs[item] = max(1, min(cost, MAX_COST))
-        self._count += 1
+        self._add(tenant, share, item, max(1, min(cost, MAX_COST)))
 
     def put_first(self, tenant: Hashable, share: int, item: T) -> None:
         """Wait before all else of `tenant`, and at no cost: it had its turn, to no avail."""
-        costs = self._line(tenant, share).costs
-        costs[item] = 0
-        costs.move_to_end(item, last=False)
-        self._count += 1
+        self._add(tenant, share, item, 0)
+        line = self._lines[tenant]
+        line.costs.move_to_end(item, last=False)
+        line.aim()
 
-    def _line(self, tenant: Hashable, share: int) -> _Line[T]:
+    def _add(self, tenant: Hashable, share: int, item: T, cost: int) -> None:
         line = self._lines.get(tenant)
         if line is None:
-            line = self._lines[tenant] = _Line(share, share * QUANTUM, OrderedDict())
+            line = self._lines[tenant] = _Line(share, self._round, OrderedDict())
         line.share = share
-        return line
+        line.costs[item] = cost
+        self._count += 1
+        if len(line.costs) == 1:
+            line.aim()
 
     def remove(self, tenant: Hashable, item: T) -> None:
         """Leave the queue; nothing happens to what is not in it any more."""
         line = self._lines.get(tenant)
-        if line is None or line.costs.pop(item, None) is None:
-            return
-        self._count -= 1
-        if not line.costs:
-            del self._lines[tenant]
+        if line is not None and line.costs.pop(item, None) is not None:
+            self._took_from(tenant, line)
 
     def take(self, can: Callable[[T], bool]) -> T | None:
         """The item whose turn it is, among those of which `can` says that they could go now.
 
-        None when no tenant's first one can. Tenants that cannot go gain nothing meanwhile: else
-        each vain look would be a round, and the largest requests would always be due.
+        None when no tenant's first one can. Rounds pass only as items go: were vain looks rounds,
+        the largest requests would always be due.
         """
-        skipped = 0
-        while skipped < len(self._lines):
-            tenant, line = next(iter(self._lines.items()))
-            item, cost = next(iter(line.costs.items()))
-            if not can(item):
-                skipped += 1
-            elif line.deficit >= cost:
-                line.deficit -= cost
-                self.remove(tenant, item)
-                return item
-            else:
-                line.deficit += line.share * QUANTUM
-                skipped = 0
-            self._lines.move_to_end(tenant)
-        return None
+        found = self._next(can)
+        if found is None:
+            return None
+        tenant, line = found
+        self._round = max(self._round, line.due)
+        item = line.pay(self._round)
+        self._took_from(tenant, line)
+        if line.costs and line.due > self._round:
+            self._lines.move_to_end(tenant)  # its turn is over
+        return item
+
+    def _next(self, can: Callable[[T], bool]) -> tuple[Hashable, _Line[T]] | None:
+        """The first that is due in this round, else in the soonest of those to come."""
+        found, soonest = None, inf
+        for tenant, line in self._lines.items():
+            if line.due < soonest and can(line.first):
+                found, soonest = (tenant, line), line.due
+                if soonest <= self._round:
+                    break
+        return found
+
+    def _took_from(self, tenant: Hashable, line: _Line[T]) -> None:
+        self._count -= 1
+        if line.costs:
+            line.aim()
+        else:
+            del self._lines[tenant]
 
 
 class Pace:

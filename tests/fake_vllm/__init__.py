@@ -9,6 +9,9 @@ Run it with ``python -m tests.fake_vllm --port 9000``, or in a test::
 messages (or of the prompt) + 8. Output tokens are ``max_completion_tokens``, else ``max_tokens``,
 else 16, per choice; cached tokens are 0. Commands change them.
 
+**Capacity**: it runs any number of requests at once, or as many as it is given ``slots``; others
+wait by their ``priority``, then in the order in which they came.
+
 **Commands** stand anywhere in the text of the last user message (or in the prompt), so that they
 pass through any gateway:
 

@@ -14,6 +14,7 @@ from tests.fake_vllm import answers, audio, refusals
 from tests.fake_vllm.answers import dump
 from tests.fake_vllm.ask import Ask, Json, ask_read, commands_in
 from tests.fake_vllm.audio import AUDIO, Sound, form_of, sound_read
+from tests.fake_vllm.capacity import SLOTS, Slots
 from tests.fake_vllm.counting import count
 from tests.fake_vllm.pooling import POOLING, text_of
 from tests.fake_vllm.refusals import Refused, refused
@@ -36,9 +37,13 @@ class Died(Exception):  # noqa: N818
 
 @dataclass
 class State:
-    """What happened since the start or the last reset; `requests` counts generations asked for."""
+    """What happened since the start or the last reset; `requests` counts generations asked for.
+
+    `most_waiting` is how many waited for a slot at the worst moment.
+    """
 
     running: int = 0
+    most_waiting: int = 0
     requests: int = 0
     aborted: int = 0
     finished: int = 0
@@ -49,6 +54,7 @@ class State:
 
 
 state = State()
+slots: Final = Slots(SLOTS)
 
 
 class Client:
@@ -61,6 +67,13 @@ class Client:
     async def _watch(receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+
+    async def wait_for(self, place: asyncio.Future[None]) -> None:
+        """Wait until it is done. Raises ClientLeft, and then leaves the line."""
+        await asyncio.wait([self._gone, place], return_when=asyncio.FIRST_COMPLETED)
+        if not place.done():
+            place.cancel()
+            raise ClientLeft
 
     async def wait(self, time_ms: float | None) -> None:
         """Wait, for ever with None; ClientLeft as soon as nobody reads any more."""
@@ -210,6 +223,8 @@ def _allow(method: str, allowed: str) -> None:
 def _metrics() -> tuple[str, str]:
     counts = {
         "vllm:num_requests_running": state.running,
+        "vllm:num_requests_waiting": slots.waiting,
+        "vllm:kv_cache_usage_perc": slots.kv_use,
         "vllm:prompt_tokens_total": state.prompt_tokens,
         "vllm:generation_tokens_total": state.generated_tokens,
     }
@@ -245,7 +260,8 @@ async def _generation(call: Call, needed: str) -> None:
     body = await _body(call, needed)
     ask = ask_read(body, is_chat=needed == "messages", request_id=call.request_id)
     refusals.check_length(ask)
-    await _run(call, ask, streamed=bool(body.get("stream")))
+    priority = body.get("priority") or 0
+    await _run(call, ask, streamed=bool(body.get("stream")), priority=priority)
 
 
 async def _pool(call: Call, needed: str, answer: Callable[[Json, str], Json]) -> None:
@@ -279,22 +295,36 @@ async def _count(call: Call) -> None:
         raise Refused(error.status, {"type": "error", "error": inner}) from None
 
 
-async def _run(call: Call, ask: Ask, *, streamed: bool) -> None:
+async def _run(call: Call, ask: Ask, *, streamed: bool, priority: int = 0) -> None:
     if ask.status is not None:
         raise refused(ask.status, refusals.ENGINE_DEAD)
     if ask.has_late_fault and not streamed:
         raise refused(400, refusals.LATE_FAULT)
     client = Client(call.receive)
-    state.running += 1
-    state.prompt_tokens += ask.prompt_tokens
     try:
-        await (_stream if streamed else _whole)(call, ask, client)
+        await _wait_for_slot(priority, client)
+        await _run_in_slot(call, ask, client, streamed=streamed)
         state.finished += 1
     except ClientLeft:
         state.aborted += 1
     finally:
-        state.running -= 1
         client.forget()
+
+
+async def _wait_for_slot(priority: int, client: Client) -> None:
+    place = slots.ask(priority)
+    state.most_waiting = max(state.most_waiting, slots.waiting)
+    await client.wait_for(place)
+
+
+async def _run_in_slot(call: Call, ask: Ask, client: Client, *, streamed: bool) -> None:
+    state.running += 1
+    state.prompt_tokens += ask.prompt_tokens
+    try:
+        await (_stream if streamed else _whole)(call, ask, client)
+    finally:
+        state.running -= 1
+        slots.give_back()
 
 
 async def _stream(call: Call, ask: Ask, client: Client) -> None:

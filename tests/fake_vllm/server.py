@@ -83,10 +83,17 @@ def running(
     api_keys: tuple[str, ...] = (),
     max_model_len: int = 2048,
     port: int = 0,
+    slots: int = 0,
 ) -> Iterator[FakeVllm]:
-    """A fake engine on `port` of 127.0.0.1 (0: a free one), answering when this yields."""
+    """A fake engine on `port` of 127.0.0.1 (0: a free one), answering when this yields.
+
+    It runs `slots` requests at once (0: any number).
+    """
     port = port or free_port()
-    names = {"MODEL": model, "API_KEYS": " ".join(api_keys), "MAX_MODEL_LEN": str(max_model_len)}
+    names = {
+        "MODEL": model, "API_KEYS": " ".join(api_keys), "MAX_MODEL_LEN": str(max_model_len),
+        "SLOTS": str(slots),
+    }  # fmt: skip
     env = os.environ | {f"FAKE_VLLM_{name}": value for name, value in names.items()}
     command = [sys.executable, "-m", "tests.fake_vllm", "--port", str(port)]
     process = subprocess.Popen(  # noqa: S603

@@ -99,14 +99,15 @@ class Desk:
         self.waiting = Waiting(self.fleet)
         self.placed, self.requests = list[str](), list[Request]()
         self.is_closed = False
+        """The engines say that they are full, and only who goes first does not mind."""
         self.fault: Exception | None = None
 
-    def choose(self, model: ModelEntry, key: KeyEntry) -> Route | None:
+    def choose(self, model: ModelEntry, key: KeyEntry, *, goes_first: bool = False) -> Route | None:
         if self.fault:
             raise self.fault
         allowed = [one for one in model.routes if not key.regions or one.region in key.regions]
         rooms = (one for one in allowed if self._has_room(one))
-        return None if self.is_closed else next(rooms, None)
+        return next(rooms, None) if goes_first or not self.is_closed else None
 
     def _has_room(self, route: Route) -> bool:
         return self.fleet.in_flight(route.backend_id) < route.max_in_flight
@@ -123,7 +124,11 @@ class Desk:
 
     async def _place(self, name: str, model: ModelEntry, key: KeyEntry, *, is_retry: bool) -> Route:
         route = await self.waiting.place(
-            model, key, COST, lambda: self.choose(model, key), is_retry=is_retry
+            model,
+            key,
+            COST,
+            lambda goes_first: self.choose(model, key, goes_first=goes_first),
+            is_retry=is_retry,
         )
         self.placed.append(name)
         return route
@@ -386,6 +391,20 @@ async def test_the_queue_tells_who_waits(desk: Desk) -> None:
 
     await desk.empty()
     assert desk.waiting.seen() == []
+
+
+async def test_who_has_little_in_flight_beside_much_goes_first_into_a_full_engine(
+    desk: Desk,
+) -> None:
+    roomy, floods, steady = model(route(room=20)), key(), key()
+    for _ in range(8):
+        await desk.ask("flood", roomy, floods)
+    desk.is_closed = True
+    more = await desk.ask("more", roomy, floods)
+    for name in ("first", "second", "third"):
+        await desk.ask(name, roomy, steady)
+
+    assert (desk.placed[8:], more.waits) == (["first", "second"], True)
 
 
 async def test_who_has_least_in_flight_for_its_share_has_priority(desk: Desk) -> None:

@@ -139,7 +139,7 @@ def test_a_retry_goes_before_all_else_of_its_tenant_and_costs_nothing() -> None:
     queue = filled([("one", 1, [QUANTUM] * 2), ("other", 1, [QUANTUM] * 2)])
     queue.put_first("one", 1, ("one", -1))
 
-    assert emptied(queue) == [("one", -1), ("one", 0), ("other", 0), ("one", 1), ("other", 1)]
+    assert emptied(queue) == [("one", -1), ("other", 0), ("one", 0), ("other", 1), ("one", 1)]
 
 
 def test_who_cannot_go_makes_way_and_keeps_its_turn() -> None:
