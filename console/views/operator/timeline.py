@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from console.templatetags.ui import percent_of, span
 from console.views.operator.trail import ACTIONS, changes_of
@@ -17,6 +17,7 @@ from inference.live import BackendLive, Transition
 from inference.models import Backend, BackendState
 from tenants.models import AuditEntry
 
+SECOND: Final = timedelta(seconds=1)
 SHOWN: Final = 20
 ACTS: Final = 50
 """People's acts that are read; gateways keep as many transitions."""
@@ -124,23 +125,21 @@ class Strip:
 
     @property
     def legend(self) -> list[tuple[str, str]]:
-        """Each kind that there was, with how much of it."""
+        """Each kind that there was for a second at least, with how much of it."""
         kinds = (
             ("ok", _("Takes work %(share)s")),
             ("warn", _("Coming back %(time)s")),
             ("bad", _("Out %(time)s")),
             ("idle", _("Taken out %(time)s")),
         )
-        return [(kind, text % self._words(kind)) for kind, text in kinds if self._share(kind)]
+        least = SECOND / (self.now - self.start)
+        return [
+            (kind, text % self._words(kind)) for kind, text in kinds if self._share(kind) >= least
+        ]
 
     @property
     def sentence(self) -> str:
         return ", ".join(text for _kind, text in self.legend)
-
-    @property
-    def outages(self) -> str:
-        count = sum(part.kind == "bad" for part in self.parts)
-        return ngettext("Out %(n)d time", "Out %(n)d times", count) % {"n": count}
 
     def _share(self, kind: str) -> float:
         return sum(part.length for part in self.parts if part.kind == kind)
