@@ -18,23 +18,26 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from promql_parser import VectorSelector
+from pytest_django.plugin import DjangoDbBlocker
 
 from tests.fake_vllm import FakeVllm
 from tests.inference.gateway.conftest import (
-    DEAD,
-    HALF_DEAD,
     MODEL,
     ROOT,
     Running,
     World,
+    backend_add,
     chat,
     gateway_running,
+    model_add,
     wait_until,
 )
 
 pytestmark = pytest.mark.django_db
 
 CHAT: Final = "/v1/chat/completions"
+TWICE: Final = "twice"
+"""It has two backends."""
 RULES: Final = ROOT / "deploy/prometheus/rules.yml"
 DASHBOARD: Final = ROOT / "deploy/grafana/sluice-gateway.json"
 ADDED_BY_PROMETHEUS: Final = {"instance", "job"}
@@ -43,14 +46,25 @@ type Labels = Mapping[str, str]
 
 
 @pytest.fixture(scope="module")
-def pair(world: World, engine: FakeVllm) -> Iterator[Running]:
+def _twice(world: World, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    with django_db_blocker.unblock():
+        region, url = world.backend.region, world.engine.url
+        backends = [backend_add(region, name, url) for name in ("first", "second")]
+        model = model_add(TWICE, *backends)
+        yield
+        model.delete()
+        for backend in backends:
+            backend.delete()
+
+
+@pytest.fixture(scope="module")
+def pair(world: World, engine: FakeVllm, _twice: None) -> Iterator[Running]:
     """Two processes on one port, with some traffic behind them."""
     engine.reset()
     headers = {"Authorization": f"Bearer {world.cast.key.secret}", "Connection": "close"}
     with gateway_running(GATEWAY_WORKERS="2") as running:
         with httpx.Client(base_url=running.url, headers=headers, timeout=20) as http:
-            for model in (HALF_DEAD, DEAD):  # before the checks find out
-                http.post(CHAT, json=chat(max_tokens=1) | {"model": model})
+            http.post(CHAT, json=chat("!die 1") | {"model": TWICE})
             for number in range(12):
                 http.post(CHAT, json=chat("one two !cached 2", max_tokens=4, stream=number % 2 > 0))
             http.post(CHAT, json=chat("!garbage"))
@@ -93,12 +107,12 @@ def test_whoever_answers_tells_of_all_processes(pair: Running) -> None:
 
 def test_each_request_is_counted_by_model_backend_region_and_end(pair: Running) -> None:
     place = {"backend": "alive", "region": "se-north"}
-    wait_until(lambda: requests(pair, model=HALF_DEAD, outcome="completed", **place) == 1)
-    assert requests(pair, model=DEAD, outcome="failed", backend="") == 1
+    wait_until(lambda: requests(pair, model=MODEL, outcome="refused", backend="") == 1)
+    assert requests(pair, model=MODEL, outcome="completed", **place) == 12
+    assert requests(pair, model=TWICE, outcome="failed", backend="") == 1
     assert requests(pair, model=MODEL, outcome="failed", backend="") == 1
-    assert requests(pair, model=MODEL, outcome="refused", backend="") == 1
-    kind = {"model": HALF_DEAD, "backend": "dead", "kind": "connect_failed"}
-    assert value(pair, "sluice_gateway_retries_total", **kind) == 1
+    assert value(pair, "sluice_gateway_retries_total", model=TWICE, kind="closed") == 1
+    assert value(pair, "sluice_gateway_upstream_failures_total", kind="closed") == 2
     for name, count in {"time_to_first_token": 6, "inter_token": 6, "request": 12}.items():
         assert value(pair, f"sluice_gateway_{name}_seconds_count", model=MODEL, **place) == count
     assert value(pair, "sluice_gateway_queue_seconds_count", model=MODEL) == 14
@@ -167,7 +181,7 @@ _NAMED: Final = re.compile(r"\$labels\.(\w+)")
 
 
 def test_alerts_and_panels_name_only_what_a_gateway_tells(pair: Running) -> None:
-    wait_until(lambda: requests(pair, model=HALF_DEAD, outcome="completed") == 1)
+    wait_until(lambda: requests(pair, model=MODEL, outcome="refused") == 1)
     told = {
         name: ADDED_BY_PROMETHEUS.union(*(labels for labels, _ in samples))
         for name, samples in scrape(pair).items()
