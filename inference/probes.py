@@ -49,16 +49,16 @@ def backend_check(backend: Backend) -> CheckSeen:
 
 
 async def _check_once(backend: Backend) -> CheckSeen:
-    async with session() as asking:
+    async with session("console") as asking:
         base_url, key = backend.base_url.rstrip("/"), unseal(bytes(backend.sealed_key))
         return await check(asking, base_url, backend.engine, key)
 
 
-def session() -> aiohttp.ClientSession:
-    """For `check` and `scrape`. It bounds the time of each request, and asks for plain bytes."""
+def session(who: str) -> aiohttp.ClientSession:
+    """For `check` and `scrape`: it bounds their time, and tells the engine `who` asks."""
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
-        headers={"Accept-Encoding": "identity"},
+        headers={"Accept-Encoding": "identity", "User-Agent": f"sluice {who}"},
     )
 
 

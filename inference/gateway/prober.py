@@ -77,7 +77,7 @@ class Prober:
         await self._write([("EVAL", _RESIGN, 1, PROBER, self._id)])
 
     async def _run(self) -> None:
-        async with probes.session() as asking:
+        async with probes.session(self._id) as asking:
             while True:
                 began = monotonic()
                 try:

@@ -88,12 +88,12 @@ def test_garbage_is_a_failed_check(
 
 async def test_the_load_of_an_engine_is_read() -> None:
     with fake_vllm.running() as engine:
-        async with probes.session() as asking:
+        async with probes.session("test") as asking:
             load = await probes.scrape(asking, engine.url, "vllm", "")
     assert load == (0, 0, 0.0, 999, 384)
 
 
 async def test_an_engine_without_metrics_has_no_load() -> None:
     with answering(b"", 404) as url:
-        async with probes.session() as asking:
+        async with probes.session("test") as asking:
             assert await probes.scrape(asking, url, "vllm", "") is None

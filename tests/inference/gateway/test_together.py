@@ -54,22 +54,25 @@ type Commit = Callable[[Callable[[], object]], object]
 
 
 class Failing:
-    """An engine that is well, says its checks, and fails whatever it is asked."""
+    """An engine that is well, say its checks, and fails whatever it is asked. `looks` at its
+    metrics are by whom.
+    """
 
     def __init__(self) -> None:
-        self.asked = Counter[str]()
-        asked = self.asked
+        self.posts, self.looks = 0, Counter[str]()
+        engine = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                engine.looks[self.headers["User-Agent"]] += self.path == "/metrics"
                 self.answer(200, b'{"data":[{"id":"tiny-llama"}]}')
 
             def do_POST(self) -> None:
+                engine.posts += 1
                 self.rfile.read(int(self.headers["Content-Length"]))
                 self.answer(500, b"{}")
 
             def answer(self, status: int, body: bytes) -> None:
-                asked[f"{self.command} {self.path}"] += 1
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -81,10 +84,6 @@ class Failing:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    @property
-    def posts(self) -> int:
-        return self.asked[f"POST {CHAT}"]
 
 
 @pytest.fixture(scope="module")
@@ -213,17 +212,17 @@ def test_a_key_is_refused_at_once_though_nobody_announced_it(
 def test_one_of_them_looks_after_the_backends_and_the_other_takes_over(
     gateways: list[Running], valkey: redis.Redis, failing: Failing
 ) -> None:
-    def looks() -> int:
-        return failing.asked["GET /metrics"]
-
-    first, start = looks(), monotonic()
-    wait_until(lambda: looks() >= first + 4, timeout_s=10)
-    assert monotonic() - start > 2.5, "each second, and not by both"
-    prober = _prober(valkey)
+    prober = wait_until(lambda: _prober(valkey))
+    (other,) = beats(valkey).keys() - {prober}
+    first, start = _looks(failing, prober), monotonic()
+    wait_until(lambda: _looks(failing, prober) >= first + 3, timeout_s=10)
+    assert monotonic() - start > 1.5, "once a second"
+    assert _looks(failing, other) == 0
     _kill(prober, gateways)
-    gone, start = looks(), monotonic()
-    wait_until(lambda: _prober(valkey) not in {prober, 0} and looks() > gone, timeout_s=10)
+    start = monotonic()
+    wait_until(lambda: _looks(failing, other), timeout_s=10)
     assert monotonic() - start < 5
+    assert _prober(valkey) == other
 
 
 def _hash(valkey: redis.Redis, key: str) -> dict[bytes, bytes]:
@@ -231,14 +230,19 @@ def _hash(valkey: redis.Redis, key: str) -> dict[bytes, bytes]:
     return dict(found)
 
 
-def _prober(valkey: redis.Redis) -> int:
-    """Its process id, or 0 while there is none."""
-    holder: Any = valkey.get(PROBER) or b":0"
-    return int(holder.decode().rpartition(":")[2])
+def _prober(valkey: redis.Redis) -> bytes:
+    """The gateway that probes; empty while there is none."""
+    holder: Any = valkey.get(PROBER)
+    return bytes(holder or b"")
 
 
-def _kill(worker: int, gateways: list[Running]) -> None:
+def _looks(failing: Failing, gateway: bytes) -> int:
+    return failing.looks[f"sluice {gateway.decode()}"]
+
+
+def _kill(gateway: bytes, gateways: list[Running]) -> None:
     """End a worker process, and first the one that would start another."""
+    worker = int(gateway.rpartition(b":")[2])
     command = ("ps", "-o", "ppid=", "-p", str(worker))
     parent = int(subprocess.run(command, check=True, capture_output=True).stdout)  # noqa: S603
     assert parent in {one.process.pid for one in gateways}
