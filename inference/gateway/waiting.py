@@ -75,6 +75,8 @@ class _Line:
 
     def put_first(self, waiter: _Waiter) -> None:
         """For one that was let in before; it may always wait."""
+        if not self.queue:
+            self._pace.begin(waiter.since)
         self.queue.put_first(waiter.key.organization_id, waiter.key.share, waiter)
 
     def take(self, now: float) -> tuple[_Waiter, Route | Exception] | None:
