@@ -67,6 +67,7 @@ class Gateway:
         self.prober.start()
         self.drain.start()
         self.gauges.start()
+        await self.keeper.first_load()  # of several processes none takes requests before it can
         gc.freeze()  # what was loaded by now stays; to look at it again stalls every stream
 
     async def stop(self) -> None:

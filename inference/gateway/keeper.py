@@ -22,6 +22,7 @@ from inference.snapshot import Snapshot, snapshot_load
 from tenants.valkey import SNAPSHOT_CHANNEL
 
 GATHER_S: Final = 0.02
+FIRST_LOAD_S: Final = 5.0
 RETRY_S: Final = 1.0
 POLL_S: Final = 2.0
 
@@ -36,7 +37,7 @@ class SnapshotKeeper:
         self._snapshot: Snapshot | None = None
         self._version = 0
         self.loaded_at = 0.0
-        self._changed = asyncio.Event()
+        self._changed, self._is_loaded = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -56,6 +57,11 @@ class SnapshotKeeper:
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._refresh()),
         ]
+
+    async def first_load(self) -> None:
+        """Wait for a snapshot, FIRST_LOAD_S at most: without the stores it starts all the same."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_loaded.wait(), FIRST_LOAD_S)
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -82,6 +88,7 @@ class SnapshotKeeper:
         try:
             self._snapshot = await asyncio.to_thread(_load_in_thread)
             self.loaded_at = monotonic()
+            self._is_loaded.set()
         except Exception as error:
             log.warning("snapshot.load_failed", error=type(error).__name__)
 

@@ -88,6 +88,7 @@ def test_the_engine_is_asked_for_a_chat(anthropic: Anthropic, engine: FakeVllm) 
     anthropic.messages.create(**ask("Hi !tokens 1"), system="Be brief.", stop_sequences=["END"])
     body = sent(engine)
     assert len(body.pop("cache_salt")) == 64
+    assert body.pop("priority") >= 0
     assert body == {
         "model": "tiny-llama", "max_tokens": 50, "stop": ["END"],
         "messages": [
