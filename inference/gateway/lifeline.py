@@ -77,6 +77,7 @@ class Lifeline:
         self._timer.cancel()
         if self._gone:
             self._gone.cancel()
+            self._gone = None  # the server's futures know no garbage collector: no cycle with them
 
     def _watch(self, receive: ASGIReceiveCallable) -> None:
         self._gone = gone = asyncio.ensure_future(receive())
