@@ -22,6 +22,7 @@ from tests.fake_vllm.server import free_port
 from tests.inference.gateway.conftest import wait_until
 
 START_TIMEOUT_S: Final = 240
+STOP_TIMEOUT_S: Final = 20
 ANSWER_TIMEOUT_S: Final = 90
 """The first use of logprobs or of a grammar makes an engine compile."""
 AT_A_TIME: Final = 2
@@ -83,8 +84,12 @@ class Vllm:
         return self.metric("num_requests_running") + self.metric("num_requests_waiting")
 
     def stop(self) -> None:
+        """Also one that still works for clients who have gone."""
         self.process.terminate()
-        self.process.wait(30)
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def kill(self) -> None:
         """End it and its engine core as a crash would."""
