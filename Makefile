@@ -25,7 +25,7 @@ ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
 .PHONY: up down clean test lint unit e2e fmt bench bench-affinity soak chromium engines \
-	test-engines engines-lock
+	test-engines storm engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
 	@ENGINE=$(ENGINE) $(PY) manage.py up
@@ -66,6 +66,9 @@ engines: .engines/ready ## real vLLM on the CPU, where the machine can; else the
 
 test-engines: $(VENV)/.dev .engines/ready ## the gateway in front of real vLLM
 	@if [ -e .engines/ready ]; then $(PY) -m pytest tests/engines; fi
+
+storm: $(VENV)/.dev .engines/ready ## drain, kill and stall three real vLLM servers under load
+	@if [ -e .engines/ready ]; then STORM=1 $(PY) -m pytest -s tests/engines/test_three_backends.py; fi
 
 .engines/ready: $(wildcard deploy/engines/*) | $(UV)
 	@deploy/engines/install.sh $(UV)

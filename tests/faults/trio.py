@@ -76,7 +76,7 @@ class Trio:
         row, engine = self.rows["drained"], self.engines["drained"]
         control.backend_set_state(actor=None, backend=row, state=BackendState.DRAINING)
         wait_until(lambda: gets_nothing(engine, storm), COMES_BACK_S)
-        assert engine.running() == 0
+        wait_until(lambda: engine.running() == 0, COMES_BACK_S)
         answered = engine.answered()
         control.backend_set_state(actor=None, backend=row, state=BackendState.ACTIVE)
         wait_until(lambda: engine.answered() > answered, COMES_BACK_S)
