@@ -107,10 +107,15 @@ def test_what_is_no_answer_is_a_clean_error(broken: Broken, fault: str, stream: 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fault", sorted(set(BEFORE) - SILENT))
 def test_another_backend_answers_in_its_place(broken: Broken, fault: str, stream: bool) -> None:
+    """A busy machine may fail a check of the broken one, which is then not asked for a while."""
     asked = broken.backends[fault].asked
-    answer = ask(broken, mended(fault), stream=stream)
-    assert answer.status_code == 200, answer.text
-    assert broken.backends[fault].asked == asked + 1
+
+    def was_asked() -> bool:
+        answer = ask(broken, mended(fault), stream=stream)
+        assert answer.status_code == 200, answer.text
+        return broken.backends[fault].asked > asked
+
+    wait_until(was_asked, 30)
 
 
 @pytest.mark.parametrize("fault", sorted(SILENT))
