@@ -82,13 +82,15 @@ class EngineRunner:
     async def _spawn(self) -> Process:
         """In a session of its own: Ctrl-C must not reach it before it has drained."""
         self._say(f"Starting vLLM with {self._serving.model} on port {self._serving.port}")
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *self._serving.argv(),
             env=os.environ | serve.environment(self._key),
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent(signal.SIGTERM),
         )
+        serve.give_way(process.pid)
+        return process
 
     async def _until_ready(self) -> None:
         began = time.monotonic()

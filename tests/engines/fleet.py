@@ -154,6 +154,7 @@ def start(name: str, port: int) -> Vllm:
             serving.argv(), env=os.environ | serve.environment(KEY), stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
+    serve.give_way(process.pid)
     engine = Vllm(name, serving.url, process)
     try:
         wait_until(engine.is_healthy, START_TIMEOUT_S)
