@@ -66,6 +66,7 @@ class EngineRunner:
         await _in_database(region_find, self._name, self._region)
         self._process = await self._spawn()
         await self._until_ready()
+        serve.give_way(self._process.pid)
         await _in_database(self._announce)
         await self._watch()
 
@@ -82,15 +83,13 @@ class EngineRunner:
     async def _spawn(self) -> Process:
         """In a session of its own: Ctrl-C must not reach it before it has drained."""
         self._say(f"Starting vLLM with {self._serving.model} on port {self._serving.port}")
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *self._serving.argv(),
             env=os.environ | serve.environment(self._key),
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent(signal.SIGTERM),
         )
-        serve.give_way(process.pid)
-        return process
 
     async def _until_ready(self) -> None:
         began = time.monotonic()

@@ -20,30 +20,42 @@ OTHERS_SHARE: Final = 0.03
 
 
 class Row(NamedTuple):
-    """A figure in words; with a goal it is to be `at_least` that, or else at most."""
+    """A figure in words; with a goal it is to be `at_least` that, or else at most.
+
+    `nginx` is what nginx did on the machine where the goal was set.
+    """
 
     words: str
     form: str
     goal: float | None = None
     at_least: bool = False
+    nginx: float | None = None
 
-    def goal_words(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.goal:,}" if self.goal else ""
+    def goal_words(self, value: float) -> str:
+        return self._told(self.goal, value, ",") if self.goal else ""
 
-    def is_missed(self, value: float) -> bool:
-        if self.goal is None:
-            return False
-        return value < self.goal if self.at_least else value > self.goal
+    def scaled_words(self, value: float, nginx: float | None) -> str:
+        """The goal for a machine on which nginx does this."""
+        if not (self.goal and self.nginx and nginx):
+            return ""
+        return self._told(self.goal * nginx / self.nginx, value, self.form)
+
+    def _told(self, goal: float, value: float, form: str) -> str:
+        is_missed = value < goal if self.at_least else value > goal
+        words = f"{'≥' if self.at_least else '≤'} {goal:{form}}"
+        return f"{words} (missed)" if is_missed else words
 
 
 ROWS: Final = {
-    "nonstream_rps": Row("requests/s, 32 clients", ",.0f", 3500, at_least=True),
+    "nonstream_rps": Row("requests/s, 32 clients", ",.0f", 3500, at_least=True, nginx=95_300),
     "nonstream_cpu_us": Row("CPU µs of a request", ",.0f"),
     "p50_ms": Row("latency p50, one client, ms", ",.2f", 0.6),
     "p99_ms_half_load": Row("latency p99 at half load, ms", ",.1f", 5),
-    "streams_per_s": Row("streams of 100 chunks/s, 32 clients", ",.0f", 1800, at_least=True),
+    "streams_per_s": Row(
+        "streams of 100 chunks/s, 32 clients", ",.0f", 1800, at_least=True, nginx=1850
+    ),
     "stream_cpu_us": Row("CPU µs of a stream", ",.0f"),
-    "paced_cpu_s": Row("CPU s per 10 s, 400 streams, 40 tokens/s", ".2f", 3.0),
+    "paced_cpu_s": Row("CPU s per 10 s, 400 streams, 40 tokens/s", ".2f", 3.0, nginx=0.95),
     "kb_per_stream": Row("kB per open stream", ",.0f", 50),
 }
 
@@ -92,7 +104,7 @@ class Report:
         return f"\n{head}\n{table}\n{notes}" + ("\n" if notes else "")
 
     def _head(self) -> list[str]:
-        return ["", self._gateway.name, "goal", *(one.name for one in self._others)]
+        return ["", self._gateway.name, "goal", "scaled", *(one.name for one in self._others)]
 
     def _rows(self) -> Iterator[list[str]]:
         """A figure that misses its goal is marked; one that could not be taken is a dash."""
@@ -100,9 +112,12 @@ class Report:
             if name not in self._gateway.values:
                 continue
             value = self._gateway.values[name]
-            mark = " (missed)" if row.is_missed(value) else ""
+            goals = row.goal_words(value), row.scaled_words(value, self._of_nginx(name))
             others = (_cell(row, one.values.get(name)) for one in self._others)
-            yield [row.words, format(value, row.form), row.goal_words() + mark, *others]
+            yield [row.words, format(value, row.form), *goals, *others]
+
+    def _of_nginx(self, name: str) -> float | None:
+        return next((one.values.get(name) for one in self._others if one.name == "nginx"), None)
 
     def _notes(self) -> Iterable[str]:
         for one in (self._gateway, *self._others):

@@ -154,11 +154,11 @@ def start(name: str, port: int) -> Vllm:
             serving.argv(), env=os.environ | serve.environment(KEY), stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
-    serve.give_way(process.pid)
     engine = Vllm(name, serving.url, process)
     try:
         wait_until(engine.is_healthy, START_TIMEOUT_S)
         assert async_to_sync(serve.warm_up)(engine.url, KEY, name)
+        serve.give_way(process.pid)
     except BaseException:
         engine.stop()
         raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -110,9 +109,7 @@ def trio_running(start: Start, engine_model: str, **environment: str) -> Iterato
         region = control.region_create(
             actor=None, code="se", site="Luleå", country="SE", jurisdiction="EU"
         )
-        with ThreadPoolExecutor() as pool:
-            started = pool.map(lambda _: stack.enter_context(start(free_port())), NAMES)
-        engines = dict(zip(NAMES, started, strict=True))
+        engines = {name: stack.enter_context(start(free_port())) for name in NAMES}
         rows = {name: backend_add(region, name, engine.url) for name, engine in engines.items()}
         model_add(MODEL, *rows.values(), engine_model=engine_model)
         gateway = stack.enter_context(gateway_running(**environment))
