@@ -32,7 +32,7 @@ COLUMNS: Final = (
     "request_id", "organization_id", "project_id", "api_key_id", "model", "backend", "region",
     "endpoint", "streamed", "outcome", "admitted_at", "occurred_at", "ttft_ms", "duration_ms",
     "input_tokens", "cached_tokens", "output_tokens", "client_request_id", "audio_seconds",
-    "amount", "currency",
+    "queued_ms", "attempts", "amount", "currency",
 )  # fmt: skip
 
 _COLUMN_LIST: Final = ", ".join(COLUMNS)
@@ -144,7 +144,8 @@ def _book(records: Sequence[UsageRecord]) -> None:
 
 
 def _values(record: UsageRecord) -> tuple[Any, ...]:
-    return msgspec.structs.astuple(record)
+    """All but what the gateway charged, which is last."""
+    return msgspec.structs.astuple(record)[:-1]
 
 
 def _read(limit: int) -> list[Entry]:

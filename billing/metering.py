@@ -14,10 +14,25 @@ import msgspec
 
 STREAM: Final = "usage"
 FIELD: Final = b"r"
+SHARDS: Final = 16
+"""All keys of one organization in Valkey share a hash tag, that of its shard."""
+
+
+def shard_of(organization_id: UUID) -> int:
+    """Which of SHARDS holds an organization's counters and its stream."""
+    return organization_id.int % SHARDS
+
+
+def stream_of(shard: int) -> str:
+    return f"usage:{{{shard}}}"
 
 
 class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
-    """What the gateway knows of one request when it ends. The counts are the engine's own."""
+    """What the gateway knows of one request when it ends. The counts are the engine's own.
+
+    `queued_ms` are of `ttft_ms`, `attempts` the backends that were asked. `amount_nano` is what the
+    gateway charged, in 10⁻⁹ EUR and rounded up; None where it did not charge.
+    """
 
     request_id: UUID
     organization_id: UUID
@@ -38,6 +53,9 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
     output_tokens: int
     client_request_id: str = ""
     audio_seconds: int = 0
+    queued_ms: int = 0
+    attempts: int = 1
+    amount_nano: int | None = None
 
 
 encode: Final = msgspec.msgpack.Encoder().encode

@@ -1,77 +1,17 @@
-"""How much: rates, usage events and their rollup."""
+"""What each request used, and the sums of it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import ClassVar, Final, Self, override
 
-from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
 from django.db import models
 from django.db.models import F, Q, Sum
 from django.db.models.functions import TruncDay
 from django.utils.translation import gettext_lazy as _
 
 from billing.usage import UsageRow, UsageSums
-from tenants.models import ApiKey, Organization, Project, TenantQuerySet, new_id
-
-
-class Component(models.TextChoices):
-    """What a rate prices. Each request is the sum of its components."""
-
-    INPUT = "input", _("Input")
-    CACHED_INPUT = "cached_input", _("Cached input")
-    OUTPUT = "output", _("Output")
-    AUDIO_SECOND = "audio_second", _("Audio")
-
-    @property
-    def unit_scale(self) -> int:
-        """How many units its price is for: a million tokens, or a minute of audio."""
-        return 60 if self is Component.AUDIO_SECOND else 1_000_000
-
-
-class RateQuerySet(models.QuerySet["Rate"]):
-    def valid_at(self, moment: datetime) -> Self:
-        return self.filter(valid__contains=moment)
-
-
-class Rate(models.Model):
-    """The price of one component of one model over a span of time.
-
-    `model` is the public id that customers name. `price` is in `currency` per `unit_scale` units.
-    """
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    model = models.CharField(_("model"), max_length=100)
-    component = models.CharField(_("component"), max_length=20, choices=Component)
-    price = models.DecimalField(_("price"), max_digits=20, decimal_places=6)
-    unit_scale = models.PositiveIntegerField(default=1_000_000)
-    currency = models.CharField(max_length=3, default="EUR")
-    valid = DateTimeRangeField(_("valid"), default_bounds="[)")
-
-    objects = RateQuerySet.as_manager()
-
-    class Meta:
-        ordering: ClassVar = ["model", "component", "valid"]
-        constraints: ClassVar = [
-            models.CheckConstraint(condition=Q(price__gte=0), name="rate_price_not_negative"),
-            models.CheckConstraint(
-                condition=Q(unit_scale__in=[1, 60, 1_000_000]), name="rate_unit_scale_known"
-            ),
-            models.CheckConstraint(condition=Q(currency="EUR"), name="rate_currency_known"),
-            ExclusionConstraint(
-                name="rate_no_overlap",
-                expressions=[
-                    (F("model"), RangeOperators.EQUAL),
-                    (F("component"), RangeOperators.EQUAL),
-                    (F("valid"), RangeOperators.OVERLAPS),
-                ],
-            ),
-        ]
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.model} {self.get_component_display()}"
+from tenants.models import ApiKey, Organization, Project, TenantQuerySet
 
 
 class Outcome(models.TextChoices):
@@ -81,10 +21,15 @@ class Outcome(models.TextChoices):
     CLIENT_DISCONNECT = "client_disconnect", _("Client left")
     UPSTREAM_ERROR = "upstream_error", _("Backend failed")
     TIMEOUT = "timeout", _("Timed out")
+    GATEWAY_CRASH = "gateway_crash", _("Gateway stopped")
 
 
 class UsageEvent(models.Model):
-    """The immutable record of one request. A trigger refuses UPDATE and DELETE."""
+    """The immutable record of one request. A trigger refuses UPDATE and DELETE.
+
+    `queued_ms` are of `ttft_ms`, `attempts` the backends that were asked. `batch_id` names the
+    batch that booked it: the sum of its events is the sum of its transfers.
+    """
 
     pk = models.CompositePrimaryKey("organization_id", "request_id")
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
@@ -102,6 +47,9 @@ class UsageEvent(models.Model):
     occurred_at = models.DateTimeField()
     ttft_ms = models.PositiveIntegerField(null=True)
     duration_ms = models.PositiveIntegerField()
+    queued_ms = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveSmallIntegerField(default=1)
+    batch_id = models.UUIDField(null=True)
     input_tokens = models.PositiveBigIntegerField()
     cached_tokens = models.PositiveBigIntegerField()
     output_tokens = models.PositiveBigIntegerField()
@@ -186,3 +134,56 @@ class UsageHour(models.Model):
     @override
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H:00} {self.model}"
+
+
+class UsageDay(models.Model):
+    """The sum of the hours of one day (UTC), written in the same transaction."""
+
+    pk = models.CompositePrimaryKey("organization_id", "day", "api_key_id", "model")
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="+")
+    api_key = models.ForeignKey(ApiKey, models.PROTECT, related_name="+")
+    model = models.CharField(max_length=100)
+    day = models.DateField()
+    requests = models.PositiveBigIntegerField()
+    failed_requests = models.PositiveBigIntegerField()
+    input_tokens = models.PositiveBigIntegerField()
+    cached_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField()
+    audio_seconds = models.PositiveBigIntegerField(default=0)
+    amount = models.DecimalField(max_digits=38, decimal_places=12)
+    currency = models.CharField(max_length=3)
+
+    objects = TenantQuerySet["UsageDay"].as_manager()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["day"], name="usage_day_day")]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.day} {self.model}"
+
+
+class BackendHour(models.Model):
+    """What one backend was asked in an hour (UTC), beside what its engine counted itself.
+
+    The engine's numbers are the growth of its own counters in that hour, None where nobody saw
+    them. `engine_reset` says that the engine started anew within the hour.
+    """
+
+    pk = models.CompositePrimaryKey("backend", "hour")
+    backend = models.CharField(max_length=100)
+    hour = models.DateTimeField()
+    requests = models.PositiveBigIntegerField(default=0)
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    engine_input_tokens = models.PositiveBigIntegerField(null=True)
+    engine_output_tokens = models.PositiveBigIntegerField(null=True)
+    engine_reset = models.BooleanField(default=False)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["hour"], name="backend_hour_hour")]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:00} {self.backend}"

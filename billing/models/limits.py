@@ -1,0 +1,193 @@
+"""What may be used: plans, limits, budgets, and the alerts of a budget."""
+
+from __future__ import annotations
+
+from typing import ClassVar, override
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from tenants.models import ApiKey, Organization, Project, TenantQuerySet, User, new_id
+
+
+class LimitKind(models.TextChoices):
+    REQUESTS_MINUTE = "rpm", _("Requests per minute")
+    TOKENS_MINUTE = "tpm", _("Tokens per minute")
+    REQUESTS_DAY = "rpd", _("Requests per day")
+    STREAMS = "streams", _("Concurrent requests")
+
+
+class Plan(models.Model):
+    """What organizations on it may use by default; None is no limit."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.SlugField(_("short name"), max_length=50, unique=True)
+    name = models.CharField(_("name"), max_length=100)
+    rpm = models.PositiveIntegerField(_("requests per minute"), null=True, blank=True)
+    tpm = models.PositiveBigIntegerField(_("tokens per minute"), null=True, blank=True)
+    rpd = models.PositiveIntegerField(_("requests per day"), null=True, blank=True)
+    streams = models.PositiveIntegerField(_("concurrent requests"), null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    @override
+    def __str__(self) -> str:
+        return self.name
+
+
+class Mode(models.TextChoices):
+    PREPAID = "prepaid", _("Prepaid")
+    POSTPAID = "postpaid", _("Postpaid")
+
+
+class Terms(models.Model):
+    """How an organization buys. Without a row: no plan, postpaid, no credit limit.
+
+    Past `credit_limit` EUR of what is unbilled and unpaid it is refused; None is no limit.
+    """
+
+    organization = models.OneToOneField(Organization, models.PROTECT, primary_key=True)
+    plan = models.ForeignKey(Plan, models.PROTECT, null=True, blank=True, related_name="terms")
+    mode = models.CharField(_("payment"), max_length=10, choices=Mode, default=Mode.POSTPAID)
+    credit_limit = models.DecimalField(
+        _("credit limit"), max_digits=12, decimal_places=2, null=True, blank=True,
+        validators=[MinValueValidator(0)],
+    )  # fmt: skip
+
+    objects = TenantQuerySet["Terms"].as_manager()
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.organization} {self.get_mode_display()}"
+
+
+class Limit(models.Model):
+    """The most that one organization, project or key may use, of all models or of one.
+
+    An organization's own (no project, no key) goes before its plan's until `ends_at`, and only
+    operators set it. One of a project or key is counted by itself, beside those above it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="limits")
+    project = models.ForeignKey(
+        Project, models.CASCADE, null=True, blank=True, related_name="limits"
+    )
+    api_key = models.ForeignKey(
+        ApiKey, models.CASCADE, null=True, blank=True, related_name="limits"
+    )
+    model = models.CharField(_("model"), max_length=100, blank=True)
+    kind = models.CharField(_("limit"), max_length=10, choices=LimitKind)
+    value = models.PositiveBigIntegerField(_("at most"))
+    reason = models.CharField(_("reason"), max_length=200, blank=True)
+    ends_at = models.DateTimeField(_("ends"), null=True, blank=True)
+    set_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = TenantQuerySet["Limit"].as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["organization", "project", "api_key", "model", "kind"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["organization", "project", "api_key", "model", "kind"],
+                name="limit_unique",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                condition=Q(project=None) | Q(api_key=None), name="limit_of_project_or_key"
+            ),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} ≤ {self.value}"
+
+
+class Period(models.TextChoices):
+    """Both are of UTC, from midnight."""
+
+    DAY = "day", _("Day")
+    MONTH = "month", _("Month")
+
+
+class Budget(models.Model):
+    """The most EUR that an organization, a project or a key may spend in a period.
+
+    A hard one stops requests when it is used up, a soft one only tells. It tells once per period
+    and threshold (percent).
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="budgets")
+    project = models.ForeignKey(
+        Project, models.CASCADE, null=True, blank=True, related_name="budgets"
+    )
+    api_key = models.ForeignKey(
+        ApiKey, models.CASCADE, null=True, blank=True, related_name="budgets"
+    )
+    period = models.CharField(_("period"), max_length=10, choices=Period, default=Period.MONTH)
+    amount = models.DecimalField(_("amount"), max_digits=12, decimal_places=2)
+    currency = models.CharField(max_length=3, default="EUR")
+    is_hard = models.BooleanField(_("stop requests when it is used up"), default=True)
+    thresholds = ArrayField(models.PositiveSmallIntegerField(), default=list)
+    emails = ArrayField(models.EmailField(), verbose_name=_("mail to"), default=list, blank=True)
+    webhook_url = models.URLField(_("webhook"), max_length=500, blank=True)
+    sealed_webhook_secret = models.BinaryField(default=bytes, editable=False)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = TenantQuerySet["Budget"].as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["organization", "project", "api_key", "period"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["organization", "project", "api_key", "period"],
+                name="budget_unique",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                condition=Q(project=None) | Q(api_key=None), name="budget_of_project_or_key"
+            ),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="budget_amount_positive"),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency} / {self.get_period_display()}"
+
+
+class BudgetAlert(models.Model):
+    """That a budget has reached a threshold in a period: made once, with the usage itself.
+
+    What tells people of it sets `told_at` when that is done.
+    """
+
+    budget = models.ForeignKey(Budget, models.CASCADE, related_name="alerts")
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    period_start = models.DateField()
+    threshold = models.PositiveSmallIntegerField()
+    spent = models.DecimalField(max_digits=38, decimal_places=12)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    told_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(null=True)
+
+    objects = TenantQuerySet["BudgetAlert"].as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["budget", "period_start", "threshold"], name="budget_alert_once"
+            )
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.threshold} % of {self.budget_id}"
