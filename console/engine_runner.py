@@ -21,7 +21,7 @@ from inference import control
 from inference.engines import serve
 from inference.engines.serve import Serving
 from inference.models import Backend, BackendState, Deployment, Engine, Model, Region
-from inference.sealing import unseal
+from tenants.sealing import unseal
 
 POLL_S: Final = 0.5
 REPORT_EVERY_S: Final = 60

@@ -25,9 +25,9 @@ from inference.models import (
     RoutingPolicy,
     Task,
 )
-from inference.sealing import seal, unseal
 from tenants import audit
 from tenants.models import Organization, User
+from tenants.sealing import seal, unseal
 from tenants.valkey import snapshot_changed
 
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from inference.engines import ENGINES, EngineLoad, load_read
 from inference.live import CheckSeen
 from inference.models import Backend
-from inference.sealing import unseal
+from tenants.sealing import unseal
 
 TIMEOUT_S: Final = 3.0
 MAX_MODELS_BYTES: Final = 1 << 20

@@ -14,18 +14,19 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from billing.limits import NO_TERMS, KeyTerms, key_terms
 from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.limits import Limits, limits_of
 from inference.models import Backend, BackendState, Deployment, Model, ModelStatus
 from inference.policies import Policy, policy_of
-from inference.sealing import unseal
 from tenants.models import ApiKey, KeyKind
+from tenants.sealing import unseal
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """Whom an API key speaks for, where its requests may go (None is everywhere), and their share
-    when requests wait.
+    """Whom an API key speaks for, where its requests may go (None is everywhere), their share
+    when requests wait, and what it may use.
     """
 
     id: UUID
@@ -33,6 +34,7 @@ class KeyEntry:
     project_id: UUID
     regions: frozenset[str] | None = None
     share: int = 1
+    terms: KeyTerms = NO_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +123,15 @@ class Snapshot:
 
 
 def snapshot_load(*, with_keys: bool = True) -> Snapshot:
-    """Read all of it from PostgreSQL, or all but the keys. Blocking: seven queries with them."""
+    """Read all of it from PostgreSQL, or all but the keys. Blocking: nine queries with them."""
     now = timezone.now()
     models = _models(now)
     served = [model for model in models if model.status != ModelStatus.RETIRED]
+    keys, playground_keys = _keys(now) if with_keys else ({}, {})
     return Snapshot(
         taken_at=now,
-        keys=_keys() if with_keys else {},
-        playground_keys=_playground_keys() if with_keys else {},
+        keys=keys,
+        playground_keys=playground_keys,
         models={model.public_id: model for model in served},
         names=_by_name(served),
         retired=_by_name(model for model in models if model.status == ModelStatus.RETIRED),
@@ -138,25 +141,23 @@ def snapshot_load(*, with_keys: bool = True) -> Snapshot:
 
 _KEY_FIELDS: Final = (
     "id", "organization_id", "project_id", "organization__allowed_regions", "organization__share",
+    "kind", "digest",
 )  # fmt: skip
 
 
-def _keys() -> dict[bytes, KeyEntry]:
-    active = ApiKey.objects.active().listed()
-    rows = active.values_list("digest", *_KEY_FIELDS)
-    return {bytes(digest): _key(*row) for digest, *row in rows.iterator(chunk_size=5000)}
-
-
-def _playground_keys() -> dict[UUID, KeyEntry]:
-    active = ApiKey.objects.active().filter(kind=KeyKind.PLAYGROUND)
-    rows = active.values_list(*_KEY_FIELDS)
-    return {row[0]: _key(*row) for row in rows.iterator(chunk_size=5000)}
-
-
-def _key(
-    key: UUID, organization: UUID, project: UUID, regions: Sequence[str], share: int
-) -> KeyEntry:
-    return KeyEntry(key, organization, project, frozenset(regions) if regions else None, share)
+def _keys(now: datetime) -> tuple[dict[bytes, KeyEntry], dict[UUID, KeyEntry]]:
+    """Those that people hold, by digest, and those of the playground, by id. Four queries."""
+    rows = list(ApiKey.objects.active().order_by().values_list(*_KEY_FIELDS))
+    terms = key_terms((row[:3] for row in rows), now)
+    keys, playground_keys = dict[bytes, KeyEntry](), dict[UUID, KeyEntry]()
+    for key, organization, project, regions, share, kind, digest in rows:
+        places = frozenset(regions) if regions else None
+        entry = KeyEntry(key, organization, project, places, share, terms[key])
+        if kind == KeyKind.PLAYGROUND:
+            playground_keys[key] = entry
+        else:
+            keys[bytes(digest)] = entry
+    return keys, playground_keys
 
 
 def _by_name(models: Iterable[ModelEntry]) -> dict[str, ModelEntry]:

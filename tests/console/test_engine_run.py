@@ -26,8 +26,8 @@ from console.engine_runner import EngineEnded, EngineRunner, Limits, NoRegion
 from inference import control
 from inference.engines.serve import Serving
 from inference.models import Backend, BackendState, Deployment, Region, Task
-from inference.sealing import unseal
 from tenants.models import AuditEntry
+from tenants.sealing import unseal
 from tests.console.test_up import runs
 from tests.fake_vllm.server import free_port
 from tests.inference.gateway.conftest import wait_until

@@ -25,8 +25,8 @@ from inference import control
 from inference.live import CheckSeen
 from inference.models import Backend, BackendState, Region
 from inference.probes import backend_check
-from inference.sealing import seal
 from tenants.models import User
+from tenants.sealing import seal
 
 
 @require_safe

@@ -8,8 +8,8 @@ from django.test import Client
 
 from inference import control
 from inference.models import Backend, BackendState, Deployment, Model, Region
-from inference.sealing import unseal
 from tenants.models import AuditEntry
+from tenants.sealing import unseal
 from tests import fake_vllm
 from tests.conftest import Cast
 from tests.console.operator.conftest import checked, text_of

@@ -1,4 +1,4 @@
-"""Backend keys at rest: Fernet under keys that can be rotated, newest first."""
+"""Secrets at rest: Fernet under keys that can be rotated, newest first."""
 
 from __future__ import annotations
 
