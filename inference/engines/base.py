@@ -79,6 +79,8 @@ class Engine:
     """Usage in one JSON document: a whole answer or the data of one event."""
     fault_read: Callable[[EngineError], Fault | None]
     """The customer's fault behind a 4xx of the engine; None when it is not the customer's."""
+    count_read: Callable[[bytes], int | None] | None = None
+    """The tokens in an answer to `/tokenize`; None where that knows no chats."""
     hearing: Hearing | None = None
     """None where no audio file can be heard."""
 

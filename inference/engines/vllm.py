@@ -23,6 +23,7 @@ from inference.engines.base import (
     PROMPT_TOO_LONG,
     TEXT_ONLY,
     UNKNOWN_LANGUAGE,
+    Count,
     Engine,
     EngineError,
     Fault,
@@ -90,6 +91,20 @@ def usage_read(document: bytes) -> Usage | None:
     return usage.usage() if usage else None
 
 
+class _Tokenized(msgspec.Struct):
+    count: Count
+
+
+_decode_tokenized: Final = msgspec.json.Decoder(_Tokenized).decode
+
+
+def count_read(document: bytes) -> int | None:
+    try:
+        return _decode_tokenized(document).count
+    except msgspec.MsgspecError:
+        return None
+
+
 def fault_read(error: EngineError) -> Fault | None:
     if error.param == "max_tokens":
         return MAX_TOKENS_TOO_LARGE
@@ -146,5 +161,6 @@ ENGINE: Final = Engine(
     request_fields=request_fields,
     usage_read=usage_read,
     fault_read=fault_read,
+    count_read=count_read,
     hearing=Hearing(_HEARD_FIELDS, tells_seconds, seconds_heard),
 )

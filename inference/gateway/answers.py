@@ -17,6 +17,7 @@ from inference.gateway.errors import GatewayError
 from inference.gateway.exchange import Exchange, Failed
 from inference.gateway.handler import Headers, Streamed
 from inference.gateway.lifeline import Ended
+from inference.gateway.meter import PROGRESS_EVENTS, PROGRESS_S
 from inference.gateway.upstream import Reply, Unreachable
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
@@ -32,12 +33,14 @@ async def whole_answer(exchange: Exchange) -> HttpResponse:
         with exchange.lifeline:
             answer = await exchange.call(whole)
         exchange.settle(Outcome.COMPLETED, answer.usage)
+        await exchange.meter.on_disk()
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
         raise end.error from None
     finally:
         exchange.close()
-    return HttpResponse(answer.data, content_type=answer.content_type, headers=exchange.headers)
+    headers = {**exchange.headers, **exchange.cost_header}
+    return HttpResponse(answer.data, content_type=answer.content_type, headers=headers)
 
 
 def _billable(exchange: Exchange, data: bytes) -> Answer:
@@ -178,8 +181,17 @@ class EventStream(Streamed):
     async def _relay(self, send: ASGISendCallable, opened: Opened) -> None:
         """Pass on events as they come. The record is handed over before the last byte leaves."""
         reply, stream, block = opened
-        lifeline = self._lifeline
+        lifeline, meter, vigil = self._lifeline, self._exchange.meter, self._exchange.gateway.vigil
+        clock = asyncio.get_running_loop().time
+        tell_at, tell_past = clock() + PROGRESS_S, PROGRESS_EVENTS
         while not stream.is_done:
+            now = clock()
+            if now > vigil.until:
+                vigil.lapse()
+                lifeline.check()
+            if now > tell_at or lifeline.sent > tell_past:
+                meter.progressed(stream.usage)
+                tell_at, tell_past = now + PROGRESS_S, lifeline.sent + PROGRESS_EVENTS
             if block:
                 lifeline.is_sending = True
                 await _send(send, block, more=True)
@@ -189,6 +201,7 @@ class EventStream(Streamed):
                 raise Unreachable("error_event")
             block = await _read(reply, stream)
         self._settle(Outcome.COMPLETED, stream)
+        await meter.on_disk()
         await _send(send, block, more=False)
 
     def _settle(self, outcome: Outcome, stream: Stream) -> None:

@@ -19,6 +19,7 @@ from inference.gateway.errors import InvalidRequest
 MAX_DEPTH: Final = 64
 MAX_SCHEMA_DEPTH: Final = 32
 MAX_SCHEMA_BYTES: Final = 64 * 1024
+USUAL_COMPLETION_TOKENS: Final = 16
 
 REFUSED: Final = re.compile(
     r"""
@@ -67,6 +68,11 @@ class Body(Struct, omit_defaults=True, kw_only=True):
         return None
 
     @property
+    def choices(self) -> int:
+        """How many answers an engine gives in all."""
+        return 1
+
+    @property
     def session(self) -> str:
         """What the client says that the request belongs to; empty when it does not."""
         return ""
@@ -104,7 +110,7 @@ class Generation(Body, kw_only=True):
         return self.stream_options is not None and self.stream_options.include_usage
 
     @property
-    def choices(self) -> int:
+    def choices(self) -> int:  # type: ignore[explicit-override]  # @override breaks msgspec's Struct
         return self.n or 1
 
 
@@ -235,12 +241,17 @@ class CompletionBody(Generation, kw_only=True):
     echo: bool | None = None
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
 
-    @property
-    def choices(self) -> int:  # type: ignore[explicit-override]  # @override breaks msgspec's Struct
-        return (self.n or 1) * self._prompts
+    def __post_init__(self) -> None:
+        """Of what this API has been from the start; an engine without it would not stop."""
+        self.max_tokens = self.max_tokens or USUAL_COMPLETION_TOKENS
 
     @property
-    def _prompts(self) -> int:
+    def choices(self) -> int:  # type: ignore[explicit-override]  # @override breaks msgspec's Struct
+        return (self.n or 1) * self.prompts
+
+    @property
+    def prompts(self) -> int:
+        """How many texts it has; each is continued by itself."""
         is_batch = isinstance(self.prompt, list) and not isinstance(self.prompt[0], int)
         return len(self.prompt) if is_batch else 1
 

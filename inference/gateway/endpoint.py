@@ -13,6 +13,7 @@ import msgspec
 
 from inference.engines import Engine, Fault, Usage
 from inference.gateway.bodies import Body, body_decoder
+from inference.gateway.bounds import Bound, Sent
 from inference.gateway.errors import OPENAI, GatewayError, InvalidRequest, Surface
 from inference.models import Task
 
@@ -116,6 +117,14 @@ class Endpoint[B: Body](ABC):
         return InvalidRequest(
             message, param=self.renamed.get(param, param) or None, code=fault.code
         )
+
+    @abstractmethod
+    def bound(self, body: B, sent: Sent) -> Bound:
+        """The most that an engine can use for `body`."""
+
+    def counting(self, body: B, asked: Asked) -> Question | None:
+        """What asks an engine for the tokens of the prompt of `body`; None where none can tell."""
+        return None
 
     @abstractmethod
     def question(self, body: B, asked: Asked) -> Question:

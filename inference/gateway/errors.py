@@ -68,7 +68,8 @@ _ANTHROPIC_TYPES: Final = {
 
 
 def _anthropic(error: GatewayError, request_id: UUID) -> dict[str, Any]:
-    kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
+    is_money = isinstance(error, InsufficientQuota)
+    kind = "billing_error" if is_money else _ANTHROPIC_TYPES.get(error.status, "api_error")
     about = {"type": kind, "message": error.message}
     return {"type": "error", "error": about, "request_id": str(request_id)}
 
@@ -227,6 +228,32 @@ class SlowDown(GatewayError):
         "Too many of your requests wait for this model already. Send fewer at a time, "
         "and try again in a few seconds."
     )
+
+
+class RateLimited(GatewayError):
+    """A limit is reached; waiting helps."""
+
+    status = 429
+    type = "rate_limit_exceeded"
+    code = "rate_limit_exceeded"
+
+
+class InsufficientQuota(GatewayError):
+    """The money is used up; waiting does not help."""
+
+    status = 429
+    type = "insufficient_quota"
+
+
+class MeteringAway(GatewayError):
+    """What is used could not be counted now, so nothing is served that would have to be."""
+
+    status = 503
+    code = "metering_unavailable"
+    message = "Usage cannot be counted at the moment; nothing was billed. Try again soon."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "2"})
 
 
 class NotReady(GatewayError):

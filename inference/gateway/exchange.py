@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
-from billing.metering import UsageRecord
 from billing.models import Outcome
 from inference.engines import ENGINES, Engine, Usage, error_read
 from inference.gateway import metrics
+from inference.gateway.admission import Wish
 from inference.gateway.affinity import affinity_of
 from inference.gateway.auth import cache_salt
 from inference.gateway.bodies import Body
+from inference.gateway.bounds import Bound, Sent
 from inference.gateway.catalogue import ending_headers
+from inference.gateway.charging import NANO, nano_most
+from inference.gateway.counting import MOST_BYTES_A_TOKEN, prompt_tokens
 from inference.gateway.endpoint import Asked, Endpoint
 from inference.gateway.errors import (
     GatewayError,
@@ -30,12 +32,12 @@ from inference.gateway.errors import (
 )
 from inference.gateway.handler import GatewayRequest
 from inference.gateway.lifeline import Lifeline
+from inference.gateway.meter import Meter, Metered
+from inference.gateway.refusals import limit_headers
 from inference.gateway.upstream import Reply, Timeouts, Unreachable
 from inference.snapshot import KeyEntry, ModelEntry, Route
 
 ATTEMPTS: Final = 3
-BYTES_PER_TOKEN: Final = 4
-USUAL_OUTPUT: Final = 256
 MAX_CLIENT_ID_CHARS: Final = 128
 _NOT_PRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 _BUSY: Final = frozenset({429, 503})
@@ -69,19 +71,20 @@ class Exchange:
         endpoint: Endpoint[Any],
         model: ModelEntry,
         body: Body,
+        sent: Sent,
     ) -> None:
         self.request, self.key, self.endpoint, self.model = request, key, endpoint, model
         self.body = body
         self.gateway = request.gateway
-        self.admitted_at, self._started = datetime.now(UTC), perf_counter()
-        self.ttft_ms: int | None = None
+        self.meter = Meter(self.gateway.metering, _about(request, key, endpoint, body))
+        self._bound, self._tokens = endpoint.bound(body, sent), 0
         self.asked_model = ""
         self._route: Route | None = None
         self._entered: Route | None = None
         self._reply: Reply | None = None
         self._allowed = key
         self._affinity = affinity_of(request, key, model, endpoint, body)
-        self.is_settled, self._is_open = False, True
+        self._is_open = True
         running = self.gateway.drain.lifelines
         self.lifeline = Lifeline(
             request.receive,
@@ -89,6 +92,10 @@ class Exchange:
             running,
             watches_at_once=bool(body.stream),
         )
+
+    @property
+    def is_settled(self) -> bool:
+        return self.meter.is_settled
 
     @property
     def route(self) -> Route:
@@ -102,8 +109,12 @@ class Exchange:
     @property
     def headers(self) -> dict[str, str]:
         """What an answer says of the place and the model it comes from."""
-        fallback = {"x-sluice-fallback": self.asked_model} if self.asked_model else {}
-        return {"x-sluice-region": self.route.region, **fallback, **ending_headers(self.model)}
+        headers = {"x-sluice-region": self.route.region, **ending_headers(self.model)}
+        if self.asked_model:
+            headers["x-sluice-fallback"] = self.asked_model
+        if self.meter.grant.limits:
+            headers |= limit_headers(self.meter.grant.limits)
+        return headers
 
     async def call[T](self, begin: Callable[[Reply], Awaitable[T]]) -> T:
         """What `begin` makes of the 200 of an engine: of another one if it raises Failed, and of
@@ -112,10 +123,38 @@ class Exchange:
         Raises GatewayError, and Ended.
         """
         try:
+            await self._admit()
             return await self._from_models(begin)
         except GatewayError as error:
             metrics.unanswered(self.model.public_id, error.status)
             raise
+
+    async def _admit(self) -> None:
+        """Hold what it may cost, at its model or at that one's fallback."""
+        model, bound = self.model, self._bound
+        nano, self._tokens = self._nano_most(bound), bound.tokens(model.context_tokens)
+        wish = Wish(self.request.id, self.key, model.public_id, nano, self._tokens)
+        await self.meter.admit(wish, self._nano_exact)
+
+    def _nano_most(self, bound: Bound) -> int:
+        if not self.endpoint.is_metered:
+            return 0
+        most = nano_most(bound, self.model.prices, self.model.context_tokens)
+        if other := self._fallback:
+            most = max(most, nano_most(bound, other.prices, other.context_tokens))
+        return most
+
+    async def _nano_exact(self, left: int) -> int | None:
+        """What it costs at most with its prompt counted by an engine.
+
+        None where none counts, or where `left` would not do whatever the count were.
+        """
+        bound = self._bound
+        fewest = bound._replace(input_tokens=bound.input_tokens // MOST_BYTES_A_TOKEN)
+        if self._nano_most(fewest) > left:
+            return None
+        tokens = await prompt_tokens(self.request, self.key, self.model, self.endpoint, self.body)
+        return None if tokens is None else self._nano_most(bound._replace(input_tokens=tokens))
 
     async def _from_models[T](self, begin: Callable[[Reply], Awaitable[T]]) -> T:
         try:
@@ -170,9 +209,11 @@ class Exchange:
 
         came = perf_counter()
         route = await self.gateway.waiting.place(
-            self.model, self.key, self._cost, choose, is_retry=bool(tried)
+            self.model, self.key, self._tokens, choose, is_retry=bool(tried)
         )
-        metrics.queued(self.model.public_id, perf_counter() - came)
+        queued_s = perf_counter() - came
+        self.meter.queued_s += queued_s
+        metrics.queued(self.model.public_id, queued_s)
         self._route = self._entered = route
         self.gateway.figures.called(route, is_retry=bool(tried))
         return route
@@ -183,17 +224,13 @@ class Exchange:
         priority = self.gateway.waiting.priority(self.model, self.key)
         asked = Asked(self.engine, route.engine_model, salt, self.model.family, priority)
         question = await self.request.work(lambda: self.endpoint.question(self.body, asked))
+        await self.meter.dispatch(self.model, route)
         upstream = self.gateway.upstream
         reply = await upstream.call(route, question, str(self.request.id), self._timeouts)
         self._reply = reply
         if reply.status != 200:
             raise self._refusal(reply.status, await reply.read())
         return reply
-
-    @property
-    def _cost(self) -> int:
-        """About as many tokens as it will take, for its turn in the queue."""
-        return len(self.request.data) // BYTES_PER_TOKEN + (self.body.most_output or USUAL_OUTPUT)
 
     @property
     def _timeouts(self) -> Timeouts:
@@ -212,13 +249,18 @@ class Exchange:
 
     def _fall_back(self) -> bool:
         """Turn to the model that its policy names, where the organization may call it too."""
-        name, key = self.model.policy.fallback, self.key
-        other = self.gateway.keeper.snapshot.model(name, key.organization_id) if name else None
-        if not other or not self._fits(other) or self.asked_model or self._allowed is not self.key:
+        other = self._fallback
+        if other is None or self.asked_model or self._allowed is not self.key:
             return False
         self._let_go()
         self.asked_model, self.model = self.model.public_id, other
         return True
+
+    @property
+    def _fallback(self) -> ModelEntry | None:
+        name, key = self.model.policy.fallback, self.key
+        other = self.gateway.keeper.snapshot.model(name, key.organization_id) if name else None
+        return other if other and self._fits(other) else None
 
     def _fits(self, other: ModelEntry) -> bool:
         size = len(self.request.data)
@@ -247,50 +289,33 @@ class Exchange:
         return self._route is not None
 
     def first_token(self) -> None:
-        ttft_s = perf_counter() - self._started
-        self.ttft_ms = round(ttft_s * 1000)
+        ttft_s = self.meter.first_token()
         self.gateway.figures.first_token(self.route, ttft_s * 1000)
         metrics.first_token(*self._where, ttft_s)
 
     def settle(self, outcome: Outcome, usage: Usage) -> None:
         """Hand over the record, the first time; no other ending of the request counts."""
-        if self.is_settled or self._route is None or not self.endpoint.is_metered:
+        meter = self.meter
+        if meter.is_settled or self._route is None or not self.endpoint.is_metered:
             return
-        self.is_settled = True
         self.request.is_broken = outcome in {Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT}
-        self.gateway.writer.put(self._record(outcome, usage))
+        meter.settle(outcome, usage)
         self.gateway.figures.used(usage)
-        ttft_s = self.ttft_ms / 1000 if self.ttft_ms is not None else None
-        duration_s = perf_counter() - self._started
-        metrics.ended(*self._where, outcome.value, usage, duration_s, ttft_s)
+        ttft_s = meter.ttft_ms / 1000 if meter.ttft_ms is not None else None
+        metrics.ended(*self._where, outcome.value, usage, meter.duration_s, ttft_s)
+
+    @property
+    def cost_header(self) -> Mapping[str, str]:
+        """EUR, of what was settled."""
+        nano = self.meter.charged_nano
+        if nano is None:
+            return {}
+        return {"x-sluice-cost": f"{nano // NANO}.{nano % NANO:09}"}
 
     @property
     def _where(self) -> tuple[str, str, str]:
         """Model, backend and region."""
         return self.model.public_id, self.route.backend, self.route.region
-
-    def _record(self, outcome: Outcome, usage: Usage) -> UsageRecord:
-        return UsageRecord(
-            request_id=self.request.id,
-            organization_id=self.key.organization_id,
-            project_id=self.key.project_id,
-            api_key_id=self.key.id,
-            model=self.model.public_id,
-            backend=self.route.backend,
-            region=self.route.region,
-            endpoint=self.endpoint.path,
-            streamed=bool(self.body.stream),
-            outcome=outcome.value,
-            admitted_at=self.admitted_at,
-            occurred_at=datetime.now(UTC),
-            ttft_ms=self.ttft_ms,
-            duration_ms=round((perf_counter() - self._started) * 1000),
-            input_tokens=usage.input_tokens,
-            cached_tokens=usage.cached_tokens,
-            output_tokens=usage.output_tokens,
-            client_request_id=client_request_id(self.request),
-            audio_seconds=usage.audio_seconds,
-        )
 
     def note_usage_missing(self) -> None:
         metrics.USAGE_MISSING.labels(self.route.backend).inc()
@@ -310,6 +335,18 @@ class Exchange:
             self._is_open = False
             self.lifeline.close()
             self._let_go()
+            self.meter.close()
+
+
+def _about(request: GatewayRequest, key: KeyEntry, endpoint: Endpoint[Any], body: Body) -> Metered:
+    return Metered(
+        request_id=request.id,
+        key=key,
+        endpoint=endpoint.path,
+        is_streamed=bool(body.stream),
+        is_billed=endpoint.is_metered,
+        client_request_id=client_request_id(request),
+    )
 
 
 def _error_of(kind: str) -> GatewayError:

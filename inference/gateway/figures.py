@@ -18,6 +18,8 @@ from inference.live.minutes import BACKEND_KEPT_S, KEPT_S, backend_minute_key
 from inference.snapshot import Route
 
 PERIOD_S: Final = 1.0
+LIMITED: Final = "limited"
+LIMITED_KEPT_S: Final = 3 * 3600
 CLIENT_LEFT: Final = 499
 
 log = structlog.get_logger()
@@ -30,6 +32,7 @@ class LiveFigures:
         self._valkey = valkey
         self._counts: Counter[str] = Counter()
         self._by_backend = defaultdict[UUID, Counter[str]](Counter)
+        self._limited: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
 
     def answered(self, status: int, *, is_broken: bool) -> None:
@@ -39,6 +42,10 @@ class LiveFigures:
             self._counts["errors"] += 1
         elif 400 <= status < CLIENT_LEFT:
             self._counts["refused"] += 1
+
+    def limited(self, organization: UUID, limit: str) -> None:
+        """Count a request that was refused for `limit`, a counter of rates or of money."""
+        self._limited[f"{organization.hex}|{limit}"] += 1
 
     def used(self, usage: Usage) -> None:
         self._counts["input_tokens"] += usage.input_tokens
@@ -83,8 +90,10 @@ class LiveFigures:
         now = datetime.now(UTC)
         counts, self._counts = self._counts, Counter()
         by_backend, self._by_backend = self._by_backend, defaultdict(Counter)
+        limited, self._limited = self._limited, Counter()
         pipeline = self._valkey.pipeline(transaction=False)
         _add(pipeline, minute_key(now), counts, KEPT_S)
+        _add(pipeline, f"{LIMITED}:{now:%Y%m%d%H}", limited, LIMITED_KEPT_S)
         for backend, of_backend in by_backend.items():
             _add(pipeline, backend_minute_key(backend, now), of_backend, BACKEND_KEPT_S)
         await pipeline.execute()

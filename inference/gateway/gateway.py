@@ -13,11 +13,12 @@ from inference.gateway.figures import LiveFigures
 from inference.gateway.fleet import Fleet
 from inference.gateway.gauges import Gauges
 from inference.gateway.keeper import SnapshotKeeper
+from inference.gateway.metering import Metering, metering_made
 from inference.gateway.prober import Prober
 from inference.gateway.pulse import Pulse, gateway_id
 from inference.gateway.routing import Router
-from inference.gateway.settle import UsageWriter
 from inference.gateway.upstream import Upstream
+from inference.gateway.vigil import Vigil
 from inference.gateway.waiting import Waiting
 from inference.routing.budget import RetryBudget
 from tenants.valkey import async_client
@@ -33,7 +34,8 @@ class Gateway:
     waiting: Waiting
     keeper: SnapshotKeeper
     upstream: Upstream
-    writer: UsageWriter
+    metering: Metering
+    vigil: Vigil
     figures: LiveFigures
     pulse: Pulse
     prober: Prober
@@ -53,14 +55,16 @@ class Gateway:
         self.waiting = Waiting(self.fleet)
         self.keeper = SnapshotKeeper(self._valkey)
         self.upstream = Upstream()
-        self.writer = UsageWriter(self._valkey)
         self.figures = LiveFigures(self._valkey)
         name, heard = gateway_id(), self.keeper.hear
+        self.metering = metering_made(self._valkey, name, self.figures, self.keeper)
+        self.vigil = Vigil(self.drain.lifelines)
         self.pulse = Pulse(self._valkey, self.fleet, self.waiting.seen, heard, name)
         self.prober = Prober(self._valkey, self.fleet, self.keeper, self.pulse, name)
         self.fleet.on_lost = self._abandon
         await self.upstream.start()
-        self.writer.start()
+        await self.metering.start()
+        self.vigil.start()
         self.figures.start()
         self.keeper.start()
         self.pulse.start()
@@ -76,7 +80,8 @@ class Gateway:
         await self.pulse.stop()
         await self.keeper.stop()
         await self.upstream.stop()
-        await self.writer.stop()
+        self.vigil.stop()
+        await self.metering.stop()
         await self.figures.stop()
         self.gauges.stop()
         await self._valkey.aclose()

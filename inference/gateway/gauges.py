@@ -66,7 +66,7 @@ class Gauges:
         hand_over()
         gateway = self._gateway
         metrics.DRAINING.set(gateway.drain.is_on)
-        metrics.RECORDS_WAITING.set(gateway.writer.waiting)
+        metrics.RECORDS_WAITING.set(gateway.metering.waiting)
         if gateway.keeper.is_ready:
             metrics.SNAPSHOT_LOADED.set(time() - (monotonic() - gateway.keeper.loaded_at))
             self._set_models()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from typing import ClassVar, Final, override
+from collections.abc import Iterable, Sized
+from typing import Any, ClassVar, Final, override
 
 import msgspec
 from django.conf import settings
@@ -18,8 +18,11 @@ from inference.gateway.bodies import (
     Generation,
     ImagePart,
     Message,
+    TemplateOptions,
     TextPart,
+    Tool,
 )
+from inference.gateway.bounds import IMAGE_TOKENS, TEMPLATE_TOKENS, TOOL_FACTOR, Bound, Sent
 from inference.gateway.endpoint import Answer, Asked, Endpoint, Question, encode_with
 from inference.gateway.errors import BodyTooLarge, InvalidRequest
 from inference.gateway.relay import EventFilter, rename_model
@@ -27,6 +30,18 @@ from inference.gateway.shapes import ChatCompletion, Completion
 from inference.models import Task
 
 SYSTEM: Final = frozenset({"system", "developer"})
+
+
+COUNTING: Final = "/tokenize"
+
+
+class _Counted(msgspec.Struct, omit_defaults=True):
+    """A chat whose tokens are counted."""
+
+    model: str
+    messages: list[Message]
+    tools: list[Tool] | None = None
+    chat_template_kwargs: TemplateOptions | None = None
 
 
 class Generations[B: Generation](Endpoint[B]):
@@ -58,6 +73,10 @@ class Conversations[B: Body](Endpoint[B]):
     def messages(self, body: B) -> Iterable[Message]:
         """The conversation as a chat has it."""
 
+    @abstractmethod
+    def chat(self, body: B) -> ChatBody:
+        """The chat that answers `body`."""
+
     @override
     def read(self, data: bytes, content_type: str) -> B:
         body, limit = super().read(data, content_type), settings.GATEWAY_MAX_BODY_BYTES
@@ -79,6 +98,21 @@ class Conversations[B: Body](Endpoint[B]):
             if message.role not in SYSTEM:
                 return
 
+    @override
+    def bound(self, body: B, sent: Sent) -> Bound:
+        tools: Sized = getattr(body, "tools", None) or ()
+        text = sent.text_bytes + (_tool_bytes(tools) if tools else 0)
+        read = TEMPLATE_TOKENS + text + sent.images * IMAGE_TOKENS
+        return Bound(read, body.most_output, choices=body.choices)
+
+    @override
+    def counting(self, body: B, asked: Asked) -> Question | None:
+        chat = self.chat(body)
+        if chat.reasoning_effort or any(map(_has_media, chat.messages)):
+            return None  # a template may make more of it than the count would say
+        kept = _Counted(asked.model, chat.messages, chat.tools, chat.chat_template_kwargs)
+        return Question(COUNTING, msgspec.json.encode(kept))
+
 
 class Chats(Conversations[ChatBody], Generations[ChatBody]):
     shape = ChatCompletion
@@ -87,6 +121,10 @@ class Chats(Conversations[ChatBody], Generations[ChatBody]):
     @override
     def messages(self, body: ChatBody) -> Iterable[Message]:
         return body.messages
+
+    @override
+    def chat(self, body: ChatBody) -> ChatBody:
+        return body
 
 
 class Completions(Generations[CompletionBody]):
@@ -104,6 +142,18 @@ class Completions(Generations[CompletionBody]):
         ids = body.prompt if isinstance(first, int) else first
         return map(str, ids)
 
+    @override
+    def bound(self, body: CompletionBody, sent: Sent) -> Bound:
+        read, prompts = sent.text_bytes + TEMPLATE_TOKENS, body.prompts
+        return Bound(read, body.most_output, prompts=prompts, choices=body.n or 1)
+
+    @override
+    def counting(self, body: CompletionBody, asked: Asked) -> Question | None:
+        if not isinstance(body.prompt, str) or body.suffix:
+            return None
+        data = {"model": asked.model, "prompt": body.prompt}
+        return Question(COUNTING, msgspec.json.encode(data))
+
 
 def _texts(message: Message) -> Iterable[str]:
     if isinstance(message.content, str):
@@ -117,6 +167,11 @@ def _texts(message: Message) -> Iterable[str]:
                     yield image.url
                 case _:
                     pass
+
+
+def _tool_bytes(tools: Any) -> int:
+    """What a template may make of them beyond what was sent."""
+    return len(msgspec.json.encode(tools)) * (TOOL_FACTOR - 1)
 
 
 def _has_media(message: Message) -> bool:

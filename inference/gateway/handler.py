@@ -53,8 +53,10 @@ TINY_CHUNKS: Final = 1000
 TINY_CHUNK_BYTES: Final = 16
 """Each chunk takes the server about as long as a whole request: no more smaller ones than that."""
 _EXPOSED: Final = (
-    b"x-request-id, request-id, x-sluice-region, x-sluice-fallback, retry-after"
-    b", deprecation, sunset"
+    b"x-request-id, request-id, x-sluice-region, x-sluice-fallback, x-sluice-cost, retry-after"
+    b", deprecation, sunset, x-ratelimit-limit-requests, x-ratelimit-remaining-requests"
+    b", x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens"
+    b", x-ratelimit-reset-tokens"
 )
 _EVERYONE: Final = (
     (b"access-control-allow-origin", b"*"),

@@ -12,7 +12,7 @@ import re
 import struct
 from base64 import b64decode
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import imagesize
 
@@ -28,15 +28,25 @@ _FRAME: Final = 0x2C
 _STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 
 
-def check_images(urls: Iterable[str], param: str, limits: Limits) -> None:
+class Shown(NamedTuple):
+    """How many images there are, and the characters of their URLs."""
+
+    images: int
+    url_chars: int
+
+
+def check_images(urls: Iterable[str], param: str, limits: Limits) -> Shown:
     """Refuse what is no image, or one too many, or too large. Raises InvalidRequest for `param`."""
+    count = url_chars = 0
     try:
         for count, url in enumerate(urls, start=1):
             if count > limits.images:
                 raise ValueError(f"There are more than {limits.images} images. Send fewer.")
             _check(url, limits.pixels)
+            url_chars += len(url)
     except ValueError as error:
         raise InvalidRequest(str(error), param=param, code="invalid_image") from None
+    return Shown(count, url_chars)
 
 
 def _check(url: str, limit: int) -> None:

@@ -19,6 +19,7 @@ type _Ending = tuple[Outcome, type[GatewayError]]
 _LEFT: Final = (Outcome.CLIENT_DISCONNECT, ClientLeft)
 _LATE: Final = (Outcome.TIMEOUT, UpstreamTimeout)
 _CUT: Final = (Outcome.TIMEOUT, Draining)
+_LAPSED: Final = (Outcome.GATEWAY_CRASH, GatewayError)
 
 
 class Ended(Exception):  # noqa: N818
@@ -60,8 +61,7 @@ class Lifeline:
             self._timer = self._loop.call_later(after_s, self._watch, receive)
 
     def __enter__(self) -> Self:
-        if self._ended_by:
-            raise Ended(*self._ended_by)
+        self.check()
         self._task = asyncio.current_task()
         return self
 
@@ -76,9 +76,18 @@ class Lifeline:
             task.uncancel()
             raise Ended(*self._ended_by) from None
 
+    def check(self) -> None:
+        """Raises Ended if it has."""
+        if self._ended_by:
+            raise Ended(*self._ended_by)
+
     def cut(self) -> None:
         """End it, for the process stops."""
         self._end(_CUT)
+
+    def lapse(self) -> None:
+        """End it, for the process stood still; see `vigil.py`."""
+        self._end(_LAPSED)
 
     def close(self) -> None:
         self._running.discard(self)

@@ -17,6 +17,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "stream_options": "`include_usage` asks for the usage in a last event of its own.",
     "n": "How many answers. The prompt is billed once, each answer in full.",
     "max_tokens": "The most tokens of an answer.",
+    "CompletionBody.max_tokens": "The most tokens of an answer; 16 when it is left out.",
     "max_completion_tokens": "The most tokens of an answer, reasoning included.",
     "max_output_tokens": "The most tokens of an answer, reasoning included.",
     "temperature": "How free the choice of words is: 0 always takes the likeliest.",

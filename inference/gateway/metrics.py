@@ -75,7 +75,7 @@ USAGE_MISSING: Final = Counter(
     "sluice_gateway_usage_missing", "Finished answers that held no usage.", ["backend"]
 )
 RECORDS_LOST: Final = Counter(
-    "sluice_gateway_usage_records_lost", "Usage records given up for want of memory."
+    "sluice_gateway_usage_records_lost", "Usage records that the disk did not take in time."
 )
 
 IN_FLIGHT: Final = Gauge(

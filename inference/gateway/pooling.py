@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from inference.engines import Engine, Usage
 from inference.gateway.bodies import Body, TokenId
+from inference.gateway.bounds import PAIR_TOKENS, TEMPLATE_TOKENS, Bound, Sent
 from inference.gateway.endpoint import Answer, Asked, Endpoint, Question, encode_with
 from inference.gateway.relay import rename_model
 from inference.gateway.shapes import EmbeddingList, Ranking, ScoreList
@@ -63,6 +64,14 @@ class Pooling[B: Body](Endpoint[B]):
     """Fields that the gateway acts on and no engine gets."""
 
     @override
+    def bound(self, body: B, sent: Sent) -> Bound:
+        return Bound(TEMPLATE_TOKENS + sent.text_bytes + self._repeated(body))
+
+    def _repeated(self, body: B) -> int:
+        """What an engine reads more than once, in tokens, and what it adds to each text."""
+        return 0
+
+    @override
     def question(self, body: B, asked: Asked) -> Question:
         kept: Any = dict.fromkeys(self.ours)
         plain = msgspec.structs.replace(body, model=asked.model, stream=None, **kept)
@@ -98,6 +107,12 @@ class Scores(Pooling[ScoreBody]):
     example: ClassVar = {"text_1": "What holds water?", "text_2": ["A dam does.", "A sieve."]}
     renamed: ClassVar = {"messages": "text_2", "prompt": "text_2"}
 
+    @override
+    def _repeated(self, body: ScoreBody) -> int:
+        pairs = len(body.text_2) if isinstance(body.text_2, list) else 1
+        again = len(body.text_1.encode()) if isinstance(body.text_1, str) else 0
+        return pairs * (again + PAIR_TOKENS)
+
 
 class _Ranked(Struct):
     index: int
@@ -121,6 +136,10 @@ class Reranking(Pooling[RerankBody]):
     example: ClassVar = {"query": "What holds water?", "documents": ["A sieve.", "A dam does."]}
     renamed: ClassVar = {"messages": "documents", "prompt": "documents"}
     ours = frozenset({"return_documents"})
+
+    @override
+    def _repeated(self, body: RerankBody) -> int:
+        return len(body.documents) * (len(body.query.encode()) + PAIR_TOKENS)
 
     @override
     def _shown(self, data: bytes, body: RerankBody, model: str) -> bytes:

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from inference.gateway.answers import event_stream, whole_answer
 from inference.gateway.auth import ApiKeyAuthentication, HasKey, may_scrape
+from inference.gateway.bounds import Sent
 from inference.gateway.catalogue import model_document, model_documents
 from inference.gateway.drf import AsyncAPIView, Authentication, Permission
 from inference.gateway.endpoint import Endpoint
@@ -54,8 +55,9 @@ class EndpointView(KeyView):
         model = model_for(snapshot, key, body.model, endpoint.task)
         check_size(len(request.data), model.limits)
         param = endpoint.renamed.get("messages", "messages")
-        await request.work(lambda: check_images(endpoint.images(body), param, model.limits))
-        exchange = Exchange(request, key, endpoint, model, body)
+        shown = await request.work(lambda: check_images(endpoint.images(body), param, model.limits))
+        sent = Sent(len(request.data) - shown.url_chars, shown.images)
+        exchange = Exchange(request, key, endpoint, model, body, sent)
         return await (event_stream if body.stream else whole_answer)(exchange)
 
 

@@ -11,6 +11,8 @@ from inference.gateway.audio.answers import FORMATS, Transcript
 from inference.gateway.audio.bodies import AudioBody, TranscriptionBody, TranslationBody, body_read
 from inference.gateway.audio.events import TranscriptStream, heard_in
 from inference.gateway.audio.form import FORM, form_read, form_write
+from inference.gateway.audio.length import seconds_most
+from inference.gateway.bounds import Bound, Sent
 from inference.gateway.endpoint import EVENTS, JSON, Answer, Asked, Endpoint, Question
 from inference.gateway.errors import InvalidRequest
 from inference.models import Task
@@ -42,6 +44,10 @@ class Listening[B: AudioBody](Endpoint[B]):
     @override
     def read(self, data: bytes, content_type: str) -> B:
         return body_read(self.body, form_read(data, content_type))
+
+    @override
+    def bound(self, body: B, sent: Sent) -> Bound:
+        return Bound(audio_seconds=seconds_most(body.file))
 
     @override
     def question(self, body: B, asked: Asked) -> Question:

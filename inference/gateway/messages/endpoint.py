@@ -8,7 +8,8 @@ from typing import ClassVar, Final, override
 import msgspec
 
 from inference.engines import NO_USAGE, Engine
-from inference.gateway.bodies import Message
+from inference.gateway.bodies import ChatBody, Message
+from inference.gateway.bounds import Bound, Sent
 from inference.gateway.chat import answer_read
 from inference.gateway.endpoint import Answer, Asked, Question
 from inference.gateway.errors import ANTHROPIC
@@ -54,7 +55,11 @@ class Messages(AnthropicConversations[MessagesBody]):
 
     @override
     def question(self, body: MessagesBody, asked: Asked) -> Question:
-        return generation("chat/completions", chat_of(body), asked)
+        return generation("chat/completions", self.chat(body), asked)
+
+    @override
+    def chat(self, body: MessagesBody) -> ChatBody:
+        return chat_of(body)
 
     @override
     def answer(self, data: bytes, body: MessagesBody, engine: Engine, model: str) -> Answer | None:
@@ -77,6 +82,14 @@ class TokenCounts(AnthropicConversations[CountBody]):
     is_metered = False
     shape = document.TokenCount
     example: ClassVar = {"messages": [{"role": "user", "content": "What is a sluice?"}]}
+
+    @override
+    def bound(self, body: CountBody, sent: Sent) -> Bound:
+        return Bound()
+
+    @override
+    def chat(self, body: CountBody) -> ChatBody:
+        raise NotImplementedError("nothing is generated")
 
     @override
     def question(self, body: CountBody, asked: Asked) -> Question:

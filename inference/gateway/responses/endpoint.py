@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from inference.engines import Engine
-from inference.gateway.bodies import Message
+from inference.gateway.bodies import ChatBody, Message
 from inference.gateway.chat import answer_read
 from inference.gateway.endpoint import Answer, Asked, Question, Stream
 from inference.gateway.errors import GatewayError
@@ -48,7 +48,11 @@ class Responses(Conversations[ResponsesBody]):
 
     @override
     def question(self, body: ResponsesBody, asked: Asked) -> Question:
-        return generation("chat/completions", chat_of(body), asked)
+        return generation("chat/completions", self.chat(body), asked)
+
+    @override
+    def chat(self, body: ResponsesBody) -> ChatBody:
+        return chat_of(body)
 
     @override
     def answer(self, data: bytes, body: ResponsesBody, engine: Engine, model: str) -> Answer | None:

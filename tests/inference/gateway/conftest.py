@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from django.db import connection
 from openai import OpenAI
 from pytest_django.plugin import DjangoDbBlocker
 
-from billing.metering import FIELD, STREAM, UsageRecord, decode
+from billing.metering import FIELD, SHARDS, UsageRecord, decode, stream_of
 from billing.services import rate_set
 from inference import control
 from inference.models import Backend, Model, Region, Task
@@ -165,12 +166,14 @@ def gateway_process(*options: str, **environment: str) -> Iterator[Running]:
     url = f"http://127.0.0.1:{free_port()}"
     port = url.rpartition(":")[2]
     command = [sys.executable, "-m", "inference.gateway", f"--port={port}", *options]
-    process = subprocess.Popen(command, env=os.environ | environment, cwd=ROOT)  # noqa: S603
-    try:
-        yield Running(url, process)
-    finally:
-        process.terminate()
-        process.wait(15)
+    with tempfile.TemporaryDirectory() as spool:
+        base = os.environ | {"SPOOL_DIR": spool, "SPOOL_MIN_FREE_MB": "0"}
+        process = subprocess.Popen(command, env=base | environment, cwd=ROOT)  # noqa: S603
+        try:
+            yield Running(url, process)
+        finally:
+            process.terminate()
+            process.wait(15)
 
 
 def is_ready(running: Running) -> bool:
@@ -235,8 +238,12 @@ def chat(text: str = "Hello", **fields: Any) -> dict[str, Any]:
 
 
 def records() -> list[UsageRecord]:
-    entries: Any = valkey().xrange(STREAM)
-    return [decode(entry[FIELD]) for _id, entry in entries]
+    """What gateways have settled so far."""
+    with valkey().pipeline(transaction=False) as pipeline:
+        for shard in range(SHARDS):
+            pipeline.xrange(stream_of(shard))
+        streams: Any = pipeline.execute()
+    return [decode(entry[FIELD]) for entries in streams for _id, entry in entries]
 
 
 def record_of(response: httpx.Response) -> UsageRecord:

@@ -1,0 +1,148 @@
+"""Whether a request may begin: its limits, and the money that it may cost at most, held at once.
+
+One call to Valkey for all of it, which rides with those of other requests. Without Valkey whoever
+has no money limit goes on, with the rates counted in this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from datetime import UTC, date, datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import structlog
+
+from billing.holds import (
+    Ask,
+    Denied,
+    Granted,
+    HoldsClient,
+    LimitAsk,
+    LimitState,
+    StoreAway,
+    Unknown,
+)
+from billing.limits import NO_TERMS, KeyTerms, LimitEntry
+from billing.models import LimitKind, Period
+from inference.gateway.errors import MeteringAway
+from inference.gateway.figures import LiveFigures
+from inference.gateway.refusals import refusal_of
+from inference.snapshot import KeyEntry
+
+WALLET: Final = "w"
+SEED_TIMEOUT_S: Final = 3.0
+
+log = structlog.get_logger()
+
+
+class Wish(NamedTuple):
+    """What a request asks to be let in with: the most that it costs, and about its tokens."""
+
+    hold: UUID
+    key: KeyEntry
+    model: str
+    amount_nano: int
+    tokens: int
+
+
+class Grant(NamedTuple):
+    """That a request was let in. `scopes` are the counters of money that its hold stands in."""
+
+    amount_nano: int
+    scopes: tuple[str, ...] = ()
+    limits: tuple[LimitState, ...] = ()
+
+
+class Admission:
+    """`seed` brings the counters of organizations up from the books; it blocks."""
+
+    def __init__(
+        self,
+        holds: HoldsClient,
+        gateway: str,
+        figures: LiveFigures,
+        seed: Callable[[Collection[UUID]], None],
+    ) -> None:
+        self._holds, self._gateway, self._figures, self._seed = holds, gateway, figures, seed
+        self._seeding = dict[UUID, asyncio.Future[None]]()
+
+    async def admit(self, wish: Wish, exact: Callable[[int], Awaitable[int | None]]) -> Grant:
+        """Raises RateLimited, InsufficientQuota, MeteringAway; then nothing is held.
+
+        `exact` is asked when the money left does not cover the wish: it says what the request
+        costs at most once its tokens are counted, if that may be no more than is left.
+        """
+        terms = wish.key.terms
+        ask = self._ask(wish, terms)
+        answer = await self._reserve(ask)
+        if isinstance(answer, Denied) and answer.kind is None:
+            left = answer.limit - answer.used
+            amount = await exact(left) if left > 0 else None
+            if amount is not None:
+                ask = ask._replace(amount_nano=amount)
+                answer = await self._reserve(ask)
+        if isinstance(answer, Denied):
+            self._figures.limited(wish.key.organization_id, answer.by)
+            raise refusal_of(answer, terms, wish.model, ask.amount_nano)
+        return Grant(ask.amount_nano, ask.scopes, answer.limits)
+
+    def _ask(self, wish: Wish, terms: KeyTerms) -> Ask:
+        key = wish.key
+        limits, scopes = tuple[LimitAsk, ...](), tuple[str, ...]()
+        if terms is not NO_TERMS:
+            limits = tuple(_limits_asked(terms, wish))
+            scopes = tuple(scopes_of(terms, datetime.now(UTC).date()))
+        return Ask(wish.hold, key.organization_id, wish.amount_nano, scopes, limits, self._gateway)
+
+    async def _reserve(self, ask: Ask) -> Granted | Denied:
+        """Raises MeteringAway when nobody can say."""
+        try:
+            answer = await self._holds.reserve(ask)
+            if isinstance(answer, Unknown):
+                await self._seeded(ask.organization_id)
+                answer = await self._holds.reserve(ask)
+        except StoreAway:
+            if ask.scopes:
+                raise MeteringAway from None
+            return Granted((), is_repeat=False)
+        if isinstance(answer, Unknown):
+            raise MeteringAway
+        return answer
+
+    async def _seeded(self, organization: UUID) -> None:
+        """Bring its counters up; those who ask at once wait for one seed. Raises MeteringAway."""
+        running = self._seeding.get(organization)
+        if running is None:
+            running = asyncio.ensure_future(asyncio.to_thread(self._seed, (organization,)))
+            self._seeding[organization] = running
+            running.add_done_callback(lambda _: self._seeding.pop(organization))
+        try:
+            async with asyncio.timeout(SEED_TIMEOUT_S):
+                await asyncio.shield(running)
+        except Exception as error:  # of PostgreSQL, or of Valkey
+            log.warning("admission.seed_failed", error=type(error).__name__)
+            raise MeteringAway from None
+
+
+def scopes_of(terms: KeyTerms, today: date) -> Iterator[str]:
+    """The counters of money that a request of today stands in."""
+    if terms.has_wallet:
+        yield WALLET
+    for budget in terms.budgets:
+        if budget.is_hard:
+            start = today.replace(day=1) if budget.period == Period.MONTH else today
+            yield f"b:{budget.id.hex}:{start:%Y%m%d}"
+
+
+def _limits_asked(terms: KeyTerms, wish: Wish) -> Iterator[LimitAsk]:
+    for entry in limits_of(terms, wish.model):
+        if entry.kind != LimitKind.TOKENS_MINUTE:
+            yield LimitAsk(entry.id, entry.kind, entry.value)
+        elif wish.tokens:  # one larger than the limit may go when nothing else counts
+            yield LimitAsk(entry.id, entry.kind, entry.value, min(wish.tokens, entry.value))
+
+
+def limits_of(terms: KeyTerms, model: str) -> tuple[LimitEntry, ...]:
+    return terms.limits + terms.by_model.get(model, ())

@@ -1,0 +1,171 @@
+"""From a hold to a usage event: what stands on disk, what Valkey is told, and in which order.
+
+A request is on disk before an engine is asked, and its end is before the client has the last byte.
+From there the record goes on the stream, in the step that lets the hold go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import redis.asyncio
+import structlog
+from django.conf import settings
+from django.db import close_old_connections, connection
+
+from billing.booked import unbooked
+from billing.holds import HoldsClient, StoreAway
+from billing.metering import UsageRecord
+from billing.seeding import accounts_seed
+from inference.engines import Usage
+from inference.gateway.admission import Admission, Grant
+from inference.gateway.charging import record_charged
+from inference.gateway.errors import MeteringAway
+from inference.gateway.figures import LiveFigures
+from inference.gateway.keeper import SnapshotKeeper
+from inference.gateway.metrics import RECORDS_LOST
+from inference.gateway.spool import Dispatch, Limits, Settled, Spool, SpoolClosed
+
+BEAT_S: Final = 2.0
+RETRY_S: Final = 1.0
+STATE_KEPT_S: Final = 30
+MB: Final = 2**20
+
+log = structlog.get_logger()
+
+
+class Metering:
+    """Of one process. It keeps the lease of the holds, for as long as it runs."""
+
+    def __init__(self, admission: Admission, holds: HoldsClient, spool: Spool) -> None:
+        self.admission, self._holds, self._spool = admission, holds, spool
+        self._running = set[asyncio.Task[None]]()
+        self._beating: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Records that are settled and have not reached Valkey yet."""
+        return self._spool.waiting
+
+    async def start(self) -> None:
+        await self._holds.start()
+        await self._spool.start()
+        self._beating = asyncio.create_task(self._beat())
+
+    async def stop(self) -> None:
+        """What could not be settled or voided stays on disk, for whoever lives next."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=RETRY_S)
+        for task in (self._beating, *self._running):
+            if task:
+                task.cancel()
+        await self._spool.stop()
+        await self._holds.stop()
+
+    async def dispatched(self, record: UsageRecord, grant: Grant) -> None:
+        """Done when it is on disk. Raises MeteringAway: then nothing may be asked."""
+        try:
+            await self._spool.dispatched(Dispatch(record, grant.amount_nano, grant.scopes))
+        except SpoolClosed:
+            raise MeteringAway from None
+
+    def progressed(self, request_id: UUID, usage: Usage, ttft_ms: int | None) -> None:
+        self._spool.progressed(request_id, usage, ttft_ms)
+
+    def settled(self, record: UsageRecord, actual_nano: int, grant: Grant) -> Awaitable[None]:
+        """It is taken at once, and on disk when the result is there."""
+        return self._begun(self._settle(record, actual_nano, grant.scopes))
+
+    def voided(self, request_id: UUID, organization_id: UUID) -> None:
+        """Nothing was used: the hold is let go, as soon as Valkey is there."""
+        self._spool.voided(request_id)
+        _ = self._begun(self._void(request_id, organization_id))
+
+    def _begun(self, work: Coroutine[Any, Any, None]) -> Awaitable[None]:
+        task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+        if not task.done():
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return task
+
+    async def _settle(self, record: UsageRecord, actual_nano: int, scopes: tuple[str, ...]) -> None:
+        """A disk that failed for long keeps nobody from the end of an answer that is there."""
+        try:
+            await self._spool.settled(record, actual_nano, scopes)
+        except SpoolClosed as error:
+            RECORDS_LOST.inc()
+            log.error("usage.not_on_disk", request_id=str(record.request_id), why=error.reason)
+
+    async def _void(self, request_id: UUID, organization_id: UUID) -> None:
+        while True:
+            try:
+                await self._holds.void(request_id, organization_id)
+            except StoreAway:
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _beat(self) -> None:
+        while True:
+            with suppress(StoreAway):
+                await self._holds.beat()
+            await asyncio.sleep(BEAT_S)
+
+
+def metering_made(
+    valkey: redis.asyncio.Redis, gateway: str, figures: LiveFigures, keeper: SnapshotKeeper
+) -> Metering:
+    """With the stores that the settings name."""
+    holds = HoldsClient(valkey, gateway)
+
+    def rate(record: UsageRecord) -> int:
+        model = keeper.snapshot.models.get(record.model)
+        return record_charged(model.prices, record) if model else 0
+
+    spool = Spool(
+        Path(settings.SPOOL_DIR),
+        gateway,
+        Limits(
+            keep_s=settings.SPOOL_KEEP_S,
+            max_bytes=settings.SPOOL_MAX_MB * MB,
+            min_free_bytes=settings.SPOOL_MIN_FREE_MB * MB,
+            patience_s=settings.SPOOL_PATIENCE_S,
+        ),
+        deliver=partial(deliver, holds),
+        void=holds.void,
+        rate=rate,
+        unbooked=in_thread(unbooked),
+        tell=lambda name, state: valkey.set(name, state, ex=STATE_KEPT_S),
+    )
+    return Metering(Admission(holds, gateway, figures, in_thread(accounts_seed)), holds, spool)
+
+
+def in_thread[**P, T](work: Callable[P, T]) -> Callable[P, T]:
+    """`work` on a connection to PostgreSQL that does not outlive it: threads come and go."""
+
+    def act(*args: P.args, **kwargs: P.kwargs) -> T:
+        close_old_connections()
+        try:
+            return work(*args, **kwargs)
+        finally:
+            connection.close()
+
+    return act
+
+
+def deliver(holds: HoldsClient, settled: Settled) -> Awaitable[bool]:
+    """Book what a request cost, queue its record and let go of its hold. Raises StoreAway."""
+    return holds.settle(
+        settled.request_id,
+        settled.organization_id,
+        settled.actual_nano,
+        settled.tokens,
+        bytes(settled.record),
+        scopes=settled.scopes,
+    )

@@ -1,0 +1,234 @@
+"""Limits and budgets as customers meet them: a gateway as it is run, Valkey and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import count
+from typing import Any, Final
+from uuid import UUID
+
+import httpx2 as httpx
+import pytest
+from openai import OpenAI, RateLimitError
+
+from billing.holds import holds_read, scopes_state
+from billing.models import Budget, Limit, LimitKind, Period
+from tenants import services
+from tenants.models import ApiKey, Project
+from tenants.valkey import client as valkey
+from tenants.valkey import snapshot_changed
+from tests.fake_vllm import FakeVllm
+from tests.inference.gateway.conftest import (
+    MODEL,
+    READER,
+    Running,
+    World,
+    chat,
+    records,
+    wait_until,
+)
+
+pytestmark = pytest.mark.django_db
+
+CHAT: Final = "/v1/chat/completions"
+NANO: Final = 10**9
+TOKEN_NANO: Final = 250
+"""Of each token: 0.25 EUR for a million."""
+_numbers: Final = count()
+
+
+class Tenant:
+    """An organization of the test's own, with one key; whatever is set counts when this returns."""
+
+    def __init__(self, commit: Callable[[Callable[[], Any]], Any], world: World, url: str) -> None:
+        self._commit, self._world, self._url = commit, world, url
+        self.project, self.key, self.secret = commit(self._made)
+        self.organization_id: UUID = self.project.organization_id
+        self.http = httpx.Client(base_url=url, headers={"x-api-key": self.secret}, timeout=20)
+
+    def _made(self) -> tuple[Project, ApiKey, str]:
+        number, cast = next(_numbers), self._world.cast
+        organization = services.organization_create(
+            actor=cast.oskar, name=f"Tenant {number}", slug=f"tenant-{number}"
+        )
+        project = services.project_create(
+            actor=cast.oskar, organization=organization, name="Search"
+        )
+        key = services.api_key_create(actor=cast.oskar, project=project, name="ci")
+        return project, key.api_key, key.secret
+
+    def set(self, *rows: Limit | Budget) -> None:
+        def save() -> None:
+            for row in rows:
+                row.organization_id = self.organization_id
+                row.save()
+            snapshot_changed()
+
+        self._commit(save)
+
+    def limit(self, kind: LimitKind, value: int, **scope: Any) -> None:
+        self.set(Limit(kind=kind, value=value, **scope))
+
+    def budget(self, amount: str, **scope: Any) -> None:
+        self.set(Budget(amount=Decimal(amount), period=Period.MONTH, **scope))
+
+    def until_limited(self) -> None:
+        """Until the gateway knows of a limit of requests or tokens."""
+        wait_until(lambda: any("ratelimit" in name for name in self.ask().headers))
+
+    def ask(self, text: str = "Hello", **fields: Any) -> httpx.Response:
+        return self.http.post(CHAT, json=chat(text, **{"max_tokens": 4} | fields))
+
+    def until_known(self) -> None:
+        wait_until(lambda: self.http.get("/v1/models").status_code == 200)
+
+    @property
+    def spent_nano(self) -> int:
+        own = [r for r in records() if r.organization_id == self.organization_id]
+        return sum(record.amount_nano or 0 for record in own)
+
+    def at_rest(self) -> None:
+        wait_until(lambda: not holds_read().open)
+
+
+@pytest.fixture
+def tenant(
+    world: World, gateway: Running, commit: Callable[[Callable[[], Any]], Any]
+) -> Iterator[Tenant]:
+    made = Tenant(commit, world, gateway.url)
+    yield made
+    made.http.close()
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str | None]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+def test_requests_of_a_minute_are_counted_and_told(tenant: Tenant) -> None:
+    tenant.limit(LimitKind.REQUESTS_MINUTE, 3, api_key=tenant.key)
+    wait_until(lambda: tenant.ask().headers.get("x-ratelimit-limit-requests") == "3")
+    left = [tenant.ask() for _ in range(5)]
+    answered = [answer for answer in left if answer.status_code == 200]
+    refused = left[-1]
+    assert len(answered) <= 2
+    assert code_of(refused) == (429, "rate_limit_exceeded")
+    assert "3 requests per minute (key ci)" in refused.json()["error"]["message"]
+    assert 1 <= int(refused.headers["retry-after"]) <= 20
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    assert "x-ratelimit-limit-tokens" not in refused.headers
+
+
+def test_a_refusal_is_counted_for_the_operator(tenant: Tenant) -> None:
+    tenant.limit(LimitKind.REQUESTS_DAY, 1)
+    wait_until(lambda: tenant.ask().status_code == 429)
+
+    def counted() -> int:
+        key = f"limited:{datetime.now(UTC):%Y%m%d%H}"
+        return int(valkey().hget(key, f"{tenant.organization_id.hex}|o") or 0)  # type: ignore[arg-type]
+
+    assert wait_until(counted) >= 1
+
+
+def test_a_day_is_full_until_its_end(tenant: Tenant) -> None:
+    tenant.limit(LimitKind.REQUESTS_DAY, 2, project=tenant.project)
+    refused = wait_until(lambda: (a := tenant.ask()).status_code == 429 and a)
+    assert refused
+    assert "2 requests per day (project Search)" in refused.json()["error"]["message"]
+    assert int(refused.headers["retry-after"]) <= 86_400
+
+
+def test_tokens_of_a_minute_count_what_was_used(tenant: Tenant) -> None:
+    tenant.limit(LimitKind.TOKENS_MINUTE, 100_000, model=MODEL)
+    wait_until(lambda: tenant.ask().headers.get("x-ratelimit-limit-tokens") == "100000")
+    tenant.at_rest()
+    left = int(tenant.ask("Hello", max_tokens=2000).headers["x-ratelimit-remaining-tokens"])
+    assert left <= 100_000 - 2000
+    tenant.at_rest()
+    later = int(tenant.ask(max_tokens=1).headers["x-ratelimit-remaining-tokens"])
+    assert later < 100_000 - 2000 - 9  # all of what was asked for was used
+
+
+def test_what_a_request_used_more_than_usual_is_waited_for(tenant: Tenant) -> None:
+    tenant.limit(LimitKind.TOKENS_MINUTE, 60)
+    wait_until(lambda: "x-ratelimit-limit-tokens" in tenant.ask().headers)
+    wait_until(lambda: tenant.ask(" ".join("x" * 200)).status_code == 200, timeout_s=30)
+    refused = tenant.ask(max_tokens=1)
+    assert code_of(refused) == (429, "rate_limit_exceeded")
+    assert int(refused.headers["retry-after"]) > 60
+
+
+def test_requests_at_the_same_time_have_a_limit_and_give_it_back(
+    tenant: Tenant, engine: FakeVllm
+) -> None:
+    tenant.limit(LimitKind.STREAMS, 2)
+    tenant.until_known()
+    bodies = [chat("!stall 1", stream=True)] * 2
+
+    def third() -> httpx.Response:
+        return tenant.ask()
+
+    with tenant.http.stream("POST", CHAT, json=bodies[0]) as first:
+        next(first.iter_lines())
+        with tenant.http.stream("POST", CHAT, json=bodies[1]) as second:
+            next(second.iter_lines())
+            refused = wait_until(lambda: (a := third()).status_code == 429 and a)
+            assert refused
+            assert "2 requests at the same time" in refused.json()["error"]["message"]
+    wait_until(lambda: third().status_code == 200)
+    engine.wait_for(running=0)
+
+
+def test_a_limit_of_one_model_leaves_the_others(tenant: Tenant) -> None:
+    tenant.limit(LimitKind.REQUESTS_DAY, 1, model=MODEL)
+    wait_until(lambda: tenant.ask().status_code == 429)
+    body = {"model": READER, "input": "Hello"}
+    assert tenant.http.post("/v1/embeddings", json=body).status_code == 200
+
+
+def test_sdks_know_what_they_are_told(tenant: Tenant, gateway: Running) -> None:
+    tenant.limit(LimitKind.REQUESTS_DAY, 1)
+    wait_until(lambda: tenant.ask().status_code == 429)
+    base = f"{gateway.url}/v1"
+    with OpenAI(base_url=base, api_key=tenant.secret, max_retries=0) as client:
+        with pytest.raises(RateLimitError) as told:
+            client.chat.completions.create(**chat())
+    assert (told.value.code, told.value.type) == ("rate_limit_exceeded", "rate_limit_exceeded")
+
+
+def test_counting_tokens_is_free_and_lets_its_hold_go(tenant: Tenant) -> None:
+    tenant.limit(LimitKind.STREAMS, 1)
+    tenant.until_known()
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
+    for _ in range(3):
+        assert tenant.http.post("/v1/messages/count_tokens", json=body).status_code == 200
+        tenant.at_rest()
+    assert tenant.spent_nano == 0
+
+
+def test_a_budget_is_used_to_the_last_affordable_request_and_never_passed(tenant: Tenant) -> None:
+    tenant.budget("0.01")
+    tenant.until_known()
+    wait_until(lambda: tenant.ask("Hello").status_code == 200 and _scopes(tenant))
+    bound = 4 * TOKEN_NANO + (512 + 150) * TOKEN_NANO
+    with ThreadPoolExecutor(32) as pool:
+        statuses = list(pool.map(lambda _: tenant.ask().status_code, range(500)))
+        while 200 in statuses[-64:]:
+            statuses += pool.map(lambda _: tenant.ask().status_code, range(500))
+    assert set(statuses) == {200, 429}
+    tenant.at_rest()
+    assert tenant.spent_nano <= 0.01 * NANO
+    assert tenant.spent_nano > 0.01 * NANO - bound
+    scope = wait_until(lambda: _scopes(tenant))[0]
+    assert (scope.held, scope.balance - scope.unposted) == (0, 0.01 * NANO - tenant.spent_nano)
+
+
+def _scopes(tenant: Tenant) -> list[Any]:
+    return list(scopes_state(tenant.organization_id).values())
+
+
+def test_an_answer_says_what_it_cost(http: httpx.Client) -> None:
+    answer = http.post(CHAT, json=chat(max_tokens=4))
+    assert answer.headers["x-sluice-cost"] == "0.000003250"  # 13 tokens
