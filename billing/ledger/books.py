@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 import redis
 import structlog
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
 
 from billing.models import Books
+
+_MAKE: Final = """
+INSERT INTO billing_books (organization_id, currency, version)
+SELECT one.id, 'EUR', 0 FROM unnest(%s::uuid[]) AS one(id)
+WHERE NOT EXISTS (SELECT FROM billing_books WHERE organization_id = one.id)
+ORDER BY one.id
+ON CONFLICT DO NOTHING
+"""
+_LOCK: Final = """
+SELECT * FROM billing_books WHERE organization_id = ANY(%s) ORDER BY organization_id FOR UPDATE
+"""
+_ADVANCE: Final = """
+UPDATE billing_books SET version = version + 1 WHERE organization_id = ANY(%s)
+"""
 
 log = structlog.get_logger()
 
@@ -22,21 +36,20 @@ def books_lock(organization_ids: Collection[UUID]) -> dict[UUID, Books]:
     A transaction that moves money of several organizations locks them all at once, and first: so
     no two wait for each other.
     """
-    rows = Books.objects.filter(pk__in=organization_ids)
-    missing = set(organization_ids) - set(rows.values_list("pk", flat=True))
-    new = (Books(organization_id=pk) for pk in sorted(missing))
-    Books.objects.bulk_create(new, ignore_conflicts=True)
-    return {row.pk: row for row in rows.select_for_update().order_by("pk")}
+    ids = list(organization_ids)
+    with connection.cursor() as cursor:
+        cursor.execute(_MAKE, [ids])
+    return {row.pk: row for row in Books.objects.raw(_LOCK, [ids])}
 
 
-def books_advance(organization_ids: Collection[UUID]) -> dict[UUID, Books]:
+def books_advance(organization_ids: Collection[UUID]) -> None:
     """Count up the versions, so that balances which are read from now on go before older ones.
 
     Not only postings change what may be spent: a credit limit or a budget does so too.
     """
-    books = books_lock(organization_ids)
-    Books.objects.filter(pk__in=books).update(version=F("version") + 1)
-    return books
+    books_lock(organization_ids)
+    with connection.cursor() as cursor:
+        cursor.execute(_ADVANCE, [list(organization_ids)])
 
 
 def books_announce(organization_ids: Collection[UUID]) -> None:

@@ -13,7 +13,7 @@ from django.db import connection
 from billing.ledger.accounts import AccountKey, accounts_open, revenue_of
 from billing.ledger.books import books_advance
 from billing.ledger.transfers import BooksError, Entry, Source, entry_of, transfers_write
-from billing.models import Account, AccountKind, Component, Transfer
+from billing.models import AccountKind, Component
 
 type Amounts = Mapping[UUID, Mapping[Component, Decimal]]
 """EUR by organization and component."""
@@ -63,7 +63,7 @@ def usage_post(batch_id: UUID, amounts: Amounts, moment: datetime) -> None:
     owing = {pk: costs for pk, of_one in amounts.items() if (costs := _costs(of_one))}
     if not owing:
         return
-    if _is_posted(batch_id, owing):
+    if _posted(batch_id, owing):
         raise BooksError(f"Batch {batch_id} is posted already.")
     transfers_write(list(_entries(batch_id, owing, moment)))
     _verify(batch_id, owing)
@@ -114,20 +114,21 @@ def _purses(organization_ids: Collection[UUID], moment: datetime) -> dict[UUID, 
     return purses
 
 
-def _is_posted(batch_id: UUID, organization_ids: Collection[UUID]) -> bool:
-    payers = Account.objects.filter(organization__in=organization_ids)
-    return Transfer.objects.filter(batch_id=batch_id, debit__in=payers).exists()
-
-
 def _verify(batch_id: UUID, owing: Amounts) -> None:
     """What the table holds equals what was asked for.
 
     It is read back, since PostgreSQL rounds what is finer than its column and sums in Python before
     would not see that.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_POSTED, [batch_id, list(owing)])
-        posted = {(pk, part): amount for pk, part, amount in cursor.fetchall()}
-    wanted = {(pk, part.value): cost for pk, costs in owing.items() for part, cost in costs.items()}
-    if posted != wanted:
+    if _posted(batch_id, owing) != {pk: dict(costs) for pk, costs in owing.items()}:
         raise BooksError(f"The transfers of batch {batch_id} do not add up to its usage.")
+
+
+def _posted(batch_id: UUID, organization_ids: Collection[UUID]) -> Amounts:
+    """The transfers of a batch, as they are in the table."""
+    sums = dict[UUID, dict[Component, Decimal]]()
+    with connection.cursor() as cursor:
+        cursor.execute(_POSTED, [batch_id, list(organization_ids)])
+        for organization_id, part, amount in cursor.fetchall():
+            sums.setdefault(organization_id, {})[Component(part)] = amount
+    return sums
