@@ -12,6 +12,7 @@ from django.utils import timezone
 from billing import seeding
 from billing.alerts import alerts_tell
 from billing.ingest import dead_retry, ingest
+from billing.ledger import check, pendings_expire, promo_expire
 from billing.models import ModelHalt
 from billing.partitions import partitions_tend
 from tenants.valkey import client
@@ -62,3 +63,19 @@ def budget_alerts_tell() -> None:
     """Tell of the budgets that reached a threshold."""
     close_old_connections()
     alerts_tell()
+
+
+@shared_task
+def credit_expire() -> None:
+    """Credit whose time is over is ours again, and what was set apart too long is free."""
+    close_old_connections()
+    now = timezone.now()
+    promo_expire(now)
+    pendings_expire(now)
+
+
+@shared_task
+def books_verify() -> None:
+    """Look through the books each night; the metering page shows what came out."""
+    close_old_connections()
+    check.books_verify()

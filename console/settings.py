@@ -13,6 +13,7 @@ from typing import Any
 
 import dj_database_url
 import structlog
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from django.utils.translation import gettext_lazy as _
@@ -141,6 +142,11 @@ CELERY_BEAT_SCHEDULE = {
     "retry usage": {"task": "billing.tasks.dead_usage_retry", "schedule": 60.0},
     "tend accounts": {"task": "billing.tasks.accounts_tend", "schedule": 60.0},
     "make months of usage": {"task": "billing.tasks.usage_partitions_tend", "schedule": 3600.0},
+    "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
+    "verify the books": {
+        "task": "billing.tasks.books_verify",
+        "schedule": crontab(hour=2, minute=40),
+    },
 }
 
 # People and their log-ins
