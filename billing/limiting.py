@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, TypedDict, Unpack
-from uuid import UUID
 
-import redis
-import structlog
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from billing.ledger import books_announce
 from billing.limits import rules_read
 from billing.models import Limit, LimitKind, Mode, Plan, Terms
-from billing.seeding import accounts_seed
 from tenants import audit
 from tenants.models import ApiKey, Organization, Project, User
 from tenants.valkey import snapshot_changed
-
-log = structlog.get_logger()
 
 MOST: Final = 10**12
 """No limit is higher: the counters stay whole numbers that Lua can count."""
@@ -204,14 +198,5 @@ def terms_set(
 
 def money_changed(*organizations: Organization) -> None:
     """After the commit: the gateways learn what counts, and the counters what is left."""
-    ids = [one.pk for one in organizations]
-    transaction.on_commit(lambda: _reseed(ids))
+    books_announce([one.pk for one in organizations])
     transaction.on_commit(snapshot_changed)
-
-
-def _reseed(organization_ids: Collection[UUID]) -> None:
-    """Without Valkey there is nothing to correct: the counters come back from here."""
-    try:
-        accounts_seed(organization_ids)
-    except redis.RedisError as error:
-        log.warning("accounts.seed_failed", error=type(error).__name__)

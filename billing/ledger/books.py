@@ -43,17 +43,18 @@ def books_lock(organization_ids: Collection[UUID]) -> dict[UUID, Books]:
 
 
 def books_advance(organization_ids: Collection[UUID]) -> None:
-    """Count up the versions, so that balances which are read from now on go before older ones.
-
-    Not only postings change what may be spent: a credit limit or a budget does so too.
-    """
+    """Count up the versions: balances which are read after the commit go before older ones."""
     books_lock(organization_ids)
     with connection.cursor() as cursor:
         cursor.execute(_ADVANCE, [list(organization_ids)])
 
 
 def books_announce(organization_ids: Collection[UUID]) -> None:
-    """After the commit, what may be spent is counted from the balances of then."""
+    """After the commit, what may be spent is counted from the balances of then.
+
+    Not only postings change that: a credit limit or a budget does too. So it is a version of its
+    own, and who read the one before cannot undo it.
+    """
     transaction.on_commit(partial(_seed, tuple(organization_ids)))
 
 
@@ -61,6 +62,8 @@ def _seed(organization_ids: Collection[UUID]) -> None:
     """Without Valkey there is nothing to correct: its counters come back from the books."""
     from billing.seeding import accounts_seed  # it reads these books
 
+    with transaction.atomic():
+        books_advance(organization_ids)
     try:
         accounts_seed(organization_ids)
     except redis.RedisError as error:
