@@ -27,6 +27,10 @@ def stream_of(shard: int) -> str:
     return f"usage:{{{shard}}}"
 
 
+STREAMS: Final = (STREAM, *map(stream_of, range(SHARDS)))
+"""All that are ingested: of requests without a hold, and of each shard those that have one."""
+
+
 class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
     """What the gateway knows of one request when it ends. The counts are the engine's own.
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from celery import shared_task
 from django.db import close_old_connections
+from django.utils import timezone
 
-from billing.ingest import BATCH, ingest
+from billing import seeding
+from billing.alerts import alerts_tell
+from billing.ingest import dead_retry, ingest
+from billing.ledger import check, pendings_expire, promo_expire
+from billing.models import ModelHalt
+from billing.partitions import partitions_tend
 from tenants.valkey import client
 
 LOCK_S: Final = 15
+RETRIED_AFTER_RELEASE: Final = timedelta(hours=1)
 
 
 @shared_task
@@ -21,7 +29,53 @@ def usage_ingest() -> None:
         return
     try:
         close_old_connections()
-        while ingest() == BATCH:
+        while ingest():
             lock.reacquire()
     finally:
         lock.release()
+
+
+@shared_task
+def dead_usage_retry() -> None:
+    """Book what waited for the price of a model, once that is released."""
+    close_old_connections()
+    since = timezone.now() - RETRIED_AFTER_RELEASE
+    if ModelHalt.objects.filter(released_at__gte=since).exists():
+        dead_retry()
+
+
+@shared_task
+def usage_partitions_tend() -> None:
+    """Have the months to come, and drop those that are old enough."""
+    close_old_connections()
+    partitions_tend()
+
+
+@shared_task
+def accounts_tend() -> None:
+    """Set the counters of money from the books again, and end what gateways left behind."""
+    close_old_connections()
+    seeding.accounts_tend()
+
+
+@shared_task
+def budget_alerts_tell() -> None:
+    """Tell of the budgets that reached a threshold."""
+    close_old_connections()
+    alerts_tell()
+
+
+@shared_task
+def credit_expire() -> None:
+    """Credit whose time is over is ours again, and what was set apart too long is free."""
+    close_old_connections()
+    now = timezone.now()
+    promo_expire(now)
+    pendings_expire(now)
+
+
+@shared_task
+def books_verify() -> None:
+    """Look through the books each night; the metering page shows what came out."""
+    close_old_connections()
+    check.books_verify()

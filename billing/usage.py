@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from django.utils import timezone
 
-from billing.metering import STREAM
+from billing.metering import STREAMS
 from tenants.valkey import client
 
 
@@ -57,10 +57,11 @@ def complete_until() -> datetime | None:
     None when Valkey does not say.
     """
     try:
-        waiting: Any = client().xrange(STREAM, count=1)
+        with client().pipeline(transaction=False) as pipe:
+            for stream in STREAMS:
+                pipe.xrange(stream, count=1)
+            answers: list[Any] = pipe.execute()
     except redis.RedisError:
         return None
-    if not waiting:
-        return timezone.now()
-    milliseconds = int(waiting[0][0].partition(b"-")[0])
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    oldest = [int(entries[0][0].partition(b"-")[0]) for entries in answers if entries]
+    return datetime.fromtimestamp(min(oldest) / 1000, UTC) if oldest else timezone.now()

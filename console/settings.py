@@ -13,6 +13,7 @@ from typing import Any
 
 import dj_database_url
 import structlog
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from django.utils.translation import gettext_lazy as _
@@ -133,6 +134,19 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"expires": 2.0},
     },
+    "tell of budgets": {
+        "task": "billing.tasks.budget_alerts_tell",
+        "schedule": 10.0,
+        "options": {"expires": 20.0},
+    },
+    "retry usage": {"task": "billing.tasks.dead_usage_retry", "schedule": 60.0},
+    "tend accounts": {"task": "billing.tasks.accounts_tend", "schedule": 60.0},
+    "make months of usage": {"task": "billing.tasks.usage_partitions_tend", "schedule": 3600.0},
+    "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
+    "verify the books": {
+        "task": "billing.tasks.books_verify",
+        "schedule": crontab(hour=2, minute=40),
+    },
 }
 
 # People and their log-ins
@@ -186,6 +200,9 @@ API_KEY_PEPPERS = {
 }
 ENCRYPTION_KEYS = env_secret("ENCRYPTION_KEYS").split(",")
 
+# Usage: after so many months the event of a request goes, and its sums stay
+USAGE_EVENT_MONTHS = int(env("USAGE_EVENT_MONTHS", "84"))
+
 # The gateway
 METRICS_TOKEN = env("METRICS_TOKEN", "")
 MB = 1024 * 1024
@@ -208,6 +225,11 @@ GATEWAY_WORKERS = int(env("GATEWAY_WORKERS", "1"))
 GATEWAY_DRAIN_DELAY_S = float(env("GATEWAY_DRAIN_DELAY_S", "0"))
 GATEWAY_DRAIN_S = float(env("GATEWAY_DRAIN_S", "60"))
 SNAPSHOT_MAX_AGE_S = float(env("SNAPSHOT_MAX_AGE_S", "10"))
+SPOOL_DIR = Path(env("SPOOL_DIR", str(BASE_DIR / ".run" / "spool")))
+SPOOL_KEEP_S = float(env("SPOOL_KEEP_S", str(7 * 86400)))
+SPOOL_MAX_MB = int(env("SPOOL_MAX_MB", "4096"))
+SPOOL_MIN_FREE_MB = int(env("SPOOL_MIN_FREE_MB", "512"))
+SPOOL_PATIENCE_S = float(env("SPOOL_PATIENCE_S", "10"))
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SORT_OPERATIONS": False}
 REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None, "UNAUTHENTICATED_TOKEN": None}
 

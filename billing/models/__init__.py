@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from billing.models.checks import Drift, DriftKind, ModelHalt
 from billing.models.ledger import (
     Account,
     AccountKind,
@@ -24,9 +25,11 @@ from billing.models.rates import Component, Rate, RateQuerySet
 from billing.models.usage import (
     SUMMED,
     BackendHour,
+    BudgetSpent,
     Outcome,
     UsageDay,
     UsageEvent,
+    UsageEventId,
     UsageHour,
     UsageHourQuerySet,
 )
@@ -40,10 +43,14 @@ __all__ = [
     "Books",
     "Budget",
     "BudgetAlert",
+    "BudgetSpent",
     "Component",
+    "Drift",
+    "DriftKind",
     "Limit",
     "LimitKind",
     "Mode",
+    "ModelHalt",
     "Outcome",
     "Period",
     "Plan",
@@ -54,6 +61,7 @@ __all__ = [
     "TransferKind",
     "UsageDay",
     "UsageEvent",
+    "UsageEventId",
     "UsageHour",
     "UsageHourQuerySet",
 ]

@@ -92,7 +92,7 @@ class Limit(models.Model):
     objects = TenantQuerySet["Limit"].as_manager()
 
     class Meta:
-        ordering: ClassVar = ["organization", "project", "api_key", "model", "kind"]
+        ordering: ClassVar = ["id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["organization", "project", "api_key", "model", "kind"],
@@ -145,7 +145,7 @@ class Budget(models.Model):
     objects = TenantQuerySet["Budget"].as_manager()
 
     class Meta:
-        ordering: ClassVar = ["organization", "project", "api_key", "period"]
+        ordering: ClassVar = ["id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["organization", "project", "api_key", "period"],
@@ -166,7 +166,8 @@ class Budget(models.Model):
 class BudgetAlert(models.Model):
     """That a budget has reached a threshold in a period: made once, with the usage itself.
 
-    What tells people of it sets `told_at` when that is done.
+    `billing.alerts` tells people: by each channel once, and of what failed again at `next_at`.
+    `told_at` is when nothing is left to do, `failure` why something was given up.
     """
 
     budget = models.ForeignKey(Budget, models.CASCADE, related_name="alerts")
@@ -175,6 +176,11 @@ class BudgetAlert(models.Model):
     threshold = models.PositiveSmallIntegerField()
     spent = models.DecimalField(max_digits=38, decimal_places=12)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    mailed_at = models.DateTimeField(null=True)
+    hooked_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
+    next_at = models.DateTimeField(null=True)
+    failure = models.CharField(max_length=200, blank=True, db_default="")
     told_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True)
 
@@ -186,6 +192,12 @@ class BudgetAlert(models.Model):
             models.UniqueConstraint(
                 fields=["budget", "period_start", "threshold"], name="budget_alert_once"
             )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["next_at"], condition=Q(told_at=None), name="budget_alert_untold"),
+            models.Index(
+                fields=["organization"], condition=Q(seen_at=None), name="budget_alert_unseen"
+            ),
         ]
 
     @override

@@ -29,14 +29,24 @@ class UsageEvent(models.Model):
 
     `queued_ms` are of `ttft_ms`, `attempts` the backends that were asked. `batch_id` names the
     batch that booked it: the sum of its events is the sum of its transfers.
+
+    The table is partitioned by the month of `occurred_at` (UTC, see `billing.partitions`). Its
+    foreign keys are not PostgreSQL's: those of `UsageHour`, whose rows the same transaction writes
+    from these, are, and cost once a group and not once a request.
     """
 
     pk = models.CompositePrimaryKey("organization_id", "request_id")
-    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     request_id = models.UUIDField()
     client_request_id = models.CharField(max_length=128, blank=True)
-    project = models.ForeignKey(Project, models.PROTECT, related_name="+")
-    api_key = models.ForeignKey(ApiKey, models.PROTECT, related_name="+")
+    project = models.ForeignKey(
+        Project, models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
+    api_key = models.ForeignKey(
+        ApiKey, models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     model = models.CharField(max_length=100)
     backend = models.CharField(max_length=100)
     region = models.CharField(max_length=50)
@@ -64,7 +74,8 @@ class UsageEvent(models.Model):
         indexes: ClassVar = [
             models.Index(
                 fields=["organization", "-occurred_at", "-request_id"], name="usage_event_recent"
-            )
+            ),
+            models.Index(fields=["-occurred_at", "-request_id"], name="usage_event_time"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(
@@ -72,6 +83,21 @@ class UsageEvent(models.Model):
             ),
             models.CheckConstraint(condition=Q(amount__gte=0), name="usage_amount_not_negative"),
         ]
+
+    @override
+    def __str__(self) -> str:
+        return str(self.request_id)
+
+
+class UsageEventId(models.Model):
+    """The requests that have an event. One enters once, whatever time a second record tells.
+
+    A partitioned table cannot say so by itself: its unique keys hold within a partition.
+    """
+
+    pk = models.CompositePrimaryKey("organization_id", "request_id")
+    organization_id = models.UUIDField()
+    request_id = models.UUIDField()
 
     @override
     def __str__(self) -> str:
@@ -187,3 +213,19 @@ class BackendHour(models.Model):
     @override
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H:00} {self.backend}"
+
+
+class BudgetSpent(models.Model):
+    """What was spent of a budget in the period that starts at `period_start`.
+
+    Without a row it is the sum of the period's `UsageDay`; the first usage makes one from that.
+    """
+
+    pk = models.CompositePrimaryKey("budget_id", "period_start")
+    budget = models.ForeignKey("billing.Budget", models.CASCADE, related_name="+")
+    period_start = models.DateField()
+    spent = models.DecimalField(max_digits=38, decimal_places=12)
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.spent} since {self.period_start}"

@@ -139,10 +139,11 @@ def test_the_price_is_that_of_admission(record: UsageRecord, cast: Cast) -> None
 def test_what_cannot_be_booked_is_set_aside_and_stops_nobody_else(record: UsageRecord) -> None:
     put(record, another(record, model="unpriced"), another(record, organization_id=uuid4()))
     client().xadd(STREAM, {FIELD: b"no record at all"})
+    client().xadd(STREAM, {b"other": b"no record either"})
     put(another(record, input_tokens=1, cached_tokens=2), another(record))
     ingest()
     assert UsageEvent.objects.count() == 2
-    assert client().xlen(DEAD_STREAM) == 4
+    assert client().xlen(DEAD_STREAM) == 5
     assert client().xlen(STREAM) == 0
 
 

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from django.conf import settings
@@ -17,16 +17,17 @@ from django.db import connection
 from django.db.models import Count, Sum
 
 from billing.ingest import ingest
-from billing.metering import FIELD, STREAM, UsageRecord, encode
-from billing.models import Component, Outcome, UsageEvent, UsageHour
+from billing.ledger import books_check, wallet_read
+from billing.metering import FIELD, STREAM, STREAMS, UsageRecord, encode, shard_of, stream_of
+from billing.models import Component, Outcome, UsageDay, UsageEvent, UsageHour
 from billing.services import rate_set
 from tenants.models import new_id
 from tenants.valkey import client
 from tests.conftest import Cast, make_cast
 
-RECORDS: Final = 8000
+RECORDS: Final = 4000
 BATCH: Final = 10
-LIVES_S: Final = (0.02, 0.05, 0.1, 0.15)
+LIVES_S: Final = (0.1, 0.2, 0.3, 0.5)
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 WORKER: Final = f"""
@@ -40,9 +41,16 @@ while ingest({BATCH}):
 
 
 def put_records(cast: Cast) -> None:
-    with client().pipeline(transaction=False) as pipe:
+    sharded, own = stream_of(shard_of(cast.acme.id)), cast.acme.id.bytes
+    held = {b"n": 0, b"s": b"", b"h": b"", b"o": own}
+    with client().pipeline(transaction=False) as pipeline:
+        pipe: Any = pipeline
         for number in range(RECORDS):
-            pipe.xadd(STREAM, {FIELD: encode(record(cast, number))})
+            fields = {FIELD: encode(record(cast, number))}
+            if number % 2:
+                pipe.xadd(sharded, fields | held)
+            else:
+                pipe.xadd(STREAM, fields)
         pipe.execute()
 
 
@@ -102,5 +110,9 @@ def test_a_worker_killed_at_any_moment_loses_nothing_and_books_nothing_twice() -
     tokens = RECORDS * (RECORDS - 1) // 2
     events = UsageEvent.objects.aggregate(n=Count("request_id"), tokens=Sum("input_tokens"))
     hours = UsageHour.objects.aggregate(n=Sum("requests"), tokens=Sum("input_tokens"))
-    assert events == hours == {"n": RECORDS, "tokens": tokens}
-    assert client().xlen(STREAM) == 0
+    days = UsageDay.objects.aggregate(n=Sum("requests"), tokens=Sum("input_tokens"))
+    assert events == hours == days == {"n": RECORDS, "tokens": tokens}
+    owed = wallet_read([cast.acme.id])[cast.acme.id].unbilled
+    assert owed == Decimal(tokens + RECORDS) / 10**6
+    assert books_check() == []
+    assert sum(client().xlen(stream) for stream in STREAMS) == 0

@@ -1,0 +1,128 @@
+"""What each record costs, in whole picos (10⁻¹² EUR): exact, and to the digit `Prices.amount`."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+
+from billing.metering import UsageRecord
+from billing.models import Component, Outcome, Rate
+
+BILLED: Final = frozenset({Outcome.COMPLETED, Outcome.CLIENT_DISCONNECT, Outcome.GATEWAY_CRASH})
+"""The endings that cost; a backend that failed or timed out costs nothing."""
+COMPONENTS: Final = tuple(Component)
+PICOS: Final = 10**12
+_PICOS_OF_NANO: Final = 1000
+_FREE: Final = (0,) * len(COMPONENTS)
+
+
+class Unpriced(LookupError):  # noqa: N818
+    """`model` was used without a price for it."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"{model}: {reason}")
+        self.model = model
+
+
+class Rated(NamedTuple):
+    """A record and its cost by component, in the order of COMPONENTS."""
+
+    record: UsageRecord
+    picos: tuple[int, ...]
+
+    @property
+    def amount_nano(self) -> int:
+        """What the gateway charges for it: rounded up."""
+        return -(-sum(self.picos) // _PICOS_OF_NANO)
+
+
+class UnitPicos(NamedTuple):
+    """`picos` for every `scale` units."""
+
+    picos: int
+    scale: int
+
+    def of(self, units: int) -> int:
+        """Rounded half to even where a price is not of whole picos a unit."""
+        if self.scale == 1:
+            return self.picos * units
+        whole, rest = divmod(self.picos * units, self.scale)
+        return whole + (2 * rest > self.scale or (2 * rest == self.scale and whole % 2))
+
+
+def unit_picos(price: Decimal, unit_scale: int) -> UnitPicos:
+    picos = int(price.scaleb(12))
+    whole, rest = divmod(picos, unit_scale)
+    return UnitPicos(picos, unit_scale) if rest else UnitPicos(whole, 1)
+
+
+type Tariff = Mapping[str, UnitPicos]
+"""What units of each component cost."""
+
+
+class Tariffs:
+    """The rates of some models over a span of time, looked up by moment."""
+
+    def __init__(self, rates: Iterable[Rate]) -> None:
+        self._rates = defaultdict[str, list[Rate]](list)
+        for rate in rates:
+            self._rates[rate.model].append(rate)
+        self._turns = {model: _turns(rates) for model, rates in self._rates.items()}
+        self._known: dict[tuple[str, int], Tariff] = {}
+
+    @classmethod
+    def load(cls, records: Sequence[UsageRecord]) -> Tariffs:
+        """All that `records` need, with one query."""
+        moments = [record.admitted_at for record in records]
+        span = DateTimeTZRange(min(moments), max(moments), "[]")
+        models = {record.model for record in records}
+        return cls(Rate.objects.filter(model__in=models, valid__overlap=span))
+
+    def at(self, model: str, moment: datetime) -> Tariff:
+        turn = bisect_right(self._turns.get(model, ()), moment)
+        if (tariff := self._known.get((model, turn))) is None:
+            tariff = self._known[model, turn] = {
+                rate.component: unit_picos(rate.price, rate.unit_scale)
+                for rate in self._rates.get(model, ())
+                if moment in rate.valid
+            }
+        return tariff
+
+
+def _turns(rates: Iterable[Rate]) -> list[datetime]:
+    """When any of `rates` begins or ends: between two of these the prices stay."""
+    ends = (end for rate in rates for end in (rate.valid.lower, rate.valid.upper))
+    return sorted({end for end in ends if end is not None})
+
+
+def rate(record: UsageRecord, tariffs: Tariffs) -> Rated:
+    """At the rates valid when it was admitted. Pure.
+
+    Raises Unpriced when something was used that had none, ValueError on impossible counts.
+    """
+    if record.outcome not in BILLED:
+        return Rated(record, _FREE)
+    fresh = record.input_tokens - record.cached_tokens
+    used = (fresh, record.cached_tokens, record.output_tokens, record.audio_seconds)
+    if min(used) < 0:
+        raise ValueError(f"impossible counts: {used}")
+    tariff = tariffs.at(record.model, record.admitted_at)
+    try:
+        return Rated(record, tuple([
+            tariff[component].of(units) if units else 0
+            for component, units in zip(COMPONENTS, used, strict=True)
+        ]))  # fmt: skip
+    except KeyError as missing:
+        reason = f"no rate for {missing.args[0]} at {record.admitted_at.isoformat()}"
+        raise Unpriced(record.model, reason) from None
+
+
+def euros(picos: int) -> Decimal:
+    """EUR with 12 decimals, exactly."""
+    return Decimal(f"{picos}e-12")

@@ -1,0 +1,39 @@
+"""The books: what every euro of usage, payment and promotion did, twice over.
+
+All that moves money calls `usage_post`, a service of `credit`, or a pending transfer; they alone
+write transfers and balances, in one transaction, under the lock of the organization's `Books`.
+"""
+
+from __future__ import annotations
+
+from billing.ledger.accounts import AccountKey
+from billing.ledger.books import books_advance, books_announce, books_lock
+from billing.ledger.check import Difference, books_check
+from billing.ledger.credit import Entered, prepaid_top_up, promo_expire, promo_grant
+from billing.ledger.pending import pending_make, pending_post, pending_void, pendings_expire
+from billing.ledger.transfers import BooksError, Source, transfer_id
+from billing.ledger.usage import usage_post
+from billing.ledger.wallets import Wallet, wallet_read
+
+__all__ = [
+    "AccountKey",
+    "BooksError",
+    "Difference",
+    "Entered",
+    "Source",
+    "Wallet",
+    "books_advance",
+    "books_announce",
+    "books_check",
+    "books_lock",
+    "pending_make",
+    "pending_post",
+    "pending_void",
+    "pendings_expire",
+    "prepaid_top_up",
+    "promo_expire",
+    "promo_grant",
+    "transfer_id",
+    "usage_post",
+    "wallet_read",
+]

@@ -1,0 +1,137 @@
+"""Credit that organizations get: payments in advance, and promotions that may expire."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from billing.ledger.accounts import AccountKey, accounts_open, lot_open
+from billing.ledger.books import books_advance, books_announce
+from billing.ledger.transfers import Entry, Source, entry_of, transfers_write
+from billing.models import Account, AccountKind, Transfer
+from tenants import audit
+from tenants.models import Organization, User, new_id
+
+MOST: Final = Decimal(9_000_000)
+"""EUR. Counters in Valkey are exact up to here."""
+LATE_USAGE: Final = timedelta(hours=1)
+"""Usage of before the expiry may be posted this long after it, and is still drawn from the lot."""
+
+
+class Entered(NamedTuple):
+    """`is_new` is False when the same was entered before; then nothing has changed."""
+
+    transfer: Transfer
+    is_new: bool
+
+
+@transaction.atomic
+def prepaid_top_up(
+    *, actor: User | None, organization: Organization, amount: Decimal, reference: str
+) -> Entered:
+    """Enter a payment of `amount` EUR, net. One reference is one payment.
+
+    Raises ValidationError for an amount that is not one, and for a reference that was used with
+    another amount.
+    """
+    _check(amount)
+    if not reference:
+        raise ValidationError(_("Say which payment this is: the bank's or the card's reference."))
+    books_advance([organization.pk])
+    prepaid = AccountKey(organization.pk, AccountKind.PREPAID)
+    clearing = AccountKey(None, AccountKind.CLEARING)
+    accounts = accounts_open([prepaid, clearing])
+    source = Source("payment", reference, "top_up")
+    entered = _enter(entry_of(source, accounts[clearing], accounts[prepaid], amount))
+    if entered.is_new:
+        _tell(actor, "credit.top_up", organization, entered, reference=reference)
+    return entered
+
+
+@transaction.atomic
+def promo_grant(
+    *,
+    actor: User | None,
+    organization: Organization,
+    amount: Decimal,
+    expires_at: datetime | None,
+    reason: str,
+    reference: str = "",
+) -> Entered:
+    """Give `amount` EUR that may be used until `expires_at`, or for ever. It is a lot of its own.
+
+    With a reference (of an organization, at most 50 letters) the same grant is made once. Raises
+    ValidationError for an amount that is not one, and for an expiry that has passed.
+    """
+    _check(amount)
+    if expires_at and expires_at <= timezone.now():
+        raise ValidationError(_("It would have expired already: choose a later day."))
+    books_advance([organization.pk])
+    part = reference or new_id().hex
+    lot = lot_open(organization.pk, part, expires_at)
+    expense = AccountKey(None, AccountKind.PROMO_EXPENSE)
+    account = accounts_open([expense])[expense]
+    entered = _enter(entry_of(Source("promo", part, "grant"), account, lot, amount))
+    if entered.is_new:
+        until = expires_at.isoformat() if expires_at else None
+        _tell(actor, "credit.grant", organization, entered, expires_at=until, reason=reason)
+    return entered
+
+
+@transaction.atomic
+def promo_expire(now: datetime) -> int:
+    """What is left in lots that expired goes to breakage; returns of how many lots."""
+    over = Account.objects.filter(kind=AccountKind.PROMO, expires_at__lte=now - LATE_USAGE)
+    spent = F("balance__debits_posted") + F("balance__debits_pending")
+    filled = over.filter(balance__credits_posted__gt=spent)
+    owners = set(filled.values_list("organization", flat=True))
+    books_advance(owners)
+    breakage = AccountKey(None, AccountKind.BREAKAGE)
+    to = accounts_open([breakage])[breakage]
+    source = Source("expiry", now.isoformat(), "expiry")
+    lots = filled.filter(organization__in=owners).annotate(
+        left=F("balance__credits_posted") - spent
+    )
+    transfers_write([entry_of(source, lot.pk, to, lot.left) for lot in lots])
+    books_announce(owners)
+    return len(lots)
+
+
+def _check(amount: Decimal) -> None:
+    if not (amount.is_finite() and 0 < amount <= MOST):
+        raise ValidationError(_("Enter an amount above 0 and of at most 9 million EUR."))
+
+
+def _enter(entry: Entry) -> Entered:
+    """Write it, unless it was written before."""
+    if found := Transfer.objects.filter(pk=entry.id).first():
+        if found.amount != entry.amount:
+            raise ValidationError(_("This reference was entered already, with another amount."))
+        return Entered(found, is_new=False)
+    transfers_write([entry])
+    return Entered(Transfer.objects.get(pk=entry.id), is_new=True)
+
+
+def _tell(
+    actor: User | None,
+    action: str,
+    organization: Organization,
+    entered: Entered,
+    **data: str | None,
+) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target=entered.transfer,
+        organization=organization,
+        amount=str(entered.transfer.amount),
+        **data,
+    )
+    books_announce([organization.pk])

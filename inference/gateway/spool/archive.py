@@ -1,0 +1,259 @@
+"""Ended segments: kept until PostgreSQL has all of theirs, and a while longer.
+
+Those of processes that died are read first: what they settled is delivered once more, what they
+left open is settled by what is known of it, or void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, time
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import structlog
+
+from inference.gateway.spool.folder import BOOKED, OPEN, Folder, folders
+from inference.gateway.spool.records import Settled
+from inference.gateway.spool.replay import Rate, Unfinished, settled_read, unfinished
+from inference.gateway.spool.shipper import Shipper
+
+PERIOD_S: Final = 1.0
+ADOPT_S: Final = 10.0
+FIRST_LOOK_S: Final = 10.0
+LATE_S: Final = 60.0
+"""What PostgreSQL does not have so long after its segment was ended is delivered again."""
+MAX_PAUSE_S: Final = 3600.0
+AWAY_S: Final = 5.0
+"""PostgreSQL is left alone for so long when it does not answer."""
+CHUNK: Final = 2000
+
+type Id = tuple[UUID, UUID]
+"""Organization and request."""
+type Unbooked = Callable[[Sequence[Id]], Collection[Id]]
+"""Those of some requests that PostgreSQL does not have. Blocks, and raises when it is away."""
+type Void = Callable[[UUID, UUID], Awaitable[object]]
+"""Lets go of a hold (request, organization). Raises when Valkey is away."""
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Sealed:
+    """An ended segment. `extra` is what its process never wrote; it `is_left` until delivered."""
+
+    path: Path
+    size: int
+    extra: list[Settled] = field(default_factory=list)
+    is_left: bool = False
+    sealed_at: float = field(default_factory=monotonic)
+    due_at: float = 0.0
+    pause_s: float = FIRST_LOOK_S
+    unbooked: int = 0
+
+
+class Kept(NamedTuple):
+    """A segment that PostgreSQL has; `written_at` since 1970."""
+
+    path: Path
+    size: int
+    written_at: float
+
+
+class Archive:
+    """Of one process: its own segments, and those of the dead it found in `root`.
+
+    `first_open` is the number of the oldest own segment that holds a request still running.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        shipper: Shipper,
+        unbooked: Unbooked,
+        void: Void,
+        rate: Rate,
+        first_open: Callable[[], float] = lambda: math.inf,
+        *,
+        keep_s: float,
+        max_bytes: int,
+    ) -> None:
+        self._root, self._shipper = root, shipper
+        self._unbooked, self._void, self._rate = unbooked, void, rate
+        self._first_open = first_open
+        self._keep_s, self._max_bytes = keep_s, max_bytes
+        self._own: Folder | None = None
+        self._adopted: list[Folder] = []
+        self._sealed: list[Sealed] = []
+        self._kept: list[Kept] = []
+        self._voids: list[Id] = []
+        self._adopt_at = self._ask_at = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def segments(self) -> int:
+        """Ended ones that PostgreSQL does not have for certain."""
+        return len(self._sealed)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, those that are only kept included."""
+        return sum(s.size for s in self._sealed) + sum(k.size for k in self._kept)
+
+    @property
+    def oldest_s(self) -> float:
+        """For how long PostgreSQL lacks the oldest record that it was found to lack."""
+        ages = [monotonic() - sealed.sealed_at for sealed in self._sealed if sealed.unbooked]
+        return max(ages, default=0.0)
+
+    def start(self, own: Folder) -> None:
+        self._own = own
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Leave everything where it is: whoever lives next takes it over."""
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        for folder in self._adopted:
+            folder.close()
+
+    def sealed(self, path: Path) -> None:
+        """Take over a segment of this process that was ended."""
+        due_at = monotonic() + FIRST_LOOK_S
+        self._sealed.append(Sealed(path, path.stat().st_size, due_at=due_at))
+
+    async def adopt(self) -> None:
+        """Take over what the dead left."""
+        held = {folder.path for folder in (self._own, *self._adopted) if folder}
+        for path in folders(self._root):
+            if path not in held and (folder := Folder.adopt(path)):
+                await self._take_over(folder)
+
+    async def look(self) -> None:
+        """Deliver what was left, ask PostgreSQL for what is due, and delete what is old."""
+        await self._void_left()
+        for sealed in [s for s in self._sealed if s.due_at <= monotonic()]:
+            if sealed.is_left:
+                await self._deliver(sealed)
+            elif self._ask_at <= monotonic():
+                await self._ask(sealed)
+        self._prune()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if self._adopt_at <= monotonic():
+                    self._adopt_at = monotonic() + ADOPT_S
+                    await self.adopt()
+                await self.look()
+            except Exception:  # what is on disk must be looked after
+                log.exception("spool.archive_failed")
+            await asyncio.sleep(PERIOD_S)
+
+    async def _take_over(self, folder: Folder) -> None:
+        self._adopted.append(folder)
+        segments = folder.segments(OPEN)
+        found = await asyncio.to_thread(unfinished, segments)
+        extra: dict[Path, list[Settled]] = {path: [] for path in segments}
+        for request in found.values():
+            self._end(request, extra[request.segment])
+        for path in segments:
+            self._sealed.append(Sealed(path, path.stat().st_size, extra[path], is_left=True))
+        for path in folder.segments(BOOKED):
+            self._kept.append(_kept(path))
+        if segments:
+            log.warning("spool.adopted", folder=folder.path.name, unfinished=len(found))
+
+    def _end(self, request: Unfinished, extra: list[Settled]) -> None:
+        settled, record = request.settled(self._rate), request.dispatch.record
+        if settled:
+            extra.append(settled)
+        else:
+            self._voids.append((record.organization_id, record.request_id))
+
+    async def _void_left(self) -> None:
+        while self._voids:
+            organization_id, request_id = self._voids[-1]
+            try:
+                await self._void(request_id, organization_id)
+            except Exception as error:
+                log.warning("spool.void_waits", error=type(error).__name__)
+                return
+            self._voids.pop()
+
+    async def _deliver(self, sealed: Sealed) -> None:
+        """What a dead process settled may have reached nobody."""
+        if not await self._shipper.ship(await self._read(sealed)):
+            return
+        sealed.is_left = False
+        sealed.due_at = monotonic() + FIRST_LOOK_S
+
+    async def _ask(self, sealed: Sealed) -> None:
+        settled = await self._read(sealed)
+        try:
+            missing = await asyncio.to_thread(self._missing, settled)
+        except Exception as error:
+            log.warning("spool.unconfirmed", error=type(error).__name__)
+            self._ask_at = monotonic() + AWAY_S
+            return
+        sealed.unbooked = len(missing)
+        if missing and monotonic() - sealed.sealed_at >= LATE_S:
+            log.warning("spool.delivered_again", segment=sealed.path.name, records=len(missing))
+            await self._shipper.ship(missing)
+        if missing or self._is_open(sealed.path):
+            sealed.due_at = monotonic() + sealed.pause_s
+            sealed.pause_s = min(2 * sealed.pause_s, MAX_PAUSE_S)
+        else:
+            self._book(sealed)
+
+    async def _read(self, sealed: Sealed) -> list[Settled]:
+        return await asyncio.to_thread(settled_read, sealed.path) + sealed.extra
+
+    def _missing(self, settled: Sequence[Settled]) -> list[Settled]:
+        missing: list[Settled] = []
+        for start in range(0, len(settled), CHUNK):
+            part = {(s.organization_id, s.request_id): s for s in settled[start : start + CHUNK]}
+            missing += (part[id_] for id_ in self._unbooked(list(part)))
+        return missing
+
+    def _is_open(self, path: Path) -> bool:
+        """Whether a request that still runs needs what was written of its start."""
+        is_own = self._own is not None and path.parent == self._own.path
+        return is_own and int(path.stem) >= self._first_open()
+
+    def _book(self, sealed: Sealed) -> None:
+        self._sealed.remove(sealed)
+        self._kept.append(_kept(sealed.path.rename(sealed.path.with_suffix(BOOKED))))
+
+    def _prune(self) -> None:
+        for kept in list(self._too_old()):
+            self._kept.remove(kept)
+            kept.path.unlink()
+        full = {path.parent for path in self._paths()}
+        for folder in [folder for folder in self._adopted if folder.path not in full]:
+            self._adopted.remove(folder)
+            folder.remove()
+
+    def _paths(self) -> Iterator[Path]:
+        yield from (sealed.path for sealed in self._sealed)
+        yield from (kept.path for kept in self._kept)
+
+    def _too_old(self) -> Iterator[Kept]:
+        """Those past their time, and the oldest of too many."""
+        size, oldest = 0, time() - self._keep_s
+        for kept in sorted(self._kept, key=lambda kept: kept.written_at, reverse=True):
+            size += kept.size
+            if size > self._max_bytes or kept.written_at < oldest:
+                yield kept
+
+
+def _kept(path: Path) -> Kept:
+    found = path.stat()
+    return Kept(path, found.st_size, found.st_mtime)

@@ -1,0 +1,189 @@
+"""What makes sure that nothing is served unbilled: each request is on disk before it costs.
+
+The order of a request: reserve, `dispatched`, ask the engine, `progressed` now and then, `settled`
+before the last byte leaves; or `voided` where there is nothing to bill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from billing.metering import UsageRecord
+from inference.engines import Usage
+from inference.gateway.spool.archive import Archive, Unbooked, Void
+from inference.gateway.spool.committer import Committer, Reason
+from inference.gateway.spool.folder import Folder
+from inference.gateway.spool.records import Dispatch, Progress, Settled, Voided, frame
+from inference.gateway.spool.replay import Rate
+from inference.gateway.spool.segments import Appender
+from inference.gateway.spool.shipper import Deliver, Shipper
+
+TELL_S: Final = 5.0
+ROTATE_S: Final = 60.0
+"""A segment takes no more after this time, so that PostgreSQL is asked for what it holds."""
+
+log = structlog.get_logger()
+
+
+class SpoolState(msgspec.Struct, frozen=True):
+    """What the health page shows of one spool. `segments` are those not known to be booked,
+    `waiting` the records not delivered, `oldest_s` the age of the oldest of them, `at` ISO 8601.
+    """
+
+    segments: int
+    bytes: int
+    waiting: int
+    oldest_s: float
+    is_open: bool
+    at: datetime
+
+
+type Tell = Callable[[str, bytes], Awaitable[object]]
+"""Stores a state, JSON, under a name in Valkey for 30 s."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Of time and room; see SPOOL_* in docs/settings.md."""
+
+    keep_s: float
+    max_bytes: int
+    min_free_bytes: int
+    patience_s: float
+
+
+class Spool:
+    """Of one process, in a folder of its own below `root`.
+
+    `deliver`, `void`, `rate`, `unbooked` and `tell` are what it does with the world outside; all
+    may be called again with what they had already.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        gateway: str,
+        limits: Limits,
+        *,
+        deliver: Deliver,
+        void: Void,
+        rate: Rate,
+        unbooked: Unbooked,
+        tell: Tell,
+    ) -> None:
+        self._root, self._gateway, self._limits, self._tell = root, gateway, limits, tell
+        self._open: dict[UUID, int] = {}
+        self._shipper = Shipper(deliver)
+        self._archive = Archive(
+            root, self._shipper, unbooked, void, rate, self._first_open,
+            keep_s=limits.keep_s, max_bytes=limits.max_bytes,
+        )  # fmt: skip
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def closed_by(self) -> Reason | None:
+        """Why no new request may begin; None when it may."""
+        return self._committer.closed_by
+
+    @property
+    def waiting(self) -> int:
+        """Records that are settled and not delivered."""
+        return self._shipper.waiting
+
+    async def start(self) -> None:
+        """Raises OSError when there is no place to write to."""
+        folder = self._folder = await asyncio.to_thread(Folder.create, self._root, self._gateway)
+        self._committer = Committer(
+            Appender(folder, self._gateway), self._archive.sealed,
+            min_free_bytes=self._limits.min_free_bytes, patience_s=self._limits.patience_s,
+        )  # fmt: skip
+        self._committer.start()
+        self._shipper.start()
+        self._archive.start(folder)
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Deliver what waits, for a few seconds; the rest is for whoever lives next."""
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self._committer.stop()
+        await self._shipper.stop()
+        await self._archive.stop()
+        self._folder.close()
+
+    def dispatched(self, dispatch: Dispatch) -> asyncio.Future[None]:
+        """Done when it is on disk; only then may the engine be asked. It fails with SpoolClosed.
+
+        It may be begun before the hold is granted, and awaited after: a request that is `voided`
+        costs nothing.
+        """
+        request_id = dispatch.record.request_id
+        self._open[request_id] = self._committer.number
+        return self._committer.commit(frame(dispatch), is_new=True)
+
+    def redirected(self, dispatch: Dispatch) -> None:
+        """Note that another backend, or model, is asked than the one that was `dispatched`."""
+        self._committer.write(frame(dispatch))
+
+    def progressed(self, request_id: UUID, usage: Usage, ttft_ms: int | None = None) -> None:
+        """Note what the request used so far; that is what it is billed if the process dies."""
+        progress = Progress(request_id, datetime.now(UTC), *usage, ttft_ms)
+        self._committer.write(frame(progress))
+
+    async def settled(
+        self,
+        record: UsageRecord,
+        actual_nano: int,
+        scopes: tuple[str, ...],
+        tokens: int | None = None,
+    ) -> None:
+        """Returns when it is on disk; then the last byte may leave. It is delivered from here on.
+
+        Raises SpoolClosed when the disk failed for so long that there is no use in waiting.
+        """
+        settled = Settled.of(record, actual_nano, scopes, tokens)
+        try:
+            await self._committer.commit(frame(settled))
+        finally:
+            self._open.pop(record.request_id, None)
+            self._shipper.put(settled)
+
+    def voided(self, request_id: UUID) -> None:
+        """Nothing is billed, and nothing is delivered: the caller lets go of the hold."""
+        if self._open.pop(request_id, None) is not None:
+            self._committer.write(frame(Voided(request_id)))
+
+    def state(self) -> SpoolState:
+        return SpoolState(
+            segments=self._archive.segments + 1,
+            bytes=self._archive.size + self._committer.size,
+            waiting=self._shipper.waiting,
+            oldest_s=round(max(self._shipper.oldest_s, self._archive.oldest_s), 1),
+            is_open=self.closed_by is None,
+            at=datetime.now(UTC),
+        )
+
+    def _first_open(self) -> float:
+        return min(self._open.values(), default=float("inf"))
+
+    async def _run(self) -> None:
+        told = 0
+        while True:
+            told += 1
+            if told % round(ROTATE_S / TELL_S) == 0:
+                self._committer.rotate()
+            try:
+                await self._tell(f"spool:{self._gateway}", msgspec.json.encode(self.state()))
+            except Exception as error:
+                log.debug("spool.untold", error=type(error).__name__)
+            await asyncio.sleep(TELL_S)

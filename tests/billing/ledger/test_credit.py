@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from billing.ledger import (
+    Wallet,
+    books_check,
+    prepaid_top_up,
+    promo_expire,
+    promo_grant,
+    wallet_read,
+)
+from billing.models import Mode, Terms, Transfer
+from tenants.models import AuditEntry, Organization
+from tests.billing.ledger.reading import balances, use
+from tests.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+LATER = datetime(2099, 3, 1, tzinfo=UTC)
+
+
+def wallet(organization: Organization) -> Wallet:
+    return wallet_read([organization.pk])[organization.pk]
+
+
+def test_a_payment_is_credit_at_once_and_on_record(cast: Cast) -> None:
+    entered = prepaid_top_up(
+        actor=cast.oskar, organization=cast.acme, amount=Decimal("50.25"), reference="BG 123"
+    )
+    assert entered.is_new
+    assert balances(cast.acme) == {"prepaid": Decimal("50.25")}
+    assert balances(None) == {"clearing": Decimal("-50.25")}
+    entry = AuditEntry.objects.for_organization(cast.acme).get(action="credit.top_up")
+    assert (entry.actor, entry.data["reference"]) == (cast.oskar, "BG 123")
+
+
+def test_a_payment_is_entered_once(cast: Cast) -> None:
+    for is_new in (True, False, False):
+        entered = prepaid_top_up(
+            actor=None, organization=cast.acme, amount=Decimal(50), reference="BG 1"
+        )
+        assert entered.is_new is is_new
+    assert wallet(cast.acme).prepaid == 50
+    assert AuditEntry.objects.filter(action="credit.top_up").count() == 1
+
+
+def test_a_reference_cannot_be_used_for_another_amount(cast: Cast) -> None:
+    prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(50), reference="BG 1")
+    with pytest.raises(ValidationError, match="another amount"):
+        prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(51), reference="BG 1")
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "9000000.01", "NaN", "Infinity"])
+def test_an_amount_that_is_none_is_refused(cast: Cast, amount: str) -> None:
+    with pytest.raises(ValidationError, match="above 0"):
+        prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(amount), reference="1")
+    assert not Transfer.objects.exists()
+
+
+def test_a_payment_without_a_reference_is_refused(cast: Cast) -> None:
+    with pytest.raises(ValidationError, match="Say which payment"):
+        prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(1), reference="")
+
+
+def test_a_grant_with_a_reference_is_made_once_for_each_organization(cast: Cast) -> None:
+    for organization in (cast.acme, cast.rival, cast.acme):
+        promo_grant(
+            actor=cast.oskar,
+            organization=organization,
+            amount=Decimal(5),
+            expires_at=LATER,
+            reason="Welcome",
+            reference="free-2099-02",
+        )
+    assert [wallet(one).promo for one in (cast.acme, cast.rival)] == [5, 5]
+    assert balances(None) == {"promo_expense": Decimal(-10)}
+
+
+def test_a_grant_that_has_expired_is_refused(cast: Cast) -> None:
+    with pytest.raises(ValidationError, match="later day"):
+        promo_grant(
+            actor=None,
+            organization=cast.acme,
+            amount=Decimal(5),
+            expires_at=datetime(2020, 1, 1, tzinfo=UTC),
+            reason="",
+        )
+
+
+def test_what_is_left_when_it_expires_is_ours_again(cast: Cast) -> None:
+    grant = {"actor": None, "organization": cast.acme, "reason": ""}
+    promo_grant(amount=Decimal(5), expires_at=LATER, **grant)  # type: ignore[arg-type]
+    promo_grant(amount=Decimal(2), expires_at=None, **grant)  # type: ignore[arg-type]
+    use(cast.acme, LATER - timedelta(seconds=1), input="1")
+    assert promo_expire(LATER) == 0, "usage of before the expiry may still come in"
+    assert promo_expire(LATER + timedelta(hours=1)) == 1
+    assert promo_expire(LATER + timedelta(hours=2)) == 0
+    assert balances(cast.acme) == {"promo": Decimal(2)}
+    assert balances(None)["breakage"] == 4
+    assert books_check() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "credit_limit", "available"),
+    [
+        (Mode.PREPAID, None, Decimal(7)),
+        (Mode.POSTPAID, Decimal(10), Decimal(17)),
+        (Mode.POSTPAID, None, None),
+    ],
+)
+def test_what_is_available_follows_from_the_terms(
+    cast: Cast, mode: Mode, credit_limit: Decimal | None, available: Decimal | None
+) -> None:
+    use(cast.acme, input="1")
+    prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(8), reference="1")
+    Terms.objects.create(organization=cast.acme, mode=mode, credit_limit=credit_limit)
+    assert wallet(cast.acme).available == available
+
+
+def test_who_has_no_books_yet_has_an_empty_wallet(cast: Cast) -> None:
+    zero = Decimal(0)
+    assert wallet(cast.acme) == Wallet(zero, zero, zero, zero, 0, Mode.POSTPAID, None)
+
+
+def test_many_wallets_are_one_query(cast: Cast, django_assert_num_queries: object) -> None:
+    use(cast.acme, input="1")
+    with django_assert_num_queries(1):  # type: ignore[operator]
+        found = wallet_read([cast.acme.pk, cast.rival.pk])
+    assert [found[one.pk].unbilled for one in (cast.acme, cast.rival)] == [1, 0]
+
+
+def test_credit_that_expired_is_not_in_the_wallet(cast: Cast) -> None:
+    promo_grant(actor=None, organization=cast.acme, amount=Decimal(5), expires_at=LATER, reason="")
+    cast.acme.accounts.update(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert wallet(cast.acme).promo == 0
