@@ -12,7 +12,7 @@ MOST: Final = 2**53
 
 
 class LimitAsk(NamedTuple):
-    """A limit to be counted. Of tokens, `cost` is an upper bound; what is not used comes back."""
+    """A limit to be counted. Of tokens, `cost` is a guess: what was used more or less counts too."""
 
     id: str
     kind: LimitKind

@@ -60,7 +60,7 @@ if #fields > 0 then
   for i, limit in ipairs(limits) do
     local _, kind, value, cost = unpack(limit)
     local at = 3 * #scopes + i
-    if found[at] and kind == 'tpm' and cost > tokens then
+    if found[at] and kind == 'tpm' and cost ~= tokens then
       local back = (cost - tokens) * MINUTE / math.max(value, 1)
       change(fields[at], '%.17g', tonumber(found[at]) - back)
     elseif found[at] and kind == 'streams' then

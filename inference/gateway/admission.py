@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
 
+from billing.balances import WALLET, budget_scope, period_start
 from billing.holds import (
     Ask,
     Denied,
@@ -25,14 +26,14 @@ from billing.holds import (
     Unknown,
 )
 from billing.limits import NO_TERMS, KeyTerms, LimitEntry
-from billing.models import LimitKind, Period
+from billing.models import LimitKind
 from inference.gateway.errors import MeteringAway
 from inference.gateway.figures import LiveFigures
 from inference.gateway.refusals import refusal_of
 from inference.snapshot import KeyEntry
 
-WALLET: Final = "w"
 SEED_TIMEOUT_S: Final = 3.0
+SEED_AGAIN_S: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -93,7 +94,7 @@ class Admission:
         limits, scopes = tuple[LimitAsk, ...](), tuple[str, ...]()
         if terms is not NO_TERMS:
             limits = tuple(_limits_asked(terms, wish))
-            scopes = tuple(scopes_of(terms, datetime.now(UTC).date()))
+            scopes = tuple(scopes_of(terms, datetime.now(UTC)))
         return Ask(wish.hold, key.organization_id, wish.amount_nano, scopes, limits, self._gateway)
 
     async def _reserve(self, ask: Ask) -> Granted | Denied:
@@ -117,23 +118,31 @@ class Admission:
         if running is None:
             running = asyncio.ensure_future(asyncio.to_thread(self._seed, (organization,)))
             self._seeding[organization] = running
-            running.add_done_callback(lambda _: self._seeding.pop(organization))
+            running.add_done_callback(lambda done: self._seed_over(organization, done))
         try:
             async with asyncio.timeout(SEED_TIMEOUT_S):
                 await asyncio.shield(running)
-        except Exception as error:  # of PostgreSQL, or of Valkey
-            log.warning("admission.seed_failed", error=type(error).__name__)
+        except Exception:  # of PostgreSQL, or of Valkey
             raise MeteringAway from None
 
+    def _seed_over(self, organization: UUID, done: asyncio.Future[None]) -> None:
+        """One that failed is not tried again at once: whoever asks until then is refused."""
+        error = done.exception()
+        if error is None:
+            del self._seeding[organization]
+            return
+        log.warning("admission.seed_failed", error=type(error).__name__)
+        loop = asyncio.get_running_loop()
+        loop.call_later(SEED_AGAIN_S, self._seeding.pop, organization)
 
-def scopes_of(terms: KeyTerms, today: date) -> Iterator[str]:
-    """The counters of money that a request of today stands in."""
+
+def scopes_of(terms: KeyTerms, now: datetime) -> Iterator[str]:
+    """The counters of money that a request of `now` stands in."""
     if terms.has_wallet:
         yield WALLET
     for budget in terms.budgets:
         if budget.is_hard:
-            start = today.replace(day=1) if budget.period == Period.MONTH else today
-            yield f"b:{budget.id.hex}:{start:%Y%m%d}"
+            yield budget_scope(budget.id, period_start(budget.period, now))
 
 
 def _limits_asked(terms: KeyTerms, wish: Wish) -> Iterator[LimitAsk]:

@@ -63,7 +63,6 @@ class Gateway:
         self.prober = Prober(self._valkey, self.fleet, self.keeper, self.pulse, name)
         self.fleet.on_lost = self._abandon
         await self.upstream.start()
-        await self.metering.start()
         self.vigil.start()
         self.figures.start()
         self.keeper.start()
@@ -72,6 +71,7 @@ class Gateway:
         self.drain.start()
         self.gauges.start()
         await self.keeper.first_load()  # of several processes none takes requests before it can
+        await self.metering.start()  # what a dead process left is priced by the snapshot
         gc.freeze()  # what was loaded by now stays; to look at it again stalls every stream
 
     async def stop(self) -> None:

@@ -48,7 +48,7 @@ class Meter:
         self.charged_nano: int | None = None
         self.grant = Grant(0)
         self.is_settled = False
-        self._may_hold = False
+        self._may_hold, self._tokens = False, 0
         self._writing: Awaitable[None] | None = None
         self._model: ModelEntry | None = None
         self._route: Route | None = None
@@ -56,6 +56,7 @@ class Meter:
     async def admit(self, wish: Wish, exact: Callable[[int], Awaitable[int | None]]) -> None:
         """Raises RateLimited, InsufficientQuota, MeteringAway."""
         self._may_hold = True  # whatever becomes of the call
+        self._tokens = wish.tokens
         try:
             self.grant = await self._metering.admission.admit(wish, exact)
         except (RateLimited, InsufficientQuota):
@@ -96,8 +97,11 @@ class Meter:
         actual = self.grant.amount_nano if charged is None else charged
         if actual > self.grant.amount_nano and self.grant.scopes:
             log.error("hold.exceeded", request_id=str(self._about.request_id), actual=actual)
+        tokens = usage.input_tokens + usage.output_tokens
+        if outcome == Outcome.CLIENT_DISCONNECT and not tokens:
+            tokens = self._tokens  # nobody knows: it counts as what it asked for
         record = self._record(outcome, usage, charged)
-        self._writing = self._metering.settled(record, actual, self.grant)
+        self._writing = self._metering.settled(record, actual, self.grant, tokens)
 
     async def on_disk(self) -> None:
         """Wait until what was settled is there; only then may the last byte leave."""

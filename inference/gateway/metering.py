@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -78,9 +77,11 @@ class Metering:
     def progressed(self, request_id: UUID, usage: Usage, ttft_ms: int | None) -> None:
         self._spool.progressed(request_id, usage, ttft_ms)
 
-    def settled(self, record: UsageRecord, actual_nano: int, grant: Grant) -> Awaitable[None]:
+    def settled(
+        self, record: UsageRecord, actual_nano: int, grant: Grant, tokens: int
+    ) -> Awaitable[None]:
         """It is taken at once, and on disk when the result is there."""
-        return self._begun(self._settle(record, actual_nano, grant.scopes))
+        return self._begun(self._settle(record, actual_nano, grant.scopes, tokens))
 
     def voided(self, request_id: UUID, organization_id: UUID) -> None:
         """Nothing was used: the hold is let go, as soon as Valkey is there."""
@@ -94,10 +95,12 @@ class Metering:
             task.add_done_callback(self._running.discard)
         return task
 
-    async def _settle(self, record: UsageRecord, actual_nano: int, scopes: tuple[str, ...]) -> None:
+    async def _settle(
+        self, record: UsageRecord, actual_nano: int, scopes: tuple[str, ...], tokens: int
+    ) -> None:
         """A disk that failed for long keeps nobody from the end of an answer that is there."""
         try:
-            await self._spool.settled(record, actual_nano, scopes)
+            await self._spool.settled(record, actual_nano, scopes, tokens)
         except SpoolClosed as error:
             RECORDS_LOST.inc()
             log.error("usage.not_on_disk", request_id=str(record.request_id), why=error.reason)
@@ -125,11 +128,14 @@ def metering_made(
     holds = HoldsClient(valkey, gateway)
 
     def rate(record: UsageRecord) -> int:
-        model = keeper.snapshot.models.get(record.model)
+        snapshot = keeper.snapshot if keeper.is_ready else None
+        model = snapshot and (
+            snapshot.models.get(record.model) or snapshot.retired.get(record.model)
+        )
         return record_charged(model.prices, record) if model else 0
 
     spool = Spool(
-        Path(settings.SPOOL_DIR),
+        settings.SPOOL_DIR,
         gateway,
         Limits(
             keep_s=settings.SPOOL_KEEP_S,

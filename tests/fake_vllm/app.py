@@ -197,6 +197,9 @@ async def _route(call: Call) -> None:
     elif path == "/v1/messages/count_tokens":
         _allow(method, "POST")
         await _count(call)
+    elif path == "/tokenize":
+        _allow(method, "POST")
+        await _tokenize(call)
     elif path in PAGES:
         _allow(method, "GET")
         text, content_type = PAGES[path]()
@@ -262,6 +265,15 @@ async def _generation(call: Call, needed: str) -> None:
     refusals.check_length(ask)
     priority = body.get("priority") or 0
     await _run(call, ask, streamed=bool(body.get("stream")), priority=priority)
+
+
+async def _tokenize(call: Call) -> None:
+    """Of a chat or a text, as many tokens as its prompt would have."""
+    body = refusals.parse(call.headers, await call.body())
+    is_chat = "messages" in body
+    tokens = ask_read(body, is_chat=is_chat, request_id="").prompt_tokens
+    document = {"count": tokens, "max_model_len": refusals.MAX_MODEL_LEN, "tokens": [7] * tokens}
+    await call.answer(200, dump(document))
 
 
 async def _pool(call: Call, needed: str, answer: Callable[[Json, str], Json]) -> None:

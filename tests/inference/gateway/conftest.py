@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
+import redis
 from anthropic import Anthropic
 from django.core.management import call_command
 from django.db import connection
@@ -237,9 +238,9 @@ def chat(text: str = "Hello", **fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "messages": [{"role": "user", "content": text}], **fields}
 
 
-def records() -> list[UsageRecord]:
+def records(store: redis.Redis | None = None) -> list[UsageRecord]:
     """What gateways have settled so far."""
-    with valkey().pipeline(transaction=False) as pipeline:
+    with (store or valkey()).pipeline(transaction=False) as pipeline:
         for shard in range(SHARDS):
             pipeline.xrange(stream_of(shard))
         streams: Any = pipeline.execute()

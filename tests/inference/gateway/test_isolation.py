@@ -35,7 +35,7 @@ ENGINE_GETS: Final = {"authorization", "content-length", "content-type", "host",
 CUSTOMER_GETS: Final = {
     "access-control-allow-origin", "access-control-expose-headers", "cache-control",
     "content-length", "content-type", "date", "request-id", "server", "transfer-encoding",
-    "x-request-id", "x-sluice-region",
+    "x-request-id", "x-sluice-cost", "x-sluice-region",
 }  # fmt: skip
 SALTED: Final = sorted(BODIES.keys() - {"messages/count_tokens"})
 """Whose engines keep what they read for the next request."""

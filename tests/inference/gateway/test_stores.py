@@ -11,7 +11,7 @@ import httpx2 as httpx
 import pytest
 import redis
 
-from billing.metering import FIELD, STREAM, UsageRecord, decode
+from billing.metering import UsageRecord
 from console import embedded
 from console.embedded import Valkey
 from tests.fake_vllm import FakeVllm
@@ -22,6 +22,7 @@ from tests.inference.gateway.conftest import (
     chat,
     gateway_process,
     gateway_running,
+    records,
     wait_until,
 )
 
@@ -43,7 +44,7 @@ def client_of(gateway: Running, key: str) -> httpx.Client:
 
 def records_in(valkey: Valkey) -> list[UsageRecord]:
     with redis.Redis.from_url(valkey.url) as client:
-        return [decode(entry[FIELD]) for _id, entry in client.xrange(STREAM)]
+        return records(client)
 
 
 def live_sums(valkey: Valkey, keys: str = "live:*") -> Counter[str]:
