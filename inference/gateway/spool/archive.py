@@ -53,7 +53,6 @@ class Sealed:
     is_left: bool = False
     sealed_at: float = field(default_factory=monotonic)
     due_at: float = 0.0
-    pause_s: float = FIRST_LOOK_S
     unbooked: int = 0
 
 
@@ -203,13 +202,12 @@ class Archive:
             log.warning("spool.unconfirmed", error=type(error).__name__)
             self._ask_at = monotonic() + AWAY_S
             return
-        sealed.unbooked = len(missing)
-        if missing and monotonic() - sealed.sealed_at >= LATE_S:
+        sealed.unbooked, age_s = len(missing), monotonic() - sealed.sealed_at
+        if missing and age_s >= LATE_S:
             log.warning("spool.delivered_again", segment=sealed.path.name, records=len(missing))
             await self._shipper.ship(missing)
         if missing or self._is_open(sealed.path):
-            sealed.due_at = monotonic() + sealed.pause_s
-            sealed.pause_s = min(2 * sealed.pause_s, MAX_PAUSE_S)
+            sealed.due_at = monotonic() + min(max(FIRST_LOOK_S, age_s), MAX_PAUSE_S)
         else:
             self._book(sealed)
 
