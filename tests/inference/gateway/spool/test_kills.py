@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from time import sleep
 from uuid import UUID
 
-import pytest
-
 from billing.metering import decode
+from tests.inference.gateway.conftest import wait_until
 from tests.inference.gateway.spool.conftest import World, spooling, until
 
 ROOT = Path(__file__).parents[4]
@@ -29,25 +29,21 @@ def said(root: Path) -> dict[str, set[UUID]]:
     return found
 
 
-async def kill_under_load(root: Path) -> None:
+def kill_under_load(root: Path) -> None:
     """Have KILLS processes write, each killed at a moment of its own."""
-    command = [sys.executable, "-m", "tests.inference.gateway.spool.writing"]
-    with subprocess.Popen(
-        [*command, str(root), str(KILLS)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = [sys.executable, "-m", "tests.inference.gateway.spool.writing", str(root), str(KILLS)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdout
         moments = random.Random(3)  # noqa: S311
         children = [int(process.stdout.readline()) for _ in range(KILLS)]
-        await until(lambda: len(said(root)["S"]) > 50, 10)
+        wait_until(lambda: len(said(root)["S"]) > 50, 10)
         for child in children:
-            await asyncio.sleep(moments.uniform(0.001, 0.1))
+            sleep(moments.uniform(0.001, 0.1))
             os.kill(child, signal.SIGKILL)
 
 
-async def test_nothing_that_was_said_to_be_on_disk_is_lost(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await kill_under_load(tmp_path)
+async def test_nothing_that_was_said_to_be_on_disk_is_lost(tmp_path: Path, world: World) -> None:
+    await asyncio.to_thread(kill_under_load, tmp_path)
     begun, ended = said(tmp_path)["D"], said(tmp_path)["S"]
     async with spooling(tmp_path / "spool", world):
         await until(lambda: ended <= set(world.requests))
