@@ -135,7 +135,7 @@ end
 
 local function count_holds()
   for _, kept in ipairs(redis.call('HVALS', holds)) do
-    local organization, _, amount, scopes, limits = unpack(cmsgpack.unpack(string.sub(kept, 14)))
+    local organization, _, amount, scopes, limits = unpack(cmsgpack.unpack(string.sub(kept, 11)))
     local account = by_organization[organization]
     if account then
       add(account.held, scopes, amount)

@@ -17,8 +17,8 @@ from billing.metering import shard_of, stream_of
 DONE_S: Final = 3600
 """So long a hold's end is remembered. A settle that comes later still is caught by the ingest: the
 event is there already, and its posting takes off what it put on."""
-STAMP: Final = 13
-"""A hold is kept as its moment, in ms of the epoch and so many digits, and then its ask."""
+STAMP: Final = 10
+"""A hold is kept as its moment, in seconds since 1970 and so many digits, and then its ask."""
 
 
 class Script(NamedTuple):
