@@ -30,7 +30,7 @@ LATE_S: Final = 60.0
 """What PostgreSQL does not have so long after its segment was ended is delivered again."""
 MAX_PAUSE_S: Final = 3600.0
 AWAY_S: Final = 5.0
-"""PostgreSQL is left alone for so long when it does not answer."""
+"""A store that does not answer is left alone for so long."""
 CHUNK: Final = 2000
 
 type Id = tuple[UUID, UUID]
@@ -91,7 +91,7 @@ class Archive:
         self._sealed: list[Sealed] = []
         self._kept: list[Kept] = []
         self._voids: list[Id] = []
-        self._adopt_at = self._ask_at = 0.0
+        self._adopt_at = self._ask_at = self._ship_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -139,10 +139,10 @@ class Archive:
         """Deliver what was left, ask PostgreSQL for what is due, and delete what is old."""
         await self._void_left()
         for sealed in [s for s in self._sealed if s.due_at <= monotonic()]:
-            if sealed.is_left:
-                await self._deliver(sealed)
-            elif self._ask_at <= monotonic():
+            if not sealed.is_left and self._ask_at <= monotonic():
                 await self._ask(sealed)
+            elif sealed.is_left and self._ship_at <= monotonic():
+                await self._deliver(sealed)
         self._prune()
 
     async def _run(self) -> None:
@@ -157,12 +157,16 @@ class Archive:
             await asyncio.sleep(PERIOD_S)
 
     async def _take_over(self, folder: Folder) -> None:
-        self._adopted.append(folder)
         segments = folder.segments(OPEN)
-        found = await asyncio.to_thread(unfinished, segments)
+        try:
+            found = await asyncio.to_thread(unfinished, segments)
+        except BaseException:
+            folder.close()
+            raise
         extra: dict[Path, list[Settled]] = {path: [] for path in segments}
         for request in found.values():
             self._end(request, extra[request.segment])
+        self._adopted.append(folder)
         for path in segments:
             self._sealed.append(Sealed(path, path.stat().st_size, extra[path], is_left=True))
         for path in folder.segments(BOOKED):
@@ -189,10 +193,11 @@ class Archive:
 
     async def _deliver(self, sealed: Sealed) -> None:
         """What a dead process settled may have reached nobody."""
-        if not await self._shipper.ship(await self._read(sealed)):
-            return
-        sealed.is_left = False
-        sealed.due_at = monotonic() + FIRST_LOOK_S
+        sealed.is_left = not await self._shipper.ship(await self._read(sealed))
+        if sealed.is_left:
+            self._ship_at = monotonic() + AWAY_S
+        else:
+            sealed.due_at = monotonic() + FIRST_LOOK_S
 
     async def _ask(self, sealed: Sealed) -> None:
         settled = await self._read(sealed)

@@ -43,7 +43,7 @@ class Folder:
     def adopt(cls, path: Path) -> Self | None:
         """The folder at `path`; None while its owner lives."""
         try:
-            lock = os.open(path / _LOCK, os.O_RDWR)
+            lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         except FileNotFoundError:
             return None
         try:
@@ -64,10 +64,11 @@ class Folder:
         os.close(self._lock)
 
     def remove(self) -> None:
-        """Remove what holds no segment any more; unlocked from then on."""
-        (self.path / _LOCK).unlink()
-        with suppress(OSError):
-            self.path.rmdir()
+        """Let go of it, and remove it if it holds nothing any more."""
+        if os.listdir(self.path) == [_LOCK]:
+            (self.path / _LOCK).unlink()
+            with suppress(OSError):  # somebody looked at it just now, and takes it over
+                self.path.rmdir()
         self.close()
 
 

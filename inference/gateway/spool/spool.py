@@ -57,6 +57,7 @@ class Limits(msgspec.Struct, frozen=True):
     keep_s: float
     max_bytes: int
     min_free_bytes: int
+    slow_s: float
     patience_s: float
 
 
@@ -103,7 +104,8 @@ class Spool:
         folder = self._folder = await asyncio.to_thread(Folder.create, self._root, self._gateway)
         self._committer = Committer(
             Appender(folder, self._gateway), self._archive.sealed,
-            min_free_bytes=self._limits.min_free_bytes, patience_s=self._limits.patience_s,
+            slow_s=self._limits.slow_s, min_free_bytes=self._limits.min_free_bytes,
+            patience_s=self._limits.patience_s,
         )  # fmt: skip
         self._committer.start()
         self._shipper.start()
