@@ -9,6 +9,7 @@ from console.views import docs, home, keys, models, playground, site, usage
 from console.views.operator import (
     backend,
     backends,
+    credit,
     deployments,
     organizations,
     overview,
@@ -68,6 +69,21 @@ operator = [
         "organizations/<slug:org>/",
         organizations.operator_organization,
         name="operator_organization",
+    ),
+    path(
+        "organizations/<slug:org>/terms/",
+        credit.operator_organization_terms,
+        name="operator_organization_terms",
+    ),
+    path(
+        "organizations/<slug:org>/payment/",
+        credit.operator_organization_payment,
+        name="operator_organization_payment",
+    ),
+    path(
+        "organizations/<slug:org>/grant/",
+        credit.operator_organization_grant,
+        name="operator_organization_grant",
     ),
     path(
         "organizations/<slug:org>/routing/",
