@@ -20,7 +20,7 @@ from tenants.valkey import client
 
 GROUP: Final = "ingest"
 """The consumer group of the streams, whose entries a posting acknowledges."""
-ENTRIES_MOST: Final = 2000
+ENTRIES_MOST: Final = 250
 """Of one call, so that it keeps no gateway waiting for long."""
 
 encode: Final = msgspec.msgpack.Encoder().encode

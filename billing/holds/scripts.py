@@ -14,9 +14,9 @@ from uuid import UUID
 
 from billing.metering import shard_of, stream_of
 
-DONE_S: Final = 3600
-"""So long a hold's end is remembered. A settle that comes later still is caught by the ingest: the
-event is there already, and its posting takes off what it put on."""
+DONE_S: Final = 15 * 60
+"""So long a hold's end is remembered, 100 bytes each. A settle that is repeated later still is
+caught by the ingest: the event is there already, and its posting takes off what it put on."""
 STAMP: Final = 10
 """A hold is kept as its moment, in seconds since 1970 and so many digits, and then its ask."""
 

@@ -173,14 +173,15 @@ async def test_many_are_seeded_and_posted_in_their_order(holds: HoldsClient) -> 
 async def test_thousands_of_entries_are_posted_at_once(holds: HoldsClient) -> None:
     seed(ACME, 1, {"w": 10_000})
     pipeline = client().pipeline(transaction=False)
-    for _ in range(4500):
+    for _ in range(6000):
         fields = {"r": b"", "n": 1, "s": "w", "h": b"", "o": ACME.hex}
         pipeline.xadd(STREAM, fields)  # type: ignore[arg-type]
     booked = [Posted(entry_id, 1, ("w",)) for entry_id in pipeline.execute()]
-    seed(ACME, 1, {"w": 10_000})
-    assert scopes_state(ACME)["w"].unposted == 4500
-    post(ACME, 2, {"w": 5_501}, booked[:-1])
-    assert scopes_state(ACME)["w"] == ScopeState(5_501, unposted=1, held=0)
+    for _ in range(2):
+        seed(ACME, 1, {"w": 10_000})
+        assert scopes_state(ACME)["w"].unposted == 6000
+    post(ACME, 2, {"w": 4_001}, booked[:-1])
+    assert scopes_state(ACME)["w"] == ScopeState(4_001, unposted=1, held=0)
 
 
 async def test_more_than_valkey_can_count_is_all_it_can_count() -> None:
