@@ -53,6 +53,12 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "playground_embeddings": ("olivia", "/o/acme/playground/embeddings/"),
     "playground_rerank": ("olivia", "/o/acme/playground/rerank/"),
     "playground_transcription": ("olivia", "/o/acme/playground/transcription/"),
+    "limits": ("olivia", "/o/acme/limits/"),
+    "limits, none": ("rita", "/o/rival/limits/"),
+    "limit_add": ("olivia", "/o/acme/limits/add/"),
+    "budgets": ("olivia", "/o/acme/budgets/"),
+    "budgets, none": ("rita", "/o/rival/budgets/"),
+    "budget_add": ("olivia", "/o/acme/budgets/add/"),
     "models": ("olivia", "/o/acme/models/"),
     "models, found": ("olivia", "/o/acme/models/?q=whisper&task=transcription"),
     "models, none like this": ("rita", "/o/rival/models/?q=gemma"),
@@ -75,6 +81,10 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_explorer, over time": ("oskar", "/operator/usage/?rows=day&columns=api_key"),
     "operator_explorer, none": ("oskar", "/operator/usage/?model=nothing"),
     "operator_metering": ("oskar", "/operator/metering/"),
+    "operator_limits": ("oskar", "/operator/limits/"),
+    "operator_organization_limits": ("oskar", "/operator/organizations/acme/limits/"),
+    "operator_plan_add": ("oskar", "/operator/limits/plans/add/"),
+    "operator_plan": ("oskar", "/operator/limits/plans/build/"),
     "operator_backends": ("oskar", "/operator/backends/"),
     "operator_backend": ("oskar", "/operator/backends/lulea-gpu-01/"),
     "operator_backend, breaker open": ("oskar", "/operator/backends/lulea-gpu-02/?range=6h"),
@@ -108,7 +118,8 @@ NO_PAGE: Final = {
     "operator_model_release",
     "docs", "org_docs", "docs_markdown", "openapi", "llms_txt",
     "operator_backend_test", "operator_backend_state", "operator_model_enabled",
-    "operator_deployment_edit", "operator_deployment_remove",
+    "operator_deployment_edit", "operator_deployment_remove", "operator_limit_remove",
+    "limit_remove", "budget_edit", "budget_remove", "budget_alerts_seen",
 }  # fmt: skip
 
 
