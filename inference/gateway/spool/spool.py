@@ -51,13 +51,13 @@ type Tell = Callable[[str, bytes], Awaitable[object]]
 """Stores a state, JSON, under a name in Valkey for 30 s."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Of time and room; see SPOOL_* in docs/settings.md."""
 
     keep_s: float
     max_bytes: int
     min_free_bytes: int
-    slow_s: float
+    slow_s: float = 0.25
     patience_s: float
 
 
