@@ -45,7 +45,7 @@ class TermsForm(forms.Form):
     mode = forms.ChoiceField(
         label=_("Payment"),
         choices=Mode.choices,
-        help_text=_("Prepaid: what is not paid yet cannot be used."),
+        help_text=_("Prepaid: requests stop when the credit is used up."),
     )
     credit_limit = _money_field(
         _("Credit limit, EUR"),
@@ -85,7 +85,7 @@ class GrantForm(forms.Form):
         label=_("Last day, UTC"),
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}),
-        help_text=_("What is left after it expires. Empty: it never does."),
+        help_text=_("What is left is gone after it. Empty: it does not expire."),
     )
     reason = forms.CharField(label=_("Reason"), max_length=200)
     reference = forms.CharField(max_length=32, widget=forms.HiddenInput, initial=_reference)
