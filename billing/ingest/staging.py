@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from billing.ingest.rating import COMPONENTS, Rated, euros
@@ -51,10 +52,13 @@ FROM stage WHERE amount > 0 GROUP BY 1
 
 
 def stage(cursor: CursorWrapper, rows: Iterable[Rated], batch_id: UUID) -> None:
-    """Put `rows`, no two of one request, into the temporary table `stage`."""
+    """Put `rows`, no two of one request, into the temporary table `stage`.
+
+    Django does not by itself make a refusal of a copy its own DataError.
+    """
     cursor.execute(_STAGE)
     text = "".join([_line(row, batch_id.hex) for row in rows])
-    with cursor.copy(_COPY) as copy:
+    with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
         copy.write(text)
 
 

@@ -99,6 +99,16 @@ def test_what_cannot_be_booked_is_set_aside_and_stops_nobody_else(record: UsageR
     assert client().xlen(STREAM) == 0
 
 
+@pytest.mark.parametrize("changes", [{"region": "x" * 60}, {"client_request_id": "a\0b"}])
+def test_a_text_that_postgresql_refuses_stops_nobody_else(
+    record: UsageRecord, changes: dict[str, str]
+) -> None:
+    put(another(record, **changes), record)
+    ingest()
+    assert UsageEvent.objects.get().request_id == record.request_id
+    assert client().xlen(DEAD_STREAM) == 1
+
+
 def test_the_key_shows_when_it_was_last_used(record: UsageRecord, cast: Cast) -> None:
     put(another(record, occurred_at=NOON + timedelta(hours=1)), record)
     ingest()
