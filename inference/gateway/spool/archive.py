@@ -28,6 +28,7 @@ ADOPT_S: Final = 10.0
 FIRST_LOOK_S: Final = 10.0
 LATE_S: Final = 60.0
 """What PostgreSQL does not have so long after its segment was ended is delivered again."""
+PRUNE_S: Final = 60.0
 MAX_PAUSE_S: Final = 3600.0
 AWAY_S: Final = 5.0
 """A store that does not answer is left alone for so long."""
@@ -91,7 +92,7 @@ class Archive:
         self._sealed: list[Sealed] = []
         self._kept: list[Kept] = []
         self._voids: list[Id] = []
-        self._adopt_at = self._ask_at = self._ship_at = 0.0
+        self._adopt_at = self._ask_at = self._ship_at = self._prune_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -133,17 +134,22 @@ class Archive:
         held = {folder.path for folder in (self._own, *self._adopted) if folder}
         for path in folders(self._root):
             if path not in held and (folder := Folder.adopt(path)):
-                await self._take_over(folder)
+                try:
+                    await self._take_over(folder)
+                except BaseException as error:
+                    folder.close()
+                    if not isinstance(error, Exception):
+                        raise
+                    log.exception("spool.not_adopted", folder=path.name)
 
     async def look(self) -> None:
-        """Deliver what was left, ask PostgreSQL for what is due, and delete what is old."""
+        """Deliver what was left, and ask PostgreSQL for what is due."""
         await self._void_left()
         for sealed in [s for s in self._sealed if s.due_at <= monotonic()]:
             if not sealed.is_left and self._ask_at <= monotonic():
                 await self._ask(sealed)
             elif sealed.is_left and self._ship_at <= monotonic():
                 await self._deliver(sealed)
-        self._prune()
 
     async def _run(self) -> None:
         while True:
@@ -152,27 +158,24 @@ class Archive:
                     self._adopt_at = monotonic() + ADOPT_S
                     await self.adopt()
                 await self.look()
+                if self._prune_at <= monotonic():
+                    self._prune_at = monotonic() + PRUNE_S
+                    await self.prune()
             except Exception:  # what is on disk must be looked after
                 log.exception("spool.archive_failed")
             await asyncio.sleep(PERIOD_S)
 
     async def _take_over(self, folder: Folder) -> None:
-        segments = folder.segments(OPEN)
-        try:
-            found = await asyncio.to_thread(unfinished, segments)
-        except BaseException:
-            folder.close()
-            raise
-        extra: dict[Path, list[Settled]] = {path: [] for path in segments}
-        for request in found.values():
+        left = await asyncio.to_thread(_left_in, folder)
+        extra: dict[Path, list[Settled]] = {path: [] for path in left.segments}
+        for request in left.unfinished:
             self._end(request, extra[request.segment])
         self._adopted.append(folder)
-        for path in segments:
-            self._sealed.append(Sealed(path, path.stat().st_size, extra[path], is_left=True))
-        for path in folder.segments(BOOKED):
-            self._kept.append(_kept(path))
-        if segments:
-            log.warning("spool.adopted", folder=folder.path.name, unfinished=len(found))
+        for path, size in left.segments.items():
+            self._sealed.append(Sealed(path, size, extra[path], is_left=True))
+        self._kept += left.kept
+        if left.segments:
+            log.warning("spool.adopted", folder=folder.path.name, unfinished=len(left.unfinished))
 
     def _end(self, request: Unfinished, extra: list[Settled]) -> None:
         settled, record = request.settled(self._rate), request.dispatch.record
@@ -235,10 +238,12 @@ class Archive:
         self._sealed.remove(sealed)
         self._kept.append(_kept(sealed.path.rename(sealed.path.with_suffix(BOOKED))))
 
-    def _prune(self) -> None:
-        for kept in list(self._too_old()):
-            self._kept.remove(kept)
-            kept.path.unlink()
+    async def prune(self) -> None:
+        """Delete what is old, and folders of the dead that hold nothing any more."""
+        old = list(self._too_old())
+        gone = set(old)
+        self._kept = [kept for kept in self._kept if kept not in gone]
+        await asyncio.to_thread(_delete, [kept.path for kept in old])
         full = {path.parent for path in self._paths()}
         for folder in [folder for folder in self._adopted if folder.path not in full]:
             self._adopted.remove(folder)
@@ -257,6 +262,25 @@ class Archive:
                 yield kept
 
 
+class _Left(NamedTuple):
+    """What stands in the folder of a dead process; segments with their sizes."""
+
+    segments: dict[Path, int]
+    kept: list[Kept]
+    unfinished: list[Unfinished]
+
+
+def _left_in(folder: Folder) -> _Left:
+    segments = {path: path.stat().st_size for path in folder.segments(OPEN)}
+    kept = [_kept(path) for path in folder.segments(BOOKED)]
+    return _Left(segments, kept, list(unfinished(segments).values()))
+
+
 def _kept(path: Path) -> Kept:
     found = path.stat()
     return Kept(path, found.st_size, found.st_mtime)
+
+
+def _delete(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Group commit: one fdatasync makes all last that waits, in a thread, so that the loop never does.
+"""Group commit: one sync makes all last that waits, in a thread, so that the loop never does.
 
 While the disk works on one group the next one gathers. The thread and the loop share a queue whose
 every step is one call of a deque, and hand over by a lock and a callback: each group costs the loop
@@ -15,6 +15,7 @@ import errno
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Final, Literal, NamedTuple
@@ -123,7 +124,7 @@ class Committer:
         self._timer.cancel()
         self._is_stopping = True
         if not self._is_rung:
-            self._bell.release()
+            self._ring()
         await asyncio.to_thread(self._thread.join, JOIN_S)
 
     def write(self, frame: bytes) -> None:
@@ -190,18 +191,21 @@ class Committer:
         """Back on the loop: wake who waited, and let the next group go."""
         self._is_rung = False
         self._taken = []
-        for path in commit.sealed:
-            self._on_sealed(path)
         if commit.error:
             self._failed(commit.items, commit.error)
-            return
+        else:
+            self._succeeded(commit)
+        if self._is_stopping or (self._queue and not self._is_failing):
+            self._ring()
+        for path in commit.sealed:
+            self._on_sealed(path)
+
+    def _succeeded(self, commit: _Commit) -> None:
         self._is_failing, self._stuck_since = False, None
         for item in commit.items:
             if item.waiter and not item.waiter.done():
                 item.waiter.set_result(None)
         self._judge(commit)
-        if self._queue:
-            self._ring()
 
     def _judge(self, commit: _Commit) -> None:
         if commit.took_s > self._slow_s:
@@ -227,13 +231,11 @@ class Committer:
     def _run(self) -> None:
         while True:
             self._bell.acquire()
-            if self._is_stopping:
-                self._appender.seal()
-                return
-            commit = self._commit()
-            try:
+            commit, is_last = self._commit(), self._is_stopping
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._committed, commit)
-            except RuntimeError:  # the loop is closed
+            if is_last:
+                self._appender.seal()
                 return
 
     def _commit(self) -> _Commit:

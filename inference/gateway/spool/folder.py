@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ BOOKED: Final = ".booked"
 """PostgreSQL has all of this segment; it stays for a while only in case PostgreSQL loses it."""
 _LOCK: Final = "lock"
 _UNBORN: Final = "."
+_NAME: Final = re.compile(r"[^.].*\.[0-9a-f]{12}")
+"""Of a folder of ours: others may stand beside them, as `lost+found` does on a disk of its own."""
 
 
 class Folder:
@@ -75,7 +78,7 @@ class Folder:
 def folders(root: Path) -> Iterator[Path]:
     """Of all gateways, dead or alive."""
     for path in sorted(root.iterdir()) if root.is_dir() else ():
-        if path.is_dir() and not path.name.startswith(_UNBORN):
+        if _NAME.fullmatch(path.name) and path.is_dir():
             yield path
 
 

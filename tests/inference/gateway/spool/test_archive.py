@@ -27,7 +27,7 @@ HEADER = Header(VERSION, "gw:0", record().occurred_at)
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PERIOD_S", "FIRST_LOOK_S", "AWAY_S", "ADOPT_S"):
+    for name in ("PERIOD_S", "FIRST_LOOK_S", "AWAY_S", "ADOPT_S", "PRUNE_S"):
         monkeypatch.setattr(archive, name, 0.01)
     monkeypatch.setattr(shipper, "RETRY_S", (0.01,))
 
@@ -138,6 +138,25 @@ async def test_what_one_process_took_over_no_other_touches(tmp_path: Path) -> No
     again = Folder.adopt(path)
     assert again
     again.close()
+
+
+async def test_what_is_no_spool_is_left_alone(tmp_path: Path, world: World) -> None:
+    for name in ("lost+found", ".unborn.0123456789ab", "gw:0.0123456789ab.bak"):
+        (tmp_path / name).mkdir()
+    async with spooling(tmp_path, world):
+        await asyncio.sleep(0.1)
+    assert len(list(folders(tmp_path))) == 1
+    assert (tmp_path / "lost+found").exists()
+
+
+async def test_a_folder_that_cannot_be_read_holds_up_no_other(tmp_path: Path, world: World) -> None:
+    bad, id_ = left_behind(tmp_path, []), uuid4()
+    (bad / f"00000002{OPEN}").mkdir()
+    bad.rename(bad.with_name("a" + bad.name))
+    left_behind(tmp_path, [settled(id_)])
+    async with spooling(tmp_path, world):
+        await until(lambda: world.requests == [id_])
+    assert len(list(folders(tmp_path))) == 3
 
 
 async def test_a_neighbour_that_dies_later_is_found(tmp_path: Path, world: World) -> None:
