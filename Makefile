@@ -24,8 +24,8 @@ UNIT := --ignore tests/e2e --ignore tests/engines
 ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
-.PHONY: up down clean test lint unit e2e fmt bench bench-affinity soak chromium engines \
-	test-engines storm engines-lock
+.PHONY: up down clean demo-data test lint unit e2e fmt bench bench-affinity ingest-bench bench-pages soak \
+	chromium engines test-engines storm engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
 	@ENGINE=$(ENGINE) $(PY) manage.py up
@@ -35,6 +35,9 @@ down: ## stop it
 
 clean: down ## forget its data
 	rm -rf .run
+
+demo-data: $(VENV)/.up .run/env ## 500 organizations and 90 days of requests into it; EVENTS=200000
+	$(PY) manage.py demo_data $(if $(EVENTS),--events $(EVENTS)) $(if $(FORCE),--force)
 
 test: lint unit e2e test-engines ## everything that .ci/run checks
 
@@ -58,6 +61,12 @@ bench: $(VENV)/.dev ## the gateway's speed, beside nginx; PEERS=1 beside others 
 
 bench-affinity: $(VENV)/.dev ## what affinity is worth, over four engines with prefix caches
 	$(PY) -m tests.bench.affinity
+
+bench-pages: $(VENV)/.dev ## how long every page of the console takes with demo data; EVENTS=200000
+	$(PY) -m tests.bench.pages $(if $(EVENTS),--events $(EVENTS)) $(if $(ONLY),--only $(ONLY))
+
+ingest-bench: $(VENV)/.dev ## records a second from the streams into the books; EVENTS=200000
+	EVENTS=$(or $(EVENTS),200000) $(PY) -m tests.bench.ingest
 
 soak: $(VENV)/.dev ## 800 streams at once; MINUTES=5
 	$(PY) -m tests.bench --soak $(or $(MINUTES),5)

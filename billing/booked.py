@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from django.db import close_old_connections, connection
+from django.db import connection
 
 _UNBOOKED: Final = """
 SELECT organization_id, request_id FROM unnest(%s::uuid[], %s::uuid[])
@@ -20,14 +20,7 @@ WHERE NOT EXISTS (
 
 
 def unbooked(ids: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
-    """Those of `ids`, (organization, request), that have no event. One query.
-
-    For threads outside Django's care: it leaves no connection behind.
-    """
-    close_old_connections()
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(_UNBOOKED, [[pair[0] for pair in ids], [pair[1] for pair in ids]])
-            return set(cursor.fetchall())
-    finally:
-        connection.close()
+    """Those of `ids`, (organization, request), that have no event. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_UNBOOKED, [[pair[0] for pair in ids], [pair[1] for pair in ids]])
+        return set(cursor.fetchall())

@@ -27,11 +27,15 @@ class Who(StrEnum):
     OPERATOR = "operator"
     MEMBER = "member"
     KEY_MAKER = "key maker"
+    LIMIT_SETTER = "limit setter"
+    SPENDER = "spender"
 
 
 ROLES: Final[dict[Who, frozenset[Role]]] = {
     Who.MEMBER: frozenset(Role),
     Who.KEY_MAKER: frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER}),
+    Who.LIMIT_SETTER: frozenset({Role.OWNER, Role.ADMIN}),
+    Who.SPENDER: frozenset({Role.OWNER, Role.ADMIN, Role.BILLING}),
 }
 
 ACCESS: Final[dict[str, Who]] = {
@@ -56,6 +60,14 @@ ACCESS: Final[dict[str, Who]] = {
     "playground_transcription": Who.KEY_MAKER,
     "usage": Who.MEMBER,
     "usage_csv": Who.MEMBER,
+    "limits": Who.MEMBER,
+    "limit_add": Who.LIMIT_SETTER,
+    "limit_remove": Who.LIMIT_SETTER,
+    "budgets": Who.MEMBER,
+    "budget_add": Who.SPENDER,
+    "budget_edit": Who.SPENDER,
+    "budget_remove": Who.SPENDER,
+    "budget_alerts_seen": Who.SPENDER,
     "models": Who.MEMBER,
     "org_docs": Who.MEMBER,
     "org_docs_page": Who.MEMBER,
@@ -65,6 +77,14 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_organization": Who.OPERATOR,
     "operator_organization_add": Who.OPERATOR,
     "operator_organization_routing": Who.OPERATOR,
+    "operator_organization_terms": Who.OPERATOR,
+    "operator_organization_payment": Who.OPERATOR,
+    "operator_organization_grant": Who.OPERATOR,
+    "operator_limits": Who.OPERATOR,
+    "operator_limit_remove": Who.OPERATOR,
+    "operator_organization_limits": Who.OPERATOR,
+    "operator_plan_add": Who.OPERATOR,
+    "operator_plan": Who.OPERATOR,
     "operator_backends": Who.OPERATOR,
     "operator_backend": Who.OPERATOR,
     "operator_backend_add": Who.OPERATOR,

@@ -5,10 +5,21 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from console.views import docs, home, keys, models, playground, site, usage
+from console.views import (
+    budgets,
+    docs,
+    home,
+    keys,
+    limits,
+    models,
+    playground,
+    site,
+    usage,
+)
 from console.views.operator import (
     backend,
     backends,
+    credit,
     deployments,
     organizations,
     overview,
@@ -17,6 +28,7 @@ from console.views.operator import (
     regions,
     routing,
 )
+from console.views.operator import limits as operator_limits
 from console.views.operator import model as operator_model
 from console.views.operator import models as operator_models
 
@@ -42,6 +54,14 @@ customer = [
     ),
     path("usage/", usage.usage, name="usage"),
     path("usage.csv", usage.usage_csv, name="usage_csv"),
+    path("limits/", limits.limits, name="limits"),
+    path("limits/add/", limits.limit_add, name="limit_add"),
+    path("limits/<uuid:limit>/remove/", limits.limit_remove, name="limit_remove"),
+    path("budgets/", budgets.budgets, name="budgets"),
+    path("budgets/add/", budgets.budget_add, name="budget_add"),
+    path("budgets/seen/", budgets.budget_alerts_seen, name="budget_alerts_seen"),
+    path("budgets/<uuid:budget>/edit/", budgets.budget_edit, name="budget_edit"),
+    path("budgets/<uuid:budget>/remove/", budgets.budget_remove, name="budget_remove"),
     path("models/", models.models, name="models"),
     path("docs/", docs.org_docs, name="org_docs"),
     path("docs/<slug:page>/", docs.org_docs_page, name="org_docs_page"),
@@ -70,6 +90,21 @@ operator = [
         name="operator_organization",
     ),
     path(
+        "organizations/<slug:org>/terms/",
+        credit.operator_organization_terms,
+        name="operator_organization_terms",
+    ),
+    path(
+        "organizations/<slug:org>/payment/",
+        credit.operator_organization_payment,
+        name="operator_organization_payment",
+    ),
+    path(
+        "organizations/<slug:org>/grant/",
+        credit.operator_organization_grant,
+        name="operator_organization_grant",
+    ),
+    path(
         "organizations/<slug:org>/routing/",
         placement.operator_organization_routing,
         name="operator_organization_routing",
@@ -91,6 +126,19 @@ operator = [
         "backends/<slug:backend>/state/",
         backends.operator_backend_state,
         name="operator_backend_state",
+    ),
+    path("limits/", operator_limits.operator_limits, name="operator_limits"),
+    path(
+        "limits/<uuid:limit>/remove/",
+        operator_limits.operator_limit_remove,
+        name="operator_limit_remove",
+    ),
+    path("limits/plans/add/", operator_limits.operator_plan_add, name="operator_plan_add"),
+    path("limits/plans/<slug:plan>/", operator_limits.operator_plan, name="operator_plan"),
+    path(
+        "organizations/<slug:org>/limits/",
+        operator_limits.operator_organization_limits,
+        name="operator_organization_limits",
     ),
     path("queues/", queues.operator_queues, name="operator_queues"),
     path("regions/add/", regions.operator_region_add, name="operator_region_add"),

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from billing.halts import halted_read
 from billing.limits import NO_TERMS, KeyTerms, key_terms
 from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.limits import Limits, limits_of
@@ -123,7 +124,7 @@ class Snapshot:
 
 
 def snapshot_load(*, with_keys: bool = True) -> Snapshot:
-    """Read all of it from PostgreSQL, or all but the keys. Blocking: nine queries with them."""
+    """Read all of it from PostgreSQL, or all but the keys. Blocking: ten queries with them."""
     now = timezone.now()
     models = _models(now)
     served = [model for model in models if model.status != ModelStatus.RETIRED]
@@ -221,9 +222,10 @@ def _backends() -> list[BackendEntry]:
 
 
 def _routes() -> dict[UUID, list[Route]]:
-    """Enabled deployments on active backends, by model."""
+    """Enabled deployments on active backends, by model; none of a model that is halted."""
     routes: defaultdict[UUID, list[Route]] = defaultdict(list)
-    for deployment in Deployment.objects.routed().select_related("backend"):
+    routed = Deployment.objects.routed().exclude(model__public_id__in=halted_read())
+    for deployment in routed.select_related("backend"):
         backend = deployment.backend
         routes[deployment.model_id].append(
             Route(

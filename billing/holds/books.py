@@ -6,6 +6,7 @@ Redis errors pass through: a task is tried again, a page shows that the store is
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import batched, groupby
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -19,7 +20,7 @@ from tenants.valkey import client
 
 GROUP: Final = "ingest"
 """The consumer group of the streams, whose entries a posting acknowledges."""
-ENTRIES_MOST: Final = 2000
+ENTRIES_MOST: Final = 250
 """Of one call, so that it keeps no gateway waiting for long."""
 
 encode: Final = msgspec.msgpack.Encoder().encode
@@ -96,7 +97,9 @@ def scopes_state(organization_id: UUID) -> dict[str, ScopeState]:
     fields = {name.decode(): value for name, value in found.items()}
     scopes = [name[2:] for name in fields if name.startswith("b:")]
     return {
-        scope: ScopeState(*(int(fields.get(f"{part}:{scope}", 0)) for part in "buh"))
+        scope: ScopeState(
+            *(int(Decimal(fields.get(f"{part}:{scope}", b"0").decode())) for part in "buh")
+        )
         for scope in scopes
     }
 

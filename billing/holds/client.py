@@ -39,7 +39,7 @@ encode: Final = msgspec.msgpack.Encoder().encode
 
 
 class Answer(IntEnum):
-    """The first number of an answer of `reserve.lua`."""
+    """What the first number of an answer of `reserve.lua` says."""
 
     GRANTED = 1
     REPEATED = 2
@@ -170,7 +170,7 @@ class HoldsClient:
             try:
                 await self._connect()
                 is_down = False
-            except (redis.RedisError, OSError, TimeoutError) as error:
+            except (StoreAway, redis.RedisError, OSError) as error:
                 if not is_down:
                     log.warning("holds.away", error=type(error).__name__)
                 is_down = True
@@ -191,7 +191,12 @@ class HoldsClient:
                 ("SCRIPT", "LOAD", SETTLE.text),
                 INFO,
             )
-        self._epoch, self._wire = epoch_of(info), wire
+        try:
+            self._epoch = epoch_of(info)
+        except StoreAway:
+            await wire.close()
+            raise
+        self._wire = wire
 
 
 def epoch_of(info: bytes | str) -> bytes:

@@ -28,7 +28,7 @@ class Hold(NamedTuple):
     gateway: str
     amount_nano: int
     scopes: tuple[str, ...]
-    age_s: float
+    age_s: int
     is_orphan: bool
 
 
@@ -133,19 +133,18 @@ def _by_shard() -> Iterator[tuple[int, list[Hold]]]:
         pipeline.time()
         for shard in range(SHARDS):
             pipeline.hgetall(holds_key(shard))
-        (seconds, microseconds), *found = pipeline.execute()
-    now_ms = seconds * 1000 + microseconds // 1000
-    parsed = [[_parsed(id_, kept, now_ms) for id_, kept in holds.items()] for holds in found]
+        (now, _), *found = pipeline.execute()
+    parsed = [[_parsed(id_, kept, now) for id_, kept in holds.items()] for holds in found]
     leased = _leased({hold.gateway for holds in parsed for hold in holds})
     for shard, holds in enumerate(parsed):
         yield shard, [hold._replace(is_orphan=_is_orphan(hold, leased)) for hold in holds]
 
 
-def _parsed(id_: bytes, kept: bytes, now_ms: int) -> Hold:
+def _parsed(id_: bytes, kept: bytes, now: int) -> Hold:
     ask = _decode(kept[STAMP:])
     return Hold(
         UUID(bytes=id_), UUID(ask.organization), ask.gateway, ask.amount_nano, ask.scopes,
-        max(0, now_ms - int(kept[:STAMP])) / 1000, is_orphan=False,
+        max(0, now - int(kept[:STAMP])), is_orphan=False,
     )  # fmt: skip
 
 

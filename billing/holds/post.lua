@@ -5,12 +5,13 @@
 --       3 books, msgpack: {{organization, version, {{scope, balance}}, {{entry, amount, {scope}}}}}
 -- Answers for each of the books 1, or 0 where the account has a newer version.
 --
--- An account of another epoch takes the balances whatever their version, and is counted anew:
--- it may be of before a crash that lost the end of the append-only file.
+-- An account of another epoch takes the balances whatever their version: it may be of before a
+-- crash that lost the end of the append-only file. It is counted anew too, where that is quick;
+-- its counters and the stream are of one moment of the past, since a script is lost as a whole.
 
 local MOST = 9007199254740992
 local DAY, DAYS = 86400000000, 10000000000
-local RECOUNT_MOST = 20000 -- entries: beyond, a count would keep the gateways waiting
+local RECOUNT_MOST = 5000 -- entries: beyond, a count would keep the gateways waiting
 local PAGE = 1000
 
 local stream, holds, group = KEYS[1], KEYS[2], ARGV[1]
@@ -52,7 +53,7 @@ local now = time[1] * 1000000 + time[2]
 
 -- What each account is to become.
 
-local accounts, by_organization, is_new = {}, {}, false
+local accounts, by_organization, is_missing = {}, {}, false
 for i, book in ipairs(books) do
   local found, had = redis.call('HGETALL', KEYS[2 + i]), {}
   for n = 1, #found, 2 do
@@ -62,11 +63,11 @@ for i, book in ipairs(books) do
   local is_taken = not is_current or book[2] >= tonumber(had.v)
   local account = {key = KEYS[2 + i], had = had, is_taken = is_taken, balances = {},
     unposted = {}, held = {}, streams = {}}
-  is_new = is_new or not is_current and #book[3] > 0
+  is_recount = is_recount or not is_current
   if is_taken then
     for _, balance in ipairs(book[3]) do
       account.balances[balance[1]] = balance[2]
-      is_new = is_new or not had['b:' .. balance[1]]
+      is_missing = is_missing or not had['b:' .. balance[1]]
     end
   else
     for field, value in pairs(had) do
@@ -135,7 +136,7 @@ end
 
 local function count_holds()
   for _, kept in ipairs(redis.call('HVALS', holds)) do
-    local organization, _, amount, scopes, limits = unpack(cmsgpack.unpack(string.sub(kept, 14)))
+    local organization, _, amount, scopes, limits = unpack(cmsgpack.unpack(string.sub(kept, 11)))
     local account = by_organization[organization]
     if account then
       add(account.held, scopes, amount)
@@ -157,7 +158,7 @@ local function is_idle(field, state)
   return state <= now
 end
 
-local is_counted = is_new or (is_recount and redis.call('XLEN', stream) <= RECOUNT_MOST)
+local is_counted = is_missing or (is_recount and redis.call('XLEN', stream) <= RECOUNT_MOST)
 if is_counted then
   for _, account in ipairs(accounts) do
     for scope in pairs(account.balances) do

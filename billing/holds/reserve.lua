@@ -4,22 +4,25 @@
 -- ARGV  1 hold, 16 bytes; empty: only tell how the limits stand
 --       2 epoch that the caller's connection saw
 --       3 ask, msgpack: {organization, gateway, amount, {scope}, {{limit, kind, value, cost}}}
--- Answers a list; its first number is one of `Answer` in client.py:
---   {GRANTED | REPEATED, standing of each limit}
---   {OVER_LIMIT, index of the limit, used, ms to wait or -1, standing of each limit}
---   {OVER_MONEY, index of the scope, balance, used of it, standing of each limit}
---   {UNKNOWN, 1 where the epoch is another one, index of each scope without a balance}
---   {OVER}  it was settled or voided before
+-- Answers a list of numbers; the first says what it is:
+--   1 granted, 2 granted before: standing of each limit
+--   3 over a limit: index of the limit, used, ms to wait or -1, standing of each limit
+--   4 over money: index of the scope, balance, used of it, standing of each limit
+--   5 unknown: 1 where the epoch is another one, index of each scope without a balance
+--   6 settled or voided before
 -- A standing is two numbers: what remains, and the ms until it is whole again.
+--
+-- The state of a rate (rpm, tpm) is the moment at which it is whole again, in µs; of a day (rpd)
+-- day * DAYS + count; of streams their count.
 
 local GRANTED, REPEATED, OVER_LIMIT, OVER_MONEY, UNKNOWN, OVER = 1, 2, 3, 4, 5, 6
 local MOST = 9007199254740992
-local MINUTE, DAY = 60000000, 86400000000
-local DAYS = 10000000000 -- a day's count is kept as day * DAYS + count
+local MINUTE, DAY, DAYS = 60000000, 86400000000, 10000000000
 local STREAM_WAIT_MS = 1000
 
 local hold, epoch, packed = ARGV[1], ARGV[2], ARGV[3]
-local _, _, amount, scopes, limits = unpack(cmsgpack.unpack(packed))
+local ask = cmsgpack.unpack(packed)
+local amount, scopes, limits = ask[3], ask[4], ask[5]
 
 local function whole(number)
   return type(number) == 'number' and number >= 0 and number <= MOST and number % 1 == 0
@@ -30,126 +33,124 @@ if not whole(amount) then
 end
 
 local fields = {'e'}
-for _, scope in ipairs(scopes) do
-  local n = #fields
-  fields[n + 1], fields[n + 2], fields[n + 3] = 'b:' .. scope, 'u:' .. scope, 'h:' .. scope
+for i, scope in ipairs(scopes) do
+  fields[3 * i - 1], fields[3 * i], fields[3 * i + 1] = 'b:' .. scope, 'u:' .. scope, 'h:' .. scope
 end
-for _, limit in ipairs(limits) do
+local first = #fields
+for i, limit in ipairs(limits) do
   if not (whole(limit[3]) and whole(limit[4])) then
     return redis.error_reply('INVALID limits and costs are whole numbers from 0 to 2^53')
   end
-  fields[#fields + 1] = 'l:' .. limit[2] .. ':' .. limit[1]
+  fields[first + i] = 'l:' .. limit[2] .. ':' .. limit[1]
 end
 
-local is_repeat = false
-if hold ~= '' then
-  if redis.call('EXISTS', KEYS[3]) == 1 then
-    return {OVER}
-  end
-  is_repeat = redis.call('HEXISTS', KEYS[2], hold) == 1
+if redis.call('EXISTS', KEYS[3]) == 1 then
+  return {OVER}
 end
-local found = redis.call('HMGET', KEYS[1], unpack(fields))
+local is_repeat = redis.call('HEXISTS', KEYS[2], hold) == 1
+local found = #fields > 1 and redis.call('HMGET', KEYS[1], unpack(fields)) or {}
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local today = math.floor(now / DAY)
 
--- Each kind of limit: its state as it is now, after a cost, and what a state means.
--- The state of a rate is the moment at which it is whole again; the others count.
-local rate = {
-  now = function(state) return math.max(state, now) end,
-  after = function(state, value, cost) return state + cost * MINUTE / math.max(value, 1) end,
-  fits = function(state) return state - now <= MINUTE + 1 end,
-  wait = function(after) return math.ceil((after - now - MINUTE) / 1000) end,
-  remaining = function(state, value)
-    local left = (MINUTE - state + now) * value / MINUTE
-    return math.max(0, math.floor(left + 0.000001))
-  end,
-  reset = function(state) return math.ceil((state - now) / 1000) end,
-}
-local daily = {
-  now = function(state)
-    return math.floor(state / DAYS) == today and state or today * DAYS
-  end,
-  after = function(state, _, cost) return state + cost end,
-  fits = function(state, value) return state - today * DAYS <= value end,
-  wait = function() return math.ceil(((today + 1) * DAY - now) / 1000) end,
-  remaining = function(state, value) return math.max(0, value - state + today * DAYS) end,
-  reset = function() return math.ceil(((today + 1) * DAY - now) / 1000) end,
-}
-local streams = {
-  now = function(state) return state end,
-  after = function(state, _, cost) return state + cost end,
-  fits = function(state, value) return state <= value end,
-  wait = function() return STREAM_WAIT_MS end,
-  remaining = function(state, value) return math.max(0, value - state) end,
-  reset = function() return 0 end,
-}
-local kinds = {rpm = rate, tpm = rate, rpd = daily, streams = streams}
+-- The state of each limit before and after, and the ms to wait where it does not fit.
 
-local function standings(answer, states)
-  for i, limit in ipairs(limits) do
-    local kind = kinds[limit[2]]
-    answer[#answer + 1] = kind.remaining(states[i], limit[3])
-    answer[#answer + 1] = kind.reset(states[i])
+local before, after, waits = {}, {}, {}
+for i, limit in ipairs(limits) do
+  local kind, value, cost = limit[2], limit[3], limit[4]
+  local state = tonumber(found[first + i] or 0)
+  local next, is_over, wait
+  if kind == 'rpm' or kind == 'tpm' then
+    state = math.max(state, now)
+    next = state + cost * MINUTE / math.max(value, 1)
+    is_over, wait = next > now + MINUTE + 1, math.ceil((next - now - MINUTE) / 1000)
+  elseif kind == 'rpd' then
+    state = math.floor(state / DAYS) == today and state or today * DAYS
+    next = state + cost
+    is_over, wait = next > today * DAYS + value, math.ceil(((today + 1) * DAY - now) / 1000)
+  elseif kind == 'streams' then
+    next = state + cost
+    is_over, wait = next > value, STREAM_WAIT_MS
+  else
+    return redis.error_reply('INVALID no such kind of limit: ' .. tostring(kind))
+  end
+  before[i], after[i] = state, next
+  if cost > value then
+    waits[i] = -1
+  elseif is_over then
+    waits[i] = wait
+  end
+end
+
+local function remaining(i, state)
+  local kind, value = limits[i][2], limits[i][3]
+  if kind == 'streams' then
+    return math.max(0, value - state)
+  elseif kind == 'rpd' then
+    return math.max(0, value - state + today * DAYS)
+  end
+  return math.max(0, math.floor((now + MINUTE - state) * value / MINUTE + 0.000001))
+end
+
+local function reset_ms(i, state)
+  local kind = limits[i][2]
+  if kind == 'streams' then
+    return 0
+  elseif kind == 'rpd' then
+    return math.ceil(((today + 1) * DAY - now) / 1000)
+  end
+  return math.ceil((state - now) / 1000)
+end
+
+local function with_standings(answer, states)
+  for i = 1, #limits do
+    answer[#answer + 1] = remaining(i, states[i])
+    answer[#answer + 1] = reset_ms(i, states[i])
   end
   return answer
 end
 
-local before, after = {}, {}
-local first = 1 + 3 * #scopes
-for i, limit in ipairs(limits) do
-  local kind = kinds[limit[2]]
-  if not kind then
-    return redis.error_reply('INVALID no such kind of limit: ' .. tostring(limit[2]))
-  end
-  before[i] = kind.now(tonumber(found[first + i] or 0))
-  after[i] = kind.after(before[i], limit[3], limit[4])
-end
 if is_repeat or hold == '' then
-  return standings({is_repeat and REPEATED or GRANTED}, before)
+  return with_standings({is_repeat and REPEATED or GRANTED}, before)
 end
-
-for i, limit in ipairs(limits) do
-  local _, name, value, cost = unpack(limit)
-  local kind = kinds[name]
-  if cost > value or not kind.fits(after[i], value) then
-    local used = value - kind.remaining(before[i], value)
-    local wait = cost > value and -1 or kind.wait(after[i])
-    return standings({OVER_LIMIT, i - 1, used, wait}, before)
+for i = 1, #limits do
+  if waits[i] then
+    local used = limits[i][3] - remaining(i, before[i])
+    return with_standings({OVER_LIMIT, i - 1, used, waits[i]}, before)
   end
 end
 
-if #scopes > 0 then
-  local is_other = found[1] ~= epoch
-  local unknown = {UNKNOWN, is_other and 1 or 0}
-  for i = 1, #scopes do
-    if is_other or not found[3 * i - 1] then
-      unknown[#unknown + 1] = i - 1
-    end
+local is_other = #scopes > 0 and found[1] ~= epoch
+local unknown = {UNKNOWN, is_other and 1 or 0}
+for i = 1, #scopes do
+  if is_other or not found[3 * i - 1] then
+    unknown[#unknown + 1] = i - 1
   end
-  if #unknown > 2 then
-    return unknown
-  end
+end
+if #unknown > 2 then
+  return unknown
 end
 for i = 1, #scopes do
   local balance = tonumber(found[3 * i - 1])
   local used = tonumber(found[3 * i] or 0) + tonumber(found[3 * i + 1] or 0)
   if balance - used < amount then
-    return standings({OVER_MONEY, i - 1, balance, used}, before)
+    return with_standings({OVER_MONEY, i - 1, balance, used}, before)
   end
 end
 
+-- All is allowed: only now is anything written.
+
 local changes = {}
-for i, scope in ipairs(scopes) do
-  changes[#changes + 1] = 'h:' .. scope
-  changes[#changes + 1] = string.format('%.0f', tonumber(found[3 * i + 1] or 0) + amount)
+for i = 1, #scopes do
+  local n = #changes
+  changes[n + 1], changes[n + 2] = fields[3 * i + 1], tonumber(found[3 * i + 1] or 0) + amount
 end
 for i = 1, #limits do
-  changes[#changes + 1] = fields[first + i]
-  changes[#changes + 1] = string.format('%.17g', after[i])
+  local n = #changes
+  changes[n + 1], changes[n + 2] = fields[first + i], after[i]
 end
 if #changes > 0 then
   redis.call('HSET', KEYS[1], unpack(changes))
 end
-redis.call('HSET', KEYS[2], hold, string.format('%013.0f', now / 1000) .. packed)
-return standings({GRANTED}, after)
+redis.call('HSET', KEYS[2], hold, time[1] .. packed)
+return with_standings({GRANTED}, after)

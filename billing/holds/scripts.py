@@ -14,11 +14,11 @@ from uuid import UUID
 
 from billing.metering import shard_of, stream_of
 
-DONE_S: Final = 3600
-"""So long a hold's end is remembered. A settle that comes later still is caught by the ingest: the
-event is there already, and its posting takes off what it put on."""
-STAMP: Final = 13
-"""A hold is kept as its moment, in ms of the epoch and so many digits, and then its ask."""
+DONE_S: Final = 15 * 60
+"""So long a hold's end is remembered, 100 bytes each. A settle that is repeated later still is
+caught by the ingest: the event is there already, and its posting takes off what it put on."""
+STAMP: Final = 10
+"""A hold is kept as its moment, in seconds since 1970 and so many digits, and then its ask."""
 
 
 class Script(NamedTuple):

@@ -26,7 +26,7 @@ end
 local amount, scopes, limits = 0, {}, {}
 local kept = redis.call('HGET', KEYS[2], hold)
 if kept then
-  local ask = cmsgpack.unpack(string.sub(kept, 14))
+  local ask = cmsgpack.unpack(string.sub(kept, 11))
   amount, scopes, limits = ask[3], ask[4], ask[5]
 elseif is_settle then
   for scope in string.gmatch(ARGV[6], '[^,]+') do
@@ -44,17 +44,17 @@ for _, limit in ipairs(limits) do
 end
 
 local changes = {}
-local function change(field, format, number)
+local function change(field, number)
   changes[#changes + 1] = field
-  changes[#changes + 1] = string.format(format, number)
+  changes[#changes + 1] = number
 end
 
 if #fields > 0 then
   local found = redis.call('HMGET', KEYS[1], unpack(fields))
   for i = 1, 3 * #scopes, 3 do
     if found[i] then -- a scope without a balance has no counters: a seed counts them anew
-      change(fields[i + 1], '%.0f', tonumber(found[i + 1] or 0) + actual)
-      change(fields[i + 2], '%.0f', math.max(0, tonumber(found[i + 2] or 0) - amount))
+      change(fields[i + 1], tonumber(found[i + 1] or 0) + actual)
+      change(fields[i + 2], math.max(0, tonumber(found[i + 2] or 0) - amount))
     end
   end
   for i, limit in ipairs(limits) do
@@ -62,9 +62,9 @@ if #fields > 0 then
     local at = 3 * #scopes + i
     if found[at] and kind == 'tpm' and cost ~= tokens then
       local back = (cost - tokens) * MINUTE / math.max(value, 1)
-      change(fields[at], '%.17g', tonumber(found[at]) - back)
+      change(fields[at], tonumber(found[at]) - back)
     elseif found[at] and kind == 'streams' then
-      change(fields[at], '%.0f', math.max(0, tonumber(found[at]) - cost))
+      change(fields[at], math.max(0, tonumber(found[at]) - cost))
     end
   end
 end

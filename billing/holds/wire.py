@@ -47,9 +47,9 @@ class Wire(asyncio.Protocol):
         """Connected as `valkey` would be, and the answer to the last command of `prelude`."""
         pool: Any = valkey.connection_pool
         connection = pool.make_connection()
-        await connection.connect()
         answer = None
         try:
+            await connection.connect()
             for command in prelude:
                 await connection.send_command(*command)
                 answer = await connection.read_response()
@@ -94,6 +94,8 @@ class Wire(asyncio.Protocol):
                 continue
             if isinstance(answer, hiredis.ReplyError):
                 future.set_exception(_error(answer))
+                if str(answer).startswith("READONLY"):
+                    self._transport.abort()  # the primary is another one now
             else:
                 future.set_result(answer)
 

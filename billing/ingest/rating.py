@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -62,8 +62,28 @@ def unit_picos(price: Decimal, unit_scale: int) -> UnitPicos:
     return UnitPicos(picos, unit_scale) if rest else UnitPicos(whole, 1)
 
 
-type Tariff = Mapping[str, UnitPicos]
-"""What units of each component cost."""
+class Tariff:
+    """What units of each component cost at some moment; None where there is no rate."""
+
+    def __init__(self, rates: Iterable[Rate]) -> None:
+        found = {rate.component: unit_picos(rate.price, rate.unit_scale) for rate in rates}
+        self._units = tuple(found.get(component) for component in COMPONENTS)
+        *tokens, _ = self._units
+        self._whole = [unit.picos for unit in tokens if unit and unit.scale == 1]
+
+    def picos(self, used: Sequence[int]) -> tuple[int, ...]:
+        """By component. Raises LookupError for one that was used and has no rate."""
+        if len(self._whole) == len(used) - 1 and not used[-1]:  # as nearly always
+            fresh, cached, output = self._whole
+            return fresh * used[0], cached * used[1], output * used[2], 0
+        return tuple(map(self._picos, COMPONENTS, self._units, used))
+
+    def _picos(self, component: Component, unit: UnitPicos | None, used: int) -> int:
+        if not used:
+            return 0
+        if unit is None:
+            raise LookupError(f"no rate for {used} units of {component}")
+        return unit.of(used)
 
 
 class Tariffs:
@@ -87,11 +107,8 @@ class Tariffs:
     def at(self, model: str, moment: datetime) -> Tariff:
         turn = bisect_right(self._turns.get(model, ()), moment)
         if (tariff := self._known.get((model, turn))) is None:
-            tariff = self._known[model, turn] = {
-                rate.component: unit_picos(rate.price, rate.unit_scale)
-                for rate in self._rates.get(model, ())
-                if moment in rate.valid
-            }
+            rates = (rate for rate in self._rates.get(model, ()) if moment in rate.valid)
+            tariff = self._known[model, turn] = Tariff(rates)
         return tariff
 
 
@@ -114,13 +131,9 @@ def rate(record: UsageRecord, tariffs: Tariffs) -> Rated:
         raise ValueError(f"impossible counts: {used}")
     tariff = tariffs.at(record.model, record.admitted_at)
     try:
-        return Rated(record, tuple([
-            tariff[component].of(units) if units else 0
-            for component, units in zip(COMPONENTS, used, strict=True)
-        ]))  # fmt: skip
-    except KeyError as missing:
-        reason = f"no rate for {missing.args[0]} at {record.admitted_at.isoformat()}"
-        raise Unpriced(record.model, reason) from None
+        return Rated(record, tariff.picos(used))
+    except LookupError as error:
+        raise Unpriced(record.model, f"{error} at {record.admitted_at.isoformat()}") from None
 
 
 def euros(picos: int) -> Decimal:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from billing.ingest.rating import COMPONENTS, Rated, euros
@@ -51,10 +52,13 @@ FROM stage WHERE amount > 0 GROUP BY 1
 
 
 def stage(cursor: CursorWrapper, rows: Iterable[Rated], batch_id: UUID) -> None:
-    """Put `rows`, no two of one request, into the temporary table `stage`."""
+    """Put `rows`, no two of one request, into the temporary table `stage`.
+
+    Django does not by itself make a refusal of a copy its own DataError.
+    """
     cursor.execute(_STAGE)
     text = "".join([_line(row, batch_id.hex) for row in rows])
-    with cursor.copy(_COPY) as copy:
+    with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
         copy.write(text)
 
 
@@ -88,22 +92,21 @@ def costs_read(cursor: CursorWrapper) -> dict[UUID, dict[Component, Decimal]]:
 
 def _line(row: Rated, batch: str) -> str:
     """A row as COPY reads it: what UsageRecord has, the amount, and its parts."""
-    r, picos = row
+    r, (fresh, cached, output, audio) = row
+    texts = [r.model, r.backend, r.region, r.endpoint, r.outcome, r.client_request_id]
+    if _SPECIAL.search("".join(texts)):
+        texts = [_SPECIAL.sub(_escape, text) for text in texts]
+    model, backend, region, endpoint, outcome, client = texts
     ttft = r"\N" if r.ttft_ms is None else r.ttft_ms
-    parts: Sequence[int] = picos
     return (
         f"{r.organization_id.int:032x}\t{r.request_id.int:032x}\t{r.project_id.int:032x}\t"
-        f"{r.api_key_id.int:032x}\t{_text(r.model)}\t{_text(r.backend)}\t{_text(r.region)}\t"
-        f"{_text(r.endpoint)}\t{r.streamed}\t{_text(r.outcome)}\t{r.admitted_at}\t"
-        f"{r.occurred_at}\t{ttft}\t{r.duration_ms}\t{r.input_tokens}\t{r.cached_tokens}\t"
-        f"{r.output_tokens}\t{_text(r.client_request_id)}\t{r.audio_seconds}\t{r.queued_ms}\t"
-        f"{r.attempts}\t{sum(picos)}e-12\t{batch}\tEUR\t"
-        f"{parts[0]}\t{parts[1]}\t{parts[2]}\t{parts[3]}\n"
+        f"{r.api_key_id.int:032x}\t{model}\t{backend}\t{region}\t{endpoint}\t{r.streamed}\t"
+        f"{outcome}\t{r.admitted_at}\t{r.occurred_at}\t{ttft}\t{r.duration_ms}\t"
+        f"{r.input_tokens}\t{r.cached_tokens}\t{r.output_tokens}\t{client}\t"
+        f"{r.audio_seconds}\t{r.queued_ms}\t{r.attempts}\t"
+        f"{fresh + cached + output + audio}e-12\t{batch}\tEUR\t"
+        f"{fresh}\t{cached}\t{output}\t{audio}\n"
     )
-
-
-def _text(value: str) -> str:
-    return _SPECIAL.sub(_escape, value) if _SPECIAL.search(value) else value
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -51,7 +52,8 @@ def prepaid_top_up(
     source = Source("payment", reference, "top_up")
     entered = _enter(entry_of(source, accounts[clearing], accounts[prepaid], amount))
     if entered.is_new:
-        _tell(actor, "credit.top_up", organization, entered, reference=reference)
+        facts = {"amount": str(amount), "reference": reference}
+        _tell(actor, "credit.top_up", organization, entered, facts)
     return entered
 
 
@@ -81,7 +83,8 @@ def promo_grant(
     entered = _enter(entry_of(Source("promo", part, "grant"), account, lot, amount))
     if entered.is_new:
         until = expires_at.isoformat() if expires_at else None
-        _tell(actor, "credit.grant", organization, entered, expires_at=until, reason=reason)
+        facts = {"amount": str(amount), "expires_at": until, "reason": reason}
+        _tell(actor, "credit.grant", organization, entered, facts)
     return entered
 
 
@@ -124,14 +127,9 @@ def _tell(
     action: str,
     organization: Organization,
     entered: Entered,
-    **data: str | None,
+    facts: Mapping[str, str | None],
 ) -> None:
     audit.record(
-        actor=actor,
-        action=action,
-        target=entered.transfer,
-        organization=organization,
-        amount=str(entered.transfer.amount),
-        **data,
+        actor=actor, action=action, target=entered.transfer, organization=organization, **facts
     )
     books_announce([organization.pk])

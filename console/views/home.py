@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from billing.budgets import alerts_unseen
 from billing.models import UsageHour
 from console.access import member_page
 from console.forms import DEFAULT_DAYS, Days
@@ -17,6 +18,7 @@ from console.http import OrganizationRequest
 from console.policies import allowed_regions
 from console.reports import UsageReport, money_places
 from console.snippets import first_snippet
+from console.views.budgets import may_set
 from console.views.keys import may_make, requests_of_last_day
 from tenants.models import ApiKey
 
@@ -69,6 +71,8 @@ def _month(request: OrganizationRequest) -> dict[str, Any]:
         "daily": report.daily(),
         "report": report,
         "allowed_regions": allowed_regions(request.organization),
+        "unseen": alerts_unseen(request.organization),
+        "may_set_budgets": may_set(request),
     }
 
 

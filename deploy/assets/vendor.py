@@ -39,6 +39,7 @@ ICON_NAMES: Final = (
     "cube",
     "database",
     "download",
+    "gauge",
     "home",
     "hourglass",
     "key",
@@ -55,6 +56,7 @@ ICON_NAMES: Final = (
     "sun-moon",
     "trash",
     "user",
+    "wallet",
 )
 HEADING: Final = "# file package version licence sha256"
 SOURCE_MAP: Final = re.compile(rb"\s*(/\*#|//#) sourceMappingURL=\S+( \*/)?\s*$")

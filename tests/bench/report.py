@@ -80,9 +80,7 @@ class Report:
         """Keep the figures of a whole run; `events` reached the engine and were metered."""
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(json.dumps(self._document(), indent=2) + "\n")
-        before, _, rest = PAGE.read_text().partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(before + BEGIN + self._markdown(events) + END + after)
+        section_write(BEGIN, self._markdown(events))
 
     def _document(self) -> dict[str, object]:
         figures = {name: rounded(value) for name, value in self._gateway.values.items()}
@@ -124,6 +122,13 @@ class Report:
             yield from (f"{one.name}: {fault}" for fault in one.faults)
             if one.others_share > OTHERS_SHARE:
                 yield f"{one.name}: other processes took {one.others_share:.0%} of its core."
+
+
+def section_write(begin: str, text: str) -> None:
+    """Put `text` into the page between the line `begin` and the next END."""
+    before, _, rest = PAGE.read_text().partition(begin)
+    after = rest.partition(END)[2]
+    PAGE.write_text(before + begin + text + END + after)
 
 
 def _cell(row: Row, value: float | None) -> str:

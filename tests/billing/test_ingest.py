@@ -1,68 +1,20 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
-import msgspec
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Sum
 
 from billing.ingest import BATCH, DEAD_STREAM, GROUP, ingest
-from billing.metering import FIELD, STREAM, UsageRecord, encode
+from billing.metering import FIELD, STREAM, UsageRecord
 from billing.models import Component, Outcome, UsageEvent, UsageHour
 from billing.services import rate_set
-from tenants.models import new_id
 from tenants.valkey import client
+from tests.billing.records import MODEL, NOON, another, put
 from tests.conftest import Cast
-
-MODEL = "tiny-llama"
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def rates(cast: Cast) -> None:
-    for component, price in (("input", "0.5"), ("cached_input", "0.1"), ("output", "1.5")):
-        rate_set(
-            actor=cast.oskar,
-            model=MODEL,
-            component=Component(component),
-            price=Decimal(price),
-            valid_from=NOON - timedelta(days=1),
-        )
-
-
-@pytest.fixture
-def record(cast: Cast, rates: None) -> UsageRecord:
-    return UsageRecord(
-        request_id=new_id(),
-        organization_id=cast.acme.id,
-        project_id=cast.project.id,
-        api_key_id=cast.key.api_key.id,
-        model=MODEL,
-        backend="gpu-1",
-        region="se-lulea",
-        endpoint="/v1/chat/completions",
-        streamed=False,
-        outcome=Outcome.COMPLETED,
-        admitted_at=NOON,
-        occurred_at=NOON + timedelta(seconds=2),
-        ttft_ms=80,
-        duration_ms=2000,
-        input_tokens=1000,
-        cached_tokens=400,
-        output_tokens=50,
-    )
-
-
-def put(*records: UsageRecord) -> None:
-    for record in records:
-        client().xadd(STREAM, {FIELD: encode(record)})
-
-
-def another(record: UsageRecord, **changes: object) -> UsageRecord:
-    return msgspec.structs.replace(record, request_id=new_id(), **changes)
 
 
 def test_a_request_becomes_one_event_with_its_exact_price(record: UsageRecord) -> None:
@@ -147,6 +99,16 @@ def test_what_cannot_be_booked_is_set_aside_and_stops_nobody_else(record: UsageR
     assert client().xlen(STREAM) == 0
 
 
+@pytest.mark.parametrize("changes", [{"region": "x" * 60}, {"client_request_id": "a\0b"}])
+def test_a_text_that_postgresql_refuses_stops_nobody_else(
+    record: UsageRecord, changes: dict[str, str]
+) -> None:
+    put(another(record, **changes), record)
+    ingest()
+    assert UsageEvent.objects.get().request_id == record.request_id
+    assert client().xlen(DEAD_STREAM) == 1
+
+
 def test_the_key_shows_when_it_was_last_used(record: UsageRecord, cast: Cast) -> None:
     put(another(record, occurred_at=NOON + timedelta(hours=1)), record)
     ingest()
@@ -172,3 +134,11 @@ def test_postgresql_refuses_to_change_an_event(record: UsageRecord, change: str)
         connection.cursor() as cursor,
     ):
         cursor.execute(change)
+
+
+def test_no_text_of_a_client_breaks_the_batch(record: UsageRecord) -> None:
+    texts = ["tab\tend", "line\nend", "back\\slash", "\\N", "\r", "", "ω"]
+    put(*(another(record, client_request_id=text) for text in texts))
+    ingest()
+    kept = UsageEvent.objects.values_list("client_request_id", flat=True)
+    assert sorted(kept) == sorted(texts)

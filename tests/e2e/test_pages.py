@@ -41,11 +41,24 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "usage, nothing yet": ("rita", "/o/rival/usage/"),
     "usage, empty range": ("olivia", "/o/acme/usage/?from=2020-01-01&to=2020-01-07"),
     "usage, bad range": ("olivia", "/o/acme/usage/?from=2026-02-01&to=2026-01-01"),
+    "requests": ("olivia", "/o/acme/requests/"),
+    "requests, found": ("olivia", "/o/acme/requests/?range=7d&outcome=client_disconnect"),
+    "requests, none match": ("olivia", "/o/acme/requests/?q=nothing"),
+    "requests, nothing yet": ("rita", "/o/rival/requests/"),
+    "requests, bad range": ("olivia", "/o/acme/requests/?from=2026-02-01&to=2026-01-01"),
+    "request_detail": ("olivia", "/o/acme/requests/{request}/"),
+    "request_detail, not booked": ("rita", "/o/rival/requests/{fresh}/"),
     "playground": ("olivia", "/o/acme/playground/"),
     "playground, two models": ("olivia", "/o/acme/playground/?other=qwen3-32b"),
     "playground_embeddings": ("olivia", "/o/acme/playground/embeddings/"),
     "playground_rerank": ("olivia", "/o/acme/playground/rerank/"),
     "playground_transcription": ("olivia", "/o/acme/playground/transcription/"),
+    "limits": ("olivia", "/o/acme/limits/"),
+    "limits, none": ("rita", "/o/rival/limits/"),
+    "limit_add": ("olivia", "/o/acme/limits/add/"),
+    "budgets": ("olivia", "/o/acme/budgets/"),
+    "budgets, none": ("rita", "/o/rival/budgets/"),
+    "budget_add": ("olivia", "/o/acme/budgets/add/"),
     "models": ("olivia", "/o/acme/models/"),
     "models, found": ("olivia", "/o/acme/models/?q=whisper&task=transcription"),
     "models, none like this": ("rita", "/o/rival/models/?q=gemma"),
@@ -59,6 +72,19 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_organization_add": ("oskar", "/operator/organizations/add/"),
     "operator_organization": ("oskar", "/operator/organizations/acme/"),
     "operator_organization_routing": ("oskar", "/operator/organizations/acme/routing/"),
+    "operator_organization_terms": ("oskar", "/operator/organizations/acme/terms/"),
+    "operator_organization_payment": ("oskar", "/operator/organizations/acme/payment/"),
+    "operator_organization_grant": ("oskar", "/operator/organizations/acme/grant/"),
+    "operator_requests": ("oskar", "/operator/requests/"),
+    "operator_request": ("oskar", "/operator/requests/{request}/"),
+    "operator_explorer": ("oskar", "/operator/usage/"),
+    "operator_explorer, over time": ("oskar", "/operator/usage/?rows=day&columns=api_key"),
+    "operator_explorer, none": ("oskar", "/operator/usage/?model=nothing"),
+    "operator_metering": ("oskar", "/operator/metering/"),
+    "operator_limits": ("oskar", "/operator/limits/"),
+    "operator_organization_limits": ("oskar", "/operator/organizations/acme/limits/"),
+    "operator_plan_add": ("oskar", "/operator/limits/plans/add/"),
+    "operator_plan": ("oskar", "/operator/limits/plans/build/"),
     "operator_backends": ("oskar", "/operator/backends/"),
     "operator_backend": ("oskar", "/operator/backends/lulea-gpu-01/"),
     "operator_backend, breaker open": ("oskar", "/operator/backends/lulea-gpu-02/?range=6h"),
@@ -88,9 +114,12 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
 NO_PAGE: Final = {
     # not HTML, or only a POST, or a redirect
     "healthz", "readyz", "metrics", "theme", "home", "usage_csv", "key_first_request",
+    "requests_csv", "operator_requests_csv", "operator_explorer_csv", "operator_dead_retry",
+    "operator_model_release",
     "docs", "org_docs", "docs_markdown", "openapi", "llms_txt",
     "operator_backend_test", "operator_backend_state", "operator_model_enabled",
-    "operator_deployment_edit", "operator_deployment_remove",
+    "operator_deployment_edit", "operator_deployment_remove", "operator_limit_remove",
+    "limit_remove", "budget_edit", "budget_remove", "budget_alerts_seen",
 }  # fmt: skip
 
 
@@ -116,8 +145,17 @@ def test_a_page_is_sound_in_every_look(name: str, people: Cast, context_of: LogI
 
 def _filled(address: str, people: Cast) -> str:
     from django.utils import timezone
+    from uuid_utils.compat import uuid7
 
-    return address.format(key=people.key.api_key.id, today=timezone.now().date())
+    from billing.models import UsageEvent
+
+    newest = UsageEvent.objects.for_organization(people.acme).first()
+    return address.format(
+        key=people.key.api_key.id,
+        today=timezone.now().date(),
+        request=newest.request_id if newest else "",
+        fresh=uuid7(),
+    )
 
 
 def listen(page: Page) -> list[str]:

@@ -41,7 +41,7 @@ while ingest({BATCH}):
 
 
 def put_records(cast: Cast) -> None:
-    sharded, own = stream_of(shard_of(cast.acme.id)), cast.acme.id.bytes
+    sharded, own = stream_of(shard_of(cast.acme.id)), cast.acme.id.hex
     held = {b"n": 0, b"s": b"", b"h": b"", b"o": own}
     with client().pipeline(transaction=False) as pipeline:
         pipe: Any = pipeline

@@ -33,6 +33,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from billing.ledger import wallet_read
 from billing.models import UsageHour
 from console.access import operator_page
 from console.filters import filter_read
@@ -103,7 +104,8 @@ def operator_organizations(request: OperatorRequest) -> HttpResponse:
 @operator_page
 def operator_organization(request: OperatorRequest, org: str) -> HttpResponse:
     """One organization: its people, projects, keys and usage."""
-    organization = get_object_or_404(_with_counts(Organization.objects.all()), slug=org)
+    counted = _with_counts(Organization.objects.select_related("terms__plan"))
+    organization = get_object_or_404(counted, slug=org)
     now, month = timezone.now(), figures.RANGES["30d"]
     keys = ApiKey.objects.for_organization(organization).listed().select_related("project")
     used = _used([organization.pk]).get(organization.pk, Used())
@@ -117,6 +119,7 @@ def operator_organization(request: OperatorRequest, org: str) -> HttpResponse:
         "members": _members(organization),
         "projects": _projects(organization),
         "regions": allowed_regions(organization),
+        "wallet": wallet_read([organization.pk])[organization.pk],
         "keys": keys.order_by("revoked_at", "-created_at")[:KEYS_SHOWN],
         "keys_shown": KEYS_SHOWN,
         "trail": trail_read(AuditEntry.objects.for_organization(organization), 10),

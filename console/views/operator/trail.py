@@ -41,9 +41,21 @@ ACTIONS: Final = {
     "model.enable": gettext_lazy("Model enabled"),
     "model.disable": gettext_lazy("Model disabled"),
     "rate.set": gettext_lazy("Rate set"),
+    "limit.set": gettext_lazy("Limit set"),
+    "limit.remove": gettext_lazy("Limit removed"),
+    "budget.set": gettext_lazy("Budget set"),
+    "budget.remove": gettext_lazy("Budget removed"),
+    "plan.create": gettext_lazy("Plan created"),
+    "plan.update": gettext_lazy("Plan changed"),
+    "terms.set": gettext_lazy("Terms set"),
+    "credit.top_up": gettext_lazy("Payment entered"),
+    "credit.grant": gettext_lazy("Credit granted"),
 }
 MAX_SHOWN: Final = 80
-_NAMES: Final = ("name", "public_id", "model", "hint", "backend", "component", "role", "price")
+_NAMES: Final = (
+    "name", "public_id", "model", "hint", "backend", "component", "role", "price", "amount",
+    "reference", "reason", "plan", "mode", "credit_limit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,7 @@ def _line(entry: AuditEntry, names: dict[str, str]) -> Line:
 
 
 def _details(entry: AuditEntry, names: dict[str, str]) -> list[str]:
-    details = [str(entry.data[name]) for name in _NAMES if name in entry.data]
+    details = [str(entry.data[name]) for name in _NAMES if entry.data.get(name)]
     if entry.target_id in names:
         details.insert(0, names[entry.target_id])
     return details + changes_of(entry)

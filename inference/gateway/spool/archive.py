@@ -28,9 +28,10 @@ ADOPT_S: Final = 10.0
 FIRST_LOOK_S: Final = 10.0
 LATE_S: Final = 60.0
 """What PostgreSQL does not have so long after its segment was ended is delivered again."""
+PRUNE_S: Final = 60.0
 MAX_PAUSE_S: Final = 3600.0
 AWAY_S: Final = 5.0
-"""PostgreSQL is left alone for so long when it does not answer."""
+"""A store that does not answer is left alone for so long."""
 CHUNK: Final = 2000
 
 type Id = tuple[UUID, UUID]
@@ -53,7 +54,6 @@ class Sealed:
     is_left: bool = False
     sealed_at: float = field(default_factory=monotonic)
     due_at: float = 0.0
-    pause_s: float = FIRST_LOOK_S
     unbooked: int = 0
 
 
@@ -92,7 +92,7 @@ class Archive:
         self._sealed: list[Sealed] = []
         self._kept: list[Kept] = []
         self._voids: list[Id] = []
-        self._adopt_at = self._ask_at = 0.0
+        self._adopt_at = self._ask_at = self._ship_at = self._prune_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -134,17 +134,22 @@ class Archive:
         held = {folder.path for folder in (self._own, *self._adopted) if folder}
         for path in folders(self._root):
             if path not in held and (folder := Folder.adopt(path)):
-                await self._take_over(folder)
+                try:
+                    await self._take_over(folder)
+                except BaseException as error:
+                    folder.close()
+                    if not isinstance(error, Exception):
+                        raise
+                    log.exception("spool.not_adopted", folder=path.name)
 
     async def look(self) -> None:
-        """Deliver what was left, ask PostgreSQL for what is due, and delete what is old."""
+        """Deliver what was left, and ask PostgreSQL for what is due."""
         await self._void_left()
         for sealed in [s for s in self._sealed if s.due_at <= monotonic()]:
-            if sealed.is_left:
-                await self._deliver(sealed)
-            elif self._ask_at <= monotonic():
+            if not sealed.is_left and self._ask_at <= monotonic():
                 await self._ask(sealed)
-        self._prune()
+            elif sealed.is_left and self._ship_at <= monotonic():
+                await self._deliver(sealed)
 
     async def _run(self) -> None:
         while True:
@@ -153,23 +158,24 @@ class Archive:
                     self._adopt_at = monotonic() + ADOPT_S
                     await self.adopt()
                 await self.look()
+                if self._prune_at <= monotonic():
+                    self._prune_at = monotonic() + PRUNE_S
+                    await self.prune()
             except Exception:  # what is on disk must be looked after
                 log.exception("spool.archive_failed")
             await asyncio.sleep(PERIOD_S)
 
     async def _take_over(self, folder: Folder) -> None:
-        self._adopted.append(folder)
-        segments = folder.segments(OPEN)
-        found = await asyncio.to_thread(unfinished, segments)
-        extra: dict[Path, list[Settled]] = {path: [] for path in segments}
-        for request in found.values():
+        left = await asyncio.to_thread(_left_in, folder)
+        extra: dict[Path, list[Settled]] = {path: [] for path in left.segments}
+        for request in left.unfinished:
             self._end(request, extra[request.segment])
-        for path in segments:
-            self._sealed.append(Sealed(path, path.stat().st_size, extra[path], is_left=True))
-        for path in folder.segments(BOOKED):
-            self._kept.append(_kept(path))
-        if segments:
-            log.warning("spool.adopted", folder=folder.path.name, unfinished=len(found))
+        self._adopted.append(folder)
+        for path, size in left.segments.items():
+            self._sealed.append(Sealed(path, size, extra[path], is_left=True))
+        self._kept += left.kept
+        if left.segments:
+            log.warning("spool.adopted", folder=folder.path.name, unfinished=len(left.unfinished))
 
     def _end(self, request: Unfinished, extra: list[Settled]) -> None:
         settled, record = request.settled(self._rate), request.dispatch.record
@@ -190,10 +196,11 @@ class Archive:
 
     async def _deliver(self, sealed: Sealed) -> None:
         """What a dead process settled may have reached nobody."""
-        if not await self._shipper.ship(await self._read(sealed)):
-            return
-        sealed.is_left = False
-        sealed.due_at = monotonic() + FIRST_LOOK_S
+        sealed.is_left = not await self._shipper.ship(await self._read(sealed))
+        if sealed.is_left:
+            self._ship_at = monotonic() + AWAY_S
+        else:
+            sealed.due_at = monotonic() + FIRST_LOOK_S
 
     async def _ask(self, sealed: Sealed) -> None:
         settled = await self._read(sealed)
@@ -203,13 +210,12 @@ class Archive:
             log.warning("spool.unconfirmed", error=type(error).__name__)
             self._ask_at = monotonic() + AWAY_S
             return
-        sealed.unbooked = len(missing)
-        if missing and monotonic() - sealed.sealed_at >= LATE_S:
+        sealed.unbooked, age_s = len(missing), monotonic() - sealed.sealed_at
+        if missing and age_s >= LATE_S:
             log.warning("spool.delivered_again", segment=sealed.path.name, records=len(missing))
             await self._shipper.ship(missing)
         if missing or self._is_open(sealed.path):
-            sealed.due_at = monotonic() + sealed.pause_s
-            sealed.pause_s = min(2 * sealed.pause_s, MAX_PAUSE_S)
+            sealed.due_at = monotonic() + min(max(FIRST_LOOK_S, age_s), MAX_PAUSE_S)
         else:
             self._book(sealed)
 
@@ -232,10 +238,12 @@ class Archive:
         self._sealed.remove(sealed)
         self._kept.append(_kept(sealed.path.rename(sealed.path.with_suffix(BOOKED))))
 
-    def _prune(self) -> None:
-        for kept in list(self._too_old()):
-            self._kept.remove(kept)
-            kept.path.unlink()
+    async def prune(self) -> None:
+        """Delete what is old, and folders of the dead that hold nothing any more."""
+        old = list(self._too_old())
+        gone = set(old)
+        self._kept = [kept for kept in self._kept if kept not in gone]
+        await asyncio.to_thread(_delete, [kept.path for kept in old])
         full = {path.parent for path in self._paths()}
         for folder in [folder for folder in self._adopted if folder.path not in full]:
             self._adopted.remove(folder)
@@ -254,6 +262,25 @@ class Archive:
                 yield kept
 
 
+class _Left(NamedTuple):
+    """What stands in the folder of a dead process; segments with their sizes."""
+
+    segments: dict[Path, int]
+    kept: list[Kept]
+    unfinished: list[Unfinished]
+
+
+def _left_in(folder: Folder) -> _Left:
+    segments = {path: path.stat().st_size for path in folder.segments(OPEN)}
+    kept = [_kept(path) for path in folder.segments(BOOKED)]
+    return _Left(segments, kept, list(unfinished(segments).values()))
+
+
 def _kept(path: Path) -> Kept:
     found = path.stat()
     return Kept(path, found.st_size, found.st_mtime)
+
+
+def _delete(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ BOOKED: Final = ".booked"
 """PostgreSQL has all of this segment; it stays for a while only in case PostgreSQL loses it."""
 _LOCK: Final = "lock"
 _UNBORN: Final = "."
+_NAME: Final = re.compile(r"[^.].*\.[0-9a-f]{12}")
+"""Of a folder of ours: others may stand beside them, as `lost+found` does on a disk of its own."""
 
 
 class Folder:
@@ -43,7 +46,7 @@ class Folder:
     def adopt(cls, path: Path) -> Self | None:
         """The folder at `path`; None while its owner lives."""
         try:
-            lock = os.open(path / _LOCK, os.O_RDWR)
+            lock = os.open(path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         except FileNotFoundError:
             return None
         try:
@@ -64,17 +67,18 @@ class Folder:
         os.close(self._lock)
 
     def remove(self) -> None:
-        """Remove what holds no segment any more; unlocked from then on."""
-        (self.path / _LOCK).unlink()
-        with suppress(OSError):
-            self.path.rmdir()
+        """Let go of it, and remove it if it holds nothing any more."""
+        if os.listdir(self.path) == [_LOCK]:
+            (self.path / _LOCK).unlink()
+            with suppress(OSError):  # somebody looked at it just now, and takes it over
+                self.path.rmdir()
         self.close()
 
 
 def folders(root: Path) -> Iterator[Path]:
     """Of all gateways, dead or alive."""
     for path in sorted(root.iterdir()) if root.is_dir() else ():
-        if path.is_dir() and not path.name.startswith(_UNBORN):
+        if _NAME.fullmatch(path.name) and path.is_dir():
             yield path
 
 

@@ -22,7 +22,11 @@ from billing.metering import encode as usage_encode
 VERSION: Final = 1
 MAX_BYTES: Final = 1 << 20
 """No record is longer: a length beyond it is damage."""
+ALL: Final = b"HDPSV"
+SETTLED: Final = b"HS"
 _FRAME: Final = Struct("<II")
+_TAG_AT: Final = 2
+"""The place of a record's tag in its payload, after the heads of the array and of the string."""
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, tag="H"):
@@ -98,12 +102,14 @@ def frame(record: Record) -> bytes:
     return _FRAME.pack(len(payload), crc32(payload)) + payload
 
 
-def frames_read(data: bytes) -> Iterator[tuple[int, Record]]:
-    """Each record of a segment and where it ends, up to the first that is damaged."""
+def frames_read(data: bytes, kinds: bytes = ALL) -> Iterator[tuple[int, Record | None]]:
+    """Each record of a segment and where it ends, up to the first that is damaged; None for those
+    of other `kinds`.
+    """
     at = 0
     while payload := _payload(data, at):
         try:
-            record = _decode(payload)
+            record = _decode(payload) if payload[_TAG_AT] in kinds else None
         except msgspec.DecodeError:
             return
         at += _FRAME.size + len(payload)
@@ -116,7 +122,7 @@ def _payload(data: bytes, at: int) -> bytes:
         return b""
     length, checksum = _FRAME.unpack_from(data, at)
     start = at + _FRAME.size
-    if not 0 < length <= min(MAX_BYTES, len(data) - start):
+    if not _TAG_AT < length <= min(MAX_BYTES, len(data) - start):
         return b""
     payload = data[start : start + length]
     return payload if crc32(payload) == checksum else b""

@@ -14,6 +14,8 @@ import structlog
 
 from billing.metering import UsageRecord
 from inference.gateway.spool.records import (
+    ALL,
+    SETTLED,
     VERSION,
     Dispatch,
     Header,
@@ -29,7 +31,7 @@ BREATH_S: Final = 0.0005
 """After each SLICE of records, so that the loop of the process is not kept from its requests."""
 
 type Rate = Callable[[UsageRecord], int]
-"""What a record costs, in nano; 0 where no price is known: PostgreSQL rates it again."""
+"""What a record costs, in nano. Raises LookupError where no price is known."""
 
 log = structlog.get_logger()
 
@@ -47,28 +49,32 @@ class Unfinished:
         if self.progress is None:
             return None
         record = _with(self.dispatch.record, self.progress)
-        nano = rate(record)
+        try:
+            nano = rate(record)
+        except LookupError:  # PostgreSQL rates it again, and asks for the price
+            nano = 0
         billed = msgspec.structs.replace(record, amount_nano=nano)
         return Settled.of(billed, nano, self.dispatch.scopes)
 
 
-def records_read(path: Path) -> Iterator[Record]:
+def records_read(path: Path, kinds: bytes = ALL) -> Iterator[Record]:
     """The records of a segment up to its end, or to what is damaged of it. Blocks, in slices."""
     data = path.read_bytes()
     read = 0
-    for count, (end, record) in enumerate(frames_read(data)):
+    for count, (end, record) in enumerate(frames_read(data, kinds)):
         if count == 0 and not _is_known(record):
             break
         if count % SLICE == SLICE - 1:
             sleep(BREATH_S)
         read = end
-        yield record
+        if record:
+            yield record
     if data.rstrip(b"\0")[read:]:
         log.warning("spool.torn", segment=str(path), read=read, unread=len(data) - read)
 
 
 def settled_read(path: Path) -> list[Settled]:
-    return [record for record in records_read(path) if isinstance(record, Settled)]
+    return [record for record in records_read(path, SETTLED) if isinstance(record, Settled)]
 
 
 def unfinished(segments: Iterable[Path]) -> dict[UUID, Unfinished]:
@@ -104,5 +110,5 @@ def _with(record: UsageRecord, progress: Progress) -> UsageRecord:
     )
 
 
-def _is_known(record: Record) -> bool:
+def _is_known(record: Record | None) -> bool:
     return isinstance(record, Header) and record.version == VERSION

@@ -51,12 +51,13 @@ type Tell = Callable[[str, bytes], Awaitable[object]]
 """Stores a state, JSON, under a name in Valkey for 30 s."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Of time and room; see SPOOL_* in docs/settings.md."""
 
     keep_s: float
     max_bytes: int
     min_free_bytes: int
+    slow_s: float = 0.25
     patience_s: float
 
 
@@ -103,7 +104,8 @@ class Spool:
         folder = self._folder = await asyncio.to_thread(Folder.create, self._root, self._gateway)
         self._committer = Committer(
             Appender(folder, self._gateway), self._archive.sealed,
-            min_free_bytes=self._limits.min_free_bytes, patience_s=self._limits.patience_s,
+            slow_s=self._limits.slow_s, min_free_bytes=self._limits.min_free_bytes,
+            patience_s=self._limits.patience_s,
         )  # fmt: skip
         self._committer.start()
         self._shipper.start()

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 
+from billing.holds import scopes_state
 from billing.ledger import (
     Wallet,
     books_check,
@@ -14,6 +16,7 @@ from billing.ledger import (
     promo_grant,
     wallet_read,
 )
+from billing.limiting import terms_set
 from billing.models import Mode, Terms, Transfer
 from tenants.models import AuditEntry, Organization
 from tests.billing.ledger.reading import balances, use
@@ -137,3 +140,23 @@ def test_credit_that_expired_is_not_in_the_wallet(cast: Cast) -> None:
     promo_grant(actor=None, organization=cast.acme, amount=Decimal(5), expires_at=LATER, reason="")
     cast.acme.accounts.update(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
     assert wallet(cast.acme).promo == 0
+
+
+def test_a_payment_and_new_terms_count_for_the_next_request(
+    cast: Cast, django_capture_on_commit_callbacks: Any
+) -> None:
+    Terms.objects.create(organization=cast.acme, mode=Mode.PREPAID)
+    with django_capture_on_commit_callbacks(execute=True):
+        prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal("2.5"), reference="1")
+    assert scopes_state(cast.acme.pk)["w"].balance == 2_500_000_000
+    version = wallet(cast.acme).version
+    with django_capture_on_commit_callbacks(execute=True):
+        terms_set(
+            actor=None,
+            organization=cast.acme,
+            plan=None,
+            mode=Mode.POSTPAID,
+            credit_limit=Decimal(10),
+        )
+    assert scopes_state(cast.acme.pk)["w"].balance == 12_500_000_000
+    assert wallet(cast.acme).version > version

@@ -19,7 +19,7 @@ from inference.gateway.spool.archive import Id
 
 PAUSE_S: Final = 0.005
 ACME: Final = UUID(int=7)
-LIMITS: Final = Limits(keep_s=3600, max_bytes=1 << 30, min_free_bytes=0, patience_s=0.3)
+LIMITS: Final = Limits(keep_s=3600, max_bytes=1 << 30, min_free_bytes=0, slow_s=5, patience_s=10)
 
 
 class Away(Exception):  # noqa: N818

@@ -7,6 +7,7 @@ import errno
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -71,13 +72,21 @@ class Written:
         return [r.request_id.int for r in found if isinstance(r, Voided) if r.request_id.int]
 
 
+@asynccontextmanager
+async def writing(root: Path, **options: Any) -> AsyncIterator[Written]:
+    found = Written(root, **{"slow_s": 5} | options)
+    found.committer.start()
+    try:
+        yield found
+    finally:
+        await found.committer.stop()
+        found.folder.close()
+
+
 @pytest.fixture
 async def written(tmp_path: Path) -> AsyncIterator[Written]:
-    found = Written(tmp_path, patience_s=0.4)
-    found.committer.start()
-    yield found
-    await found.committer.stop()
-    found.folder.close()
+    async with writing(tmp_path) as found:
+        yield found
 
 
 def fails(number: int) -> Callable[[], None]:
@@ -166,31 +175,33 @@ async def test_after_a_torn_write_all_that_follows_can_be_read(
 
 
 async def test_a_finished_answer_waits_only_so_long_and_is_written_all_the_same(
-    written: Written, disk: Disk
+    tmp_path: Path, disk: Disk
 ) -> None:
-    disk.fault = fails(errno.EIO)
-    with pytest.raises(SpoolClosed):
-        await asyncio.wait_for(written.committer.commit(frame_of(1)), 2)
-    disk.fault = None
-    await until(lambda: written.numbers == [1])
+    async with writing(tmp_path, patience_s=0.1) as written:
+        disk.fault = fails(errno.EIO)
+        with pytest.raises(SpoolClosed):
+            await asyncio.wait_for(written.committer.commit(frame_of(1)), 5)
+        disk.fault = None
+        await until(lambda: written.numbers == [1])
 
 
 async def test_a_disk_that_turned_slow_closes_at_once_and_opens_when_it_is_quick(
-    written: Written, disk: Disk
+    tmp_path: Path, disk: Disk
 ) -> None:
-    await written.committer.commit(frame_of(5))
-    disk.fault = lambda: time.sleep(0.3)
-    ends = written.committer.commit(frame_of(1))
-    begins = written.committer.commit(frame_of(2), is_new=True)
-    with pytest.raises(SpoolClosed, match="slow"):
-        await begins
-    assert not ends.done()  # refused while the disk still held on to the record
-    await ends
-    with pytest.raises(SpoolClosed):
-        await written.committer.commit(frame_of(3), is_new=True)
-    disk.fault = None
-    await until(lambda: written.committer.closed_by is None)
-    await written.committer.commit(frame_of(4), is_new=True)
+    async with writing(tmp_path, slow_s=0.25) as written:
+        await written.committer.commit(frame_of(5))
+        disk.fault = lambda: time.sleep(0.3)
+        ends = written.committer.commit(frame_of(1))
+        begins = written.committer.commit(frame_of(2), is_new=True)
+        with pytest.raises(SpoolClosed, match="slow"):
+            await begins
+        assert not ends.done()  # refused while the disk still held on to the record
+        await ends
+        with pytest.raises(SpoolClosed):
+            await written.committer.commit(frame_of(3), is_new=True)
+        disk.fault = None
+        await until(lambda: written.committer.closed_by is None)
+        await written.committer.commit(frame_of(4), is_new=True)
 
 
 async def test_with_too_little_room_nothing_new_begins_and_what_runs_is_finished(
@@ -198,17 +209,14 @@ async def test_with_too_little_room_nothing_new_begins_and_what_runs_is_finished
 ) -> None:
     room = [100]
     monkeypatch.setattr(Appender, "free_bytes", property(lambda _: room[0]))
-    written = Written(tmp_path, min_free_bytes=1000)
-    written.committer.start()
-    await written.committer.commit(frame_of(1))
-    assert written.committer.closed_by == "full"
-    with pytest.raises(SpoolClosed, match="full"):
-        await written.committer.commit(frame_of(2), is_new=True)
-    await written.committer.commit(frame_of(3))
-    room[0] = 2000
-    await until(lambda: written.committer.closed_by is None)
-    await written.committer.stop()
-    written.folder.close()
+    async with writing(tmp_path, min_free_bytes=1000) as written:
+        await written.committer.commit(frame_of(1))
+        assert written.committer.closed_by == "full"
+        with pytest.raises(SpoolClosed, match="full"):
+            await written.committer.commit(frame_of(2), is_new=True)
+        await written.committer.commit(frame_of(3))
+        room[0] = 2000
+        await until(lambda: written.committer.closed_by is None)
 
 
 async def test_a_wait_that_was_given_up_disturbs_nobody(written: Written) -> None:
@@ -219,10 +227,7 @@ async def test_a_wait_that_was_given_up_disturbs_nobody(written: Written) -> Non
 
 
 async def test_stopping_writes_what_waits(tmp_path: Path) -> None:
-    written = Written(tmp_path)
-    written.committer.start()
-    for number in range(1, 200):
-        written.committer.write(frame_of(number))
-    await written.committer.stop()
+    async with writing(tmp_path) as written:
+        for number in range(1, 200):
+            written.committer.write(frame_of(number))
     assert written.numbers == list(range(1, 200))
-    written.folder.close()

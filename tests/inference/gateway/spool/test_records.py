@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from billing.metering import UsageRecord, decode
 from inference.gateway.spool.records import (
+    SETTLED,
     Dispatch,
     Header,
     Progress,
@@ -42,7 +43,7 @@ records: Any = st.one_of(
 
 
 def read(data: bytes) -> list[Record]:
-    return [found for _end, found in frames_read(data)]
+    return [found for _end, found in frames_read(data) if found]
 
 
 def segment() -> tuple[list[Record], bytes, list[int]]:
@@ -67,6 +68,12 @@ def test_a_settled_record_holds_the_bytes_of_the_stream(usage: UsageRecord) -> N
     assert isinstance(found, Settled)
     assert decode(bytes(found.record)) == usage
     assert found.tokens == usage.input_tokens + usage.output_tokens
+
+
+def test_of_the_kinds_that_are_asked_for_all_are_read_and_no_other() -> None:
+    written, data, _ends = segment()
+    found = [record for _end, record in frames_read(data, SETTLED) if record]
+    assert found == [record for record in written if isinstance(record, Header | Settled)]
 
 
 def test_a_segment_that_was_cut_anywhere_is_read_up_to_the_last_whole_record() -> None:

@@ -1,0 +1,102 @@
+"""The forms of the operator's pages about an organization's terms and credit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final, Self, override
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from billing.ledger.credit import MOST
+from billing.models import Mode, Plan, Terms
+from tenants.models import Organization, new_id
+
+CENT: Final = Decimal("0.01")
+
+
+def _money_field(label: Any, *, least: Decimal = CENT, **options: Any) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=label,
+        min_value=least,
+        max_value=MOST,
+        decimal_places=2,
+        widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"}),
+        **options,
+    )
+
+
+def _reference() -> str:
+    return new_id().hex
+
+
+class TermsForm(forms.Form):
+    """On which plan an organization is, and how it pays."""
+
+    plan = forms.ModelChoiceField(
+        label=_("Plan"),
+        queryset=Plan.objects.all(),
+        required=False,
+        empty_label=_("None: no limits by default"),
+    )
+    mode = forms.ChoiceField(
+        label=_("Payment"),
+        choices=Mode.choices,
+        help_text=_("Prepaid: requests stop when the credit is used up."),
+    )
+    credit_limit = _money_field(
+        _("Credit limit, EUR"),
+        least=Decimal(0),
+        required=False,
+        help_text=_("Of postpaid usage that is not paid yet. Empty: no limit."),
+    )
+
+    @classmethod
+    def of(cls, organization: Organization, data: Any = None) -> Self:
+        terms = Terms.objects.for_organization(organization).first() or Terms()
+        return cls(data, initial={name: getattr(terms, name) for name in cls.base_fields})
+
+    @override
+    def clean(self) -> dict[str, Any]:
+        if self.cleaned_data.get("mode") == Mode.PREPAID and self.cleaned_data.get("credit_limit"):
+            self.add_error("credit_limit", _("Prepaid has no credit limit: leave it empty."))
+        return self.cleaned_data
+
+
+class PaymentForm(forms.Form):
+    """Money that came in for usage to come."""
+
+    amount = _money_field(_("Amount, EUR"), help_text=_("Without VAT."))
+    reference = forms.CharField(
+        label=_("Reference"),
+        max_length=100,
+        help_text=_("Of the bank or the card. One reference is entered once."),
+    )
+
+
+class GrantForm(forms.Form):
+    """Credit that costs nothing. `reference` is of this form: sent twice, it is granted once."""
+
+    amount = _money_field(_("Amount, EUR"))
+    last_day = forms.DateField(
+        label=_("Last day, UTC"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text=_("What is left is gone after it. Empty: it does not expire."),
+    )
+    reason = forms.CharField(label=_("Reason"), max_length=200)
+    reference = forms.CharField(max_length=32, widget=forms.HiddenInput, initial=_reference)
+
+    def clean_last_day(self) -> Any:
+        day = self.cleaned_data["last_day"]
+        if day and day < timezone.now().date():
+            raise ValidationError(_("This day is over. Choose today or a later one."))
+        return day
+
+    @property
+    def expires_at(self) -> datetime | None:
+        day = self.cleaned_data["last_day"]
+        return day and datetime.combine(day + timedelta(days=1), time(), UTC)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.ledger import Wallet, wallet_read
+from billing.models import Account, AccountKind, Mode, Plan, Terms, Transfer
+from tests.conftest import Cast
+from tests.console.operator.conftest import text_of
+
+URL = "/operator/organizations/acme/"
+GRANT = {"amount": "5", "last_day": "", "reason": "Welcome", "reference": "f1"}
+
+
+def wallet(cast: Cast) -> Wallet:
+    return wallet_read([cast.acme.pk])[cast.acme.pk]
+
+
+def test_who_has_no_terms_pays_afterwards_and_without_limit(operator: Client) -> None:
+    page = text_of(operator.get(URL))
+    assert "<dt>Payment</dt><dd>Postpaid</dd>" in page
+    assert "<dt>Available</dt><dd>No limit</dd>" in page
+
+
+def test_terms_are_set_and_shown(operator: Client, cast: Cast) -> None:
+    plan = Plan.objects.get(slug="build")
+    typed = {"plan": str(plan.pk), "mode": "postpaid", "credit_limit": "250"}
+    assert operator.post(f"{URL}terms/", typed).status_code == 302
+    terms = Terms.objects.get(organization=cast.acme)
+    assert (terms.plan, terms.mode, terms.credit_limit) == (plan, Mode.POSTPAID, Decimal(250))
+    page = text_of(operator.get(URL))
+    assert "<dt>Plan</dt><dd>Build</dd>" in page
+    assert "up to €250.00" in page
+    assert 'Terms set: <span class="st">build · postpaid · 250' in page
+    form = operator.get(f"{URL}terms/").context["form"]
+    assert [form.initial[name] for name in typed] == [plan, "postpaid", Decimal(250)]
+
+
+def test_prepaid_without_a_payment_is_told_to_be_refused(operator: Client, cast: Cast) -> None:
+    operator.post(f"{URL}terms/", {"plan": "", "mode": "prepaid", "credit_limit": ""})
+    assert "Its requests are refused" in text_of(operator.get(URL))
+    operator.post(f"{URL}payment/", {"amount": "20.50", "reference": "BG 1"})
+    page = text_of(operator.get(URL))
+    assert '<dt>Available</dt><dd><span class="st">€20.50</span></dd>' in page
+    assert "refused" not in page
+    assert 'Payment entered: <span class="st">20.50 · BG 1</span>' in page
+
+
+def test_a_payment_that_was_entered_already_is_told_so(operator: Client, cast: Cast) -> None:
+    paid = {"amount": "20.50", "reference": "BG 1"}
+    assert operator.post(f"{URL}payment/", paid).status_code == 302
+    again = operator.post(f"{URL}payment/", paid)
+    assert again.status_code == 422
+    assert "This payment was entered already." in text_of(again)
+    assert wallet(cast).prepaid == Decimal("20.5")
+
+
+def test_a_grant_may_be_used_through_its_last_day(operator: Client, cast: Cast) -> None:
+    last = timezone.now().date() + timedelta(days=1)
+    operator.post(f"{URL}grant/", GRANT | {"last_day": last.isoformat()})
+    lot = Account.objects.get(kind=AccountKind.PROMO)
+    end = last + timedelta(days=1)
+    assert lot.expires_at == datetime(end.year, end.month, end.day, tzinfo=UTC)
+    page = text_of(operator.get(URL))
+    assert "<dt>Promotional credit</dt><dd>€5.00</dd>" in page
+    assert "5 · Welcome" in page
+
+
+def test_a_grant_that_is_sent_twice_is_granted_once(operator: Client, cast: Cast) -> None:
+    for _time in range(2):
+        assert operator.post(f"{URL}grant/", GRANT).status_code == 302
+    assert wallet(cast).promo == 5
+    forms = [operator.get(f"{URL}grant/").context["form"] for _time in range(2)]
+    assert forms[0]["reference"].value() != forms[1]["reference"].value()
+
+
+@pytest.mark.parametrize(
+    ("page", "typed", "said"),
+    [
+        ("payment", {"amount": "0", "reference": "1"}, "greater than or equal to 0.01"),
+        ("payment", {"amount": "-5", "reference": "1"}, "greater than or equal to 0.01"),
+        ("payment", {"amount": "0.001", "reference": "1"}, "no more than 2 decimal places"),
+        ("payment", {"amount": "9000001", "reference": "1"}, "less than or equal to 9000000"),
+        ("payment", {"amount": "NaN", "reference": "1"}, "Enter a number"),
+        ("payment", {"amount": "5", "reference": ""}, "required"),
+        ("grant", GRANT | {"last_day": "2020-01-01"}, "This day is over."),
+        ("grant", GRANT | {"reason": ""}, "required"),
+        ("terms", {"mode": "prepaid", "credit_limit": "5"}, "Prepaid has no credit limit"),
+        ("terms", {"mode": "postpaid", "credit_limit": "-1"}, "greater than or equal to 0"),
+        ("terms", {"mode": "barter", "credit_limit": ""}, "Select a valid choice"),
+    ],
+)
+def test_what_was_typed_wrong_is_explained(
+    operator: Client, cast: Cast, page: str, typed: dict[str, str], said: str
+) -> None:
+    answer = operator.post(f"{URL}{page}/", typed)
+    assert answer.status_code == 422
+    assert said in text_of(answer)
+    assert not Transfer.objects.exists()
+    assert not Terms.objects.exists()
+
+
+@pytest.mark.parametrize("page", ["terms", "payment", "grant"])
+def test_a_dialog_is_the_part_of_its_page(operator: Client, page: str) -> None:
+    part = text_of(operator.get(f"{URL}{page}/", headers={"HX-Request": "true"}))
+    assert part.startswith("<form")
+    assert "<form" in text_of(operator.get(f"{URL}{page}/"))
+    assert operator.get(f"/operator/organizations/nobody/{page}/").status_code == 404
+
+
+@pytest.mark.parametrize("page", ["terms", "payment", "grant"])
+def test_a_customer_sets_no_terms(customer: Client, page: str) -> None:
+    assert customer.post(f"{URL}{page}/", GRANT).status_code == 404
+    assert not Transfer.objects.exists()
