@@ -29,6 +29,7 @@ from billing.limits import NO_TERMS, KeyTerms, LimitEntry
 from billing.models import LimitKind
 from inference.gateway.errors import MeteringAway
 from inference.gateway.figures import LiveFigures
+from inference.gateway.rates import LocalRates
 from inference.gateway.refusals import refusal_of
 from inference.snapshot import KeyEntry
 
@@ -67,6 +68,7 @@ class Admission:
         seed: Callable[[Collection[UUID]], None],
     ) -> None:
         self._holds, self._gateway, self._figures, self._seed = holds, gateway, figures, seed
+        self._rates = LocalRates()
         self._seeding = dict[UUID, asyncio.Future[None]]()
 
     async def admit(self, wish: Wish, exact: Callable[[int], Awaitable[int | None]]) -> Grant:
@@ -107,7 +109,7 @@ class Admission:
         except StoreAway:
             if ask.scopes:
                 raise MeteringAway from None
-            return Granted((), is_repeat=False)
+            return self._rates.take(ask.organization_id.hex, ask.limits)
         if isinstance(answer, Unknown):
             raise MeteringAway
         return answer

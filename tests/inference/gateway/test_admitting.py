@@ -96,6 +96,15 @@ async def test_without_valkey_only_who_has_no_money_limit_goes_on() -> None:
         await admission_of(Holds(StoreAway())).admit(wish(WALLET_ONLY), no_count)
 
 
+async def test_without_valkey_rates_are_counted_here() -> None:
+    terms = KeyTerms((LimitEntry("o", LimitKind.REQUESTS_MINUTE, 1, "organization"),))
+    admitting, asked = admission_of(Holds(StoreAway(), StoreAway())), wish(terms)
+    grant = await admitting.admit(asked, no_count)
+    assert [state.remaining for state in grant.limits] == [0]
+    with pytest.raises(RateLimited):
+        await admitting.admit(asked, no_count)
+
+
 async def test_a_loose_bound_is_counted_exactly_before_it_is_refused() -> None:
     holds, left = Holds(BROKE, GRANTED), list[int]()
 
