@@ -15,6 +15,7 @@ from billing.ingest import dead_retry, ingest
 from billing.ledger import check, pendings_expire, promo_expire
 from billing.models import ModelHalt
 from billing.partitions import partitions_tend
+from billing.reconcile import reconcile
 from tenants.valkey import client
 
 LOCK_S: Final = 15
@@ -79,3 +80,10 @@ def books_verify() -> None:
     """Look through the books each night; the metering page shows what came out."""
     close_old_connections()
     check.books_verify()
+
+
+@shared_task
+def usage_reconcile() -> None:
+    """Compare sums with their events, and our counts with the engines'."""
+    close_old_connections()
+    reconcile()
