@@ -11,7 +11,6 @@ from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
-from billing.models import SUMMED, UsageDay, UsageHour
 from tests.conftest import Cast
 from tests.console.usage_rows import used
 
@@ -26,21 +25,7 @@ def usage(cast: Cast) -> None:
         (cast.key.api_key, "llama", "1", 20),
         (cast.rival_key.api_key, "llama", "2", 10),
     ):
-        hour = used(key, now, model=model, amount=amount, requests=requests)
-        used_day(hour)
-
-
-def used_day(hour: UsageHour) -> None:
-    """The day of `hour`, with as much."""
-    UsageDay.objects.create(
-        organization_id=hour.organization_id,
-        project_id=hour.project_id,
-        api_key_id=hour.api_key_id,
-        model=hour.model,
-        day=hour.hour.date(),
-        currency="EUR",
-        **{name: getattr(hour, name) for name in SUMMED},
-    )
+        used(key, now, model=model, amount=amount, requests=requests)
 
 
 def table(response: Any) -> dict[str, list[Any]]:
