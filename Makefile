@@ -71,6 +71,9 @@ ingest-bench: $(VENV)/.dev ## records a second from the streams into the books; 
 soak: $(VENV)/.dev ## 800 streams at once; MINUTES=5
 	$(PY) -m tests.bench --soak $(or $(MINUTES),5)
 
+simulate: $(VENV)/.dev ## faults in any order over metering and the books; SEEDS=1000 FIRST=1
+	$(PY) -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)
+
 engines: .engines/ready ## real vLLM on the CPU, where the machine can; else the reason
 
 test-engines: $(VENV)/.dev .engines/ready ## the gateway in front of real vLLM
