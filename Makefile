@@ -25,7 +25,7 @@ ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
 .PHONY: up down clean demo-data test lint unit e2e fmt bench bench-affinity ingest-bench bench-pages soak \
-	chromium engines test-engines storm engines-lock
+	simulate chromium engines test-engines storm engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
 	@ENGINE=$(ENGINE) $(PY) manage.py up

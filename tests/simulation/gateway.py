@@ -72,7 +72,7 @@ class Gateway:
 
     def progress(self, request: Request, usage: Usage, now: datetime) -> None:
         self._write(frame(Progress(request.id, now, *usage)), lasts=False)
-        request.may_be_billed.add(usage)
+        request.written.add(usage)
         request.seen = usage
 
     def end(self, request: Request, usage: Usage, outcome: Outcome, now: datetime) -> None:
@@ -151,9 +151,9 @@ class Gateway:
                 self.deliver(settled)
         for left in unfinished(segments).values():
             template = left.dispatch.record
-            if settled := left.settled(self._pricing.nano_of_record):
-                self._write(frame(settled), lasts=True)
-                self.deliver(settled)
+            if crashed := left.settled(self._pricing.nano_of_record):
+                self._write(frame(crashed), lasts=True)
+                self.deliver(crashed)
             else:
                 self._loop.run(self.holds.void(template.request_id, template.organization_id))
 

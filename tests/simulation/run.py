@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -17,31 +17,23 @@ from unittest.mock import patch
 from uuid import UUID
 
 import time_machine
-from django.db.models import Sum
 
-from billing.balances import balances_read
 from billing.booked import unbooked
-from billing.holds import Denied, Granted, Hold, Unknown, holds_read, orphans, reap, scopes_state
+from billing.holds import Denied, Granted, Hold, Unknown, orphans, reap, scopes_state
 from billing.ingest import ingest
 from billing.models import (
-    AccountKind,
-    BudgetAlert,
     Outcome,
-    Transfer,
-    UsageDay,
-    UsageEvent,
-    UsageHour,
 )
 from billing.seeding import accounts_seed
 from inference.engines import Usage
 from tenants.valkey import client
+from tests.simulation.checks import Broken, Checks, require
 from tests.simulation.gateway import Gateway, Loop, lease_drop
 from tests.simulation.world import (
     START,
     Pricing,
     Request,
     Tenant,
-    nano_of,
     tenants_make,
     uuid_of,
 )
@@ -57,10 +49,6 @@ ENDINGS: Final = (
 
 class Crashed(Exception):  # noqa: N818
     """A worker dies here."""
-
-
-class Broken(AssertionError):  # noqa: N818
-    """An invariant does not hold."""
 
 
 @dataclass
@@ -85,7 +73,7 @@ class Simulation:
         self._gateways: list[Gateway] = []
         self._frozen: list[Gateway] = []
         self._born = 0
-        self._old_state: dict[bytes, bytes] = {}
+        self._old_state: dict[Any, Any] = {}
         self._is_postgres_away = False
         self._lost_nano: Counter[UUID] = Counter()
 
@@ -95,14 +83,17 @@ class Simulation:
         with time_machine.travel(self._now, tick=False) as self._clock:
             try:
                 self._tenants = tenants_make(self.random)
+                self._checks = Checks(self._tenants, self._requests, self._lost_nano)
                 for _ in range(GATEWAYS):
                     self._gateway_add()
                 while len(self._requests) < REQUESTS or self._running():
                     self._step()
                 self._settle_down()
-                self._check()
+                self._checks.at_rest()
+                for tenant in self._tenants:
+                    self._spend_the_rest(tenant)
             except Broken as broken:
-                self.report.breaks.append(str(broken))
+                self.report.breaks.append(f"seed {self.report.seed}: {broken}")
             finally:
                 self._stop()
         self.report.requests = len(self._requests)
@@ -142,11 +133,11 @@ class Simulation:
             accounts_seed([request.tenant.id])
             answer = gateway.reserve(request)
         if not isinstance(answer, Granted):
-            self._require(isinstance(answer, Denied), f"after a seed {answer}")
+            require(isinstance(answer, Denied), f"after a seed {answer}")
             request.is_over = True
             return
         request.is_granted = True
-        self._check_grant(request)
+        self._checks.granted(request)
         gateway.dispatch(request, self._now)
         if self.random.random() < 0.06:
             gateway.void(request)
@@ -245,7 +236,7 @@ class Simulation:
         gateway.die(self.random, loses_power=loses_power)
         lease_drop(gateway.name)
         for request in gateway.running:
-            request.is_over = True
+            request.is_over, request.is_left = True, not loses_power
         self._gateway_add()
 
     def _freeze(self) -> None:
@@ -340,25 +331,6 @@ class Simulation:
         for request in requests:
             self._lost_nano[request.tenant.id] += max(request.bound_nano, request.promised or 0)
 
-    # What must hold
-
-    def _check_grant(self, request: Request) -> None:
-        """What is promised and what is held stays within what the organization has."""
-        tenant = request.tenant
-        slack = self._lost_nano[tenant.id]
-        for scope in request.scopes:
-            lasting = scope.split(":")[1] if ":" in scope else scope
-            most = tenant.most_nano()[lasting] + slack
-            spent = sum(self._taken(one, scope) for one in self._requests if one.tenant is tenant)
-            self._require(spent <= most, f"{scope} of {most} has {spent} taken")
-
-    def _taken(self, request: Request, scope: str) -> int:
-        if not request.is_granted or scope not in request.scopes:
-            return 0
-        if request.promised is not None:
-            return request.promised
-        return request.bound_nano if not request.is_over else 0
-
     def _settle_down(self) -> None:
         """All is well again, and everything is brought to its end."""
         self._is_postgres_away = False
@@ -378,100 +350,20 @@ class Simulation:
         self._reap_all(lambda _: True)
         accounts_seed([tenant.id for tenant in self._tenants])
 
-    def _check(self) -> None:
-        for tenant in self._tenants:
-            self._check_events(tenant)
-            self._check_sums(tenant)
-            self._check_counters(tenant)
-            self._check_spent(tenant)
-            self._check_usable(tenant)
-        seen = holds_read()
-        self._require(seen.open == 0, f"{seen.open} holds are left")
-        ids = [(one.tenant.id, one.id) for one in self._requests if one.promised is not None]
-        self._require(not unbooked(ids), "a settled request is not booked")
-
-    def _check_events(self, tenant: Tenant) -> None:
-        """Each request that ended has one event, as it was promised; a crash what was seen."""
-        events = {one.request_id: one for one in UsageEvent.objects.filter(organization=tenant.id)}
-        for request in self._requests:
-            if request.tenant is not tenant:
-                continue
-            event = events.pop(request.id, None)
-            if request.promised is not None:
-                self._require(event is not None, f"{request.id} is not billed")
-                assert event
-                self._require(
-                    (event.outcome, nano_of(event.amount), event.output_tokens)
-                    == (request.record.outcome, request.promised, request.record.output_tokens),
-                    f"{request.id} was promised {request.promised} and billed {event.amount}",
-                )
-            elif event is not None:
-                self._require(
-                    self._is_crash_of(event, request), f"{request.id} was not to be billed"
-                )
-        self._require(not events, f"events of nobody: {list(events)}")
-
-    def _is_crash_of(self, event: UsageEvent, request: Request) -> bool:
-        usage = Usage(event.input_tokens, event.cached_tokens, event.output_tokens)
-        return event.outcome == Outcome.GATEWAY_CRASH and usage in request.may_be_billed
-
-    def _check_sums(self, tenant: Tenant) -> None:
-        """Events, hours, days, transfers and the wallet are one number."""
-        organization = tenant.organization
-        of = {"organization": organization}
-        events = UsageEvent.objects.filter(**of).aggregate(a=Sum("amount"), t=Sum("output_tokens"))
-        hours = UsageHour.objects.filter(**of).aggregate(a=Sum("amount"), t=Sum("output_tokens"))
-        days = UsageDay.objects.filter(**of).aggregate(a=Sum("amount"), t=Sum("output_tokens"))
-        self._require(events == hours == days, f"{events}, {hours}, {days}")
-        posted = Transfer.objects.filter(
-            debit__organization=organization, credit__kind=AccountKind.REVENUE
-        ).aggregate(a=Sum("amount"))["a"]
-        self._require(posted == (events["a"] or None), f"{posted} in the books, {events['a']}")
-        alerts = Counter(
-            BudgetAlert.objects.filter(organization=organization).values_list(
-                "budget_id", "period_start", "threshold"
-            )
-        )
-        self._require(all(count == 1 for count in alerts.values()), "an alert was made twice")
-
-    def _check_counters(self, tenant: Tenant) -> None:
-        """At rest nothing is held or unposted, and the balance is that of the books."""
-        balances = balances_read([tenant.id])[tenant.id].by_scope
-        for scope, state in scopes_state(tenant.id).items():
-            self._require(state.held == 0, f"{scope} has {state.held} held at rest")
-            self._require(state.unposted == 0, f"{scope} has {state.unposted} unposted at rest")
-            if scope in balances:
-                self._require(state.balance == balances[scope], f"{scope} is not that of the books")
-
-    def _check_usable(self, tenant: Tenant) -> None:
+    def _spend_the_rest(self, tenant: Tenant) -> None:
         """All that is left can be spent, and not a nano more."""
-        states = scopes_state(tenant.id)
-        if scopes := tenant.scopes(self._now):
-            left = min(states[scope].balance for scope in scopes)
-            for nano, is_fine in ((left, left >= 0), (left + 1, False)):
-                request = self._request_make(tenant)
-                request.bound_nano = max(nano, 0)
-                answer = self._gateways[0].reserve(request)
-                self._require(isinstance(answer, Granted) == is_fine, f"{nano} of {left}: {answer}")
-                self._gateways[0].void(request)
-
-    def _check_spent(self, tenant: Tenant) -> None:
-        """Not more than there was, but for what was held when Valkey lost it."""
-        spent = defaultdict[str, int](int)
-        for event in UsageEvent.objects.filter(organization=tenant.organization):
-            request = next(one for one in self._requests if one.id == event.request_id)
-            for scope in request.scopes:
-                spent[scope] += nano_of(event.amount)
-        for scope, nano in spent.items():
-            lasting = scope.split(":")[1] if ":" in scope else scope
-            most = tenant.most_nano()[lasting] + self._lost_nano[tenant.id]
-            self._require(nano <= most, f"{scope} of {most} was overspent: {nano}")
+        states, scopes = scopes_state(tenant.id), tenant.scopes(self._now)
+        if not scopes:
+            return
+        left = min(states[scope].balance for scope in scopes)
+        for nano, is_fine in ((left, left >= 0), (left + 1, False)):
+            request = self._request_make(tenant)
+            request.bound_nano = max(nano, 0)
+            answer = self._gateways[0].reserve(request)
+            require(isinstance(answer, Granted) == is_fine, f"{nano} of {left}: {answer}")
+            self._gateways[0].void(request)
 
     # Small things
-
-    def _require(self, holds: bool, what: str) -> None:
-        if not holds:
-            raise Broken(f"seed {self.report.seed}: {what}")
 
     def _note(self, what: str) -> None:
         self.report.story.append(f"{self._now:%H:%M:%S} {what}")
@@ -482,7 +374,7 @@ class Simulation:
         self._gateways.append(Gateway(name, self._root, self._loop, self._pricing))
 
     def _pass_time(self, milliseconds: int) -> None:
-        self._now: datetime = self._now + timedelta(milliseconds=milliseconds)
+        self._now += timedelta(milliseconds=milliseconds)
         self._clock.move_to(self._now, tick=False)
 
     def _adopt(self) -> None:

@@ -118,7 +118,8 @@ def nano_of(euros: Decimal) -> int:
 @dataclass(slots=True)
 class Request:
     """`usage` is what its engine will have counted when it ends by itself, `seen` what was last
-    written down, `promised` what its client was charged when it got its last byte.
+    written down, `promised` what its client was charged when it got its last byte. It `is_left` by
+    a gateway that died and whose files are whole.
     """
 
     id: UUID
@@ -134,7 +135,8 @@ class Request:
     record: UsageRecord | None = None
     is_granted: bool = False
     is_over: bool = False
-    may_be_billed: set[Usage] = field(default_factory=set)
+    is_left: bool = False
+    written: set[Usage] = field(default_factory=set)
 
     def record_of(self, usage: Usage, outcome: Outcome, now: datetime) -> UsageRecord:
         return UsageRecord(
