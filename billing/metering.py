@@ -42,7 +42,7 @@ def engine_tokens_key(hour: datetime) -> str:
     return f"usage:engines:{hour:%Y%m%d%H}"
 
 
-class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
+class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the gateway knows of one request when it ends. The counts are the engine's own.
 
     `queued_ms` are of `ttft_ms`, `attempts` the backends that were asked. `amount_nano` is what the
