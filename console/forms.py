@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, Literal, cast, override
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from tenants.models import Organization, Project
+
+
+def is_taken(form: forms.Form, change: Callable[[], object]) -> bool:
+    """Whether it was taken; a refusal becomes the form's error."""
+    try:
+        change()
+    except ValidationError as error:
+        form.add_error(None, error)
+        return False
+    return True
 
 
 class KeyForm(forms.Form):

@@ -24,10 +24,11 @@ from billing.limited import limited_read
 from billing.models import Limit, LimitKind, Plan
 from console.access import operator_page
 from console.filters import filter_read
+from console.forms import is_taken
 from console.http import OperatorRequest
 from console.limit_forms import NewPlanForm, OverrideForm, PlanForm
 from console.limit_rows import LimitRow, limit_rows, limits_now, scope_name, terms_of
-from console.views.operator.answers import is_taken, template_of
+from console.views.operator.answers import template_of
 from console.views.operator.paging import page_of
 from tenants.models import Organization
 
