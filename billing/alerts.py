@@ -65,15 +65,18 @@ def _tell(alert: BudgetAlert) -> None:
         _by_channel(alert, "mailed_at", _mail),
         _by_channel(alert, "hooked_at", _hook),
     ]
-    failed = [one for one in failures if one]
-    alert.failure = "; ".join(failed)[:200]
-    if not failed or alert.attempts >= ATTEMPTS:
-        alert.told_at = timezone.now()
-    else:
-        wait = min(FIRST_WAIT * 2 ** (alert.attempts - 1), LONGEST_WAIT)
-        alert.next_at = timezone.now() + wait
-        log.warning("budget_alert.not_told", alert=alert.pk, failure=alert.failure)
-    alert.save(update_fields=["failure", "told_at", "next_at"])
+    failure = "; ".join(one for one in failures if one)[:200]
+    if not failure or alert.attempts >= ATTEMPTS:
+        _note(alert, failure=failure, told_at=timezone.now())
+        return
+    wait = min(FIRST_WAIT * 2 ** (alert.attempts - 1), LONGEST_WAIT)
+    _note(alert, failure=failure, next_at=timezone.now() + wait)
+    log.warning("budget_alert.not_told", alert=alert.pk, failure=failure)
+
+
+def _note(alert: BudgetAlert, **facts: Any) -> None:
+    """In the database, unless the budget was removed meanwhile and the alert with it."""
+    BudgetAlert.objects.filter(pk=alert.pk).update(**facts)
 
 
 def _by_channel(alert: BudgetAlert, field: str, tell: Callable[[BudgetAlert], None]) -> str:
@@ -84,8 +87,7 @@ def _by_channel(alert: BudgetAlert, field: str, tell: Callable[[BudgetAlert], No
         tell(alert)
     except (OSError, SMTPException, WebhookError) as error:
         return f"{field.removesuffix('ed_at')}: {error}"
-    setattr(alert, field, timezone.now())
-    alert.save(update_fields=[field])
+    _note(alert, **{field: timezone.now()})
     return ""
 
 
@@ -97,9 +99,9 @@ def _mail(alert: BudgetAlert) -> None:
     began = datetime.combine(alert.period_start, time(), UTC)
     context |= {"span": span_of(Period(alert.budget.period), began)}
     context |= {"site_name": settings.SITE_NAME, "console_url": settings.CONSOLE_URL.rstrip("/")}
-    subject = render_to_string("mail/budget_alert_subject.txt", context).strip()
+    subject = render_to_string("mail/budget_alert_subject.txt", context)
     message = EmailMultiAlternatives(
-        subject,
+        " ".join(subject.split()),  # a header has no line breaks, whatever names have
         render_to_string("mail/budget_alert.txt", context),
         to=to,
         headers={"Message-ID": f"<{_message_id(alert)}@{_host()}>"},

@@ -15,6 +15,7 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from billing.ledger import books_lock
 from billing.limiting import money_changed, scope_check
 from billing.models import Budget, BudgetAlert, Period, UsageDay
 from billing.webhooks import secret_make, url_check
@@ -61,6 +62,7 @@ def budget_set(
     thresholds, emails = sorted(set(thresholds)), list(dict.fromkeys(emails))
     if errors := _wrong(amount, currency, thresholds, emails, webhook_url):
         raise ValidationError(errors)
+    books_lock([organization.pk])
     scope = {"organization": organization, "project": project, "api_key": api_key}
     mine = Budget.objects.select_for_update().filter(**scope, period=period)
     budget = mine.first() or Budget(**scope, period=period, created_by=actor)
@@ -77,6 +79,7 @@ def budget_set(
 @transaction.atomic
 def budget_remove(*, actor: User | None, budget: Budget) -> None:
     """Without it nothing of its scope and period is refused; its alerts go with it."""
+    books_lock([budget.organization_id])  # no usage is booked on it meanwhile
     _told(actor, "budget.remove", budget)
     budget.delete()
 

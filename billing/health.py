@@ -15,12 +15,11 @@ from billing.holds import HoldsSeen, holds_read
 from billing.ingest import DEAD_STREAM
 from billing.metering import STREAMS
 from billing.models import Drift, ModelHalt
+from billing.reconcile import RECONCILED
 from tenants.valkey import client
 
 GATEWAYS: Final = "fleet:gateways"
 """A hash, by the ids of the gateways that speak; each tells of its spool at `spool:<id>`."""
-RECONCILED: Final = "usage:reconciled"
-"""When the sums were last compared, in ISO 8601."""
 BOOKS_CHECKED: Final = "books:checked"
 DRIFTS: Final = timedelta(days=35)
 

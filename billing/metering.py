@@ -31,7 +31,18 @@ STREAMS: Final = (STREAM, *map(stream_of, range(SHARDS)))
 """All that are ingested: of requests without a hold, and of each shard those that have one."""
 
 
-class UsageRecord(msgspec.Struct, frozen=True, array_like=True):
+ENGINE_TOKENS_KEPT_S: Final = 3 * 24 * 3600
+
+
+def engine_tokens_key(hour: datetime) -> str:
+    """A hash of what engines counted in an hour (UTC), by backend, from whoever watches them.
+
+    Its fields are `input:<backend>`, `output:<backend>` and, of one that began anew, `reset:…`.
+    """
+    return f"usage:engines:{hour:%Y%m%d%H}"
+
+
+class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the gateway knows of one request when it ends. The counts are the engine's own.
 
     `queued_ms` are of `ttft_ms`, `attempts` the backends that were asked. `amount_nano` is what the

@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from billing import seeding
 from billing.alerts import alerts_tell
-from billing.ingest import dead_retry, ingest
+from billing.ingest import LANES, dead_retry, ingest
 from billing.ledger import check, pendings_expire, promo_expire
 from billing.models import ModelHalt
 from billing.partitions import partitions_tend
+from billing.reconcile import reconcile
 from tenants.valkey import client
 
 LOCK_S: Final = 15
@@ -23,16 +24,19 @@ RETRIED_AFTER_RELEASE: Final = timedelta(hours=1)
 
 @shared_task
 def usage_ingest() -> None:
-    """Book all usage that waits. One run at a time: the next beat finds it at work and leaves."""
-    lock = client().lock("ingest:lock", timeout=LOCK_S, blocking=False)
-    if not lock.acquire():
-        return
-    try:
-        close_old_connections()
-        while ingest():
-            lock.reacquire()
-    finally:
-        lock.release()
+    """Book all usage that waits: of each lane in turn, unless another run is at it.
+
+    When more comes than one run can book, the next beat's takes the other lane.
+    """
+    close_old_connections()
+    for lane in LANES:
+        lock = client().lock(f"ingest:lock:{lane[0]}", timeout=LOCK_S, blocking=False)
+        if lock.acquire():
+            try:
+                while ingest(streams=lane):
+                    lock.reacquire()
+            finally:
+                lock.release()
 
 
 @shared_task
@@ -79,3 +83,10 @@ def books_verify() -> None:
     """Look through the books each night; the metering page shows what came out."""
     close_old_connections()
     check.books_verify()
+
+
+@shared_task
+def usage_reconcile() -> None:
+    """Compare sums with their events, and our counts with the engines'."""
+    close_old_connections()
+    reconcile()

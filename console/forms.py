@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, Literal, cast, override
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from tenants.models import Organization, Project
+
+
+def is_taken(form: forms.Form, change: Callable[[], object]) -> bool:
+    """Whether it was taken; a refusal becomes the form's error."""
+    try:
+        change()
+    except ValidationError as error:
+        form.add_error(None, error)
+        return False
+    return True
 
 
 class KeyForm(forms.Form):
@@ -32,6 +44,15 @@ class KeyForm(forms.Form):
         field = cast("forms.ModelChoiceField[Project]", self.fields["project"])
         field.queryset = Project.objects.for_organization(organization)
 
+
+LOG_RANGES: Final = {
+    "1h": (timedelta(hours=1), gettext_lazy("1 h")),
+    "24h": (timedelta(days=1), gettext_lazy("24 h")),
+    "7d": (timedelta(days=7), gettext_lazy("7 d")),
+    "30d": (timedelta(days=30), gettext_lazy("30 d")),
+    "90d": (timedelta(days=90), gettext_lazy("90 d")),
+}
+DEFAULT_LOG_RANGE: Final = "24h"
 
 type Group = Literal["model", "api_key", "project"]
 type Measure = Literal["cost", "tokens", "requests"]
@@ -90,14 +111,8 @@ class Days:
         return [self.start + at * self.step for at in range((self.end - self.start) // self.step)]
 
 
-class UsageForm(forms.Form):
-    """The address of the usage page: `days`, or `from` and `to`; `group`; `measure`."""
-
-    days = forms.TypedChoiceField(
-        choices=[(str(days), days) for days in PRESETS], coerce=int, required=False
-    )
-    group = forms.ChoiceField(label=gettext_lazy("Group"), choices=GROUPS, required=False)
-    measure = forms.ChoiceField(choices=MEASURES, required=False)
+class OwnDaysForm(forms.Form):
+    """Days that were typed: both `from` and `to`, or none."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -122,12 +137,41 @@ class UsageForm(forms.Form):
             self.add_error("from", _("A range is at most %(days)s days.") % {"days": MAX_DAYS})
 
     @property
+    def own_days(self) -> Days | None:
+        """The days that were typed; None when the question was not valid, too."""
+        typed = {} if self.errors else self.cleaned_data
+        return Days(typed["from"], typed["to"]) if typed.get("from") else None
+
+    @property
+    def own_range(self) -> list[forms.BoundField]:
+        """The fields `from` and `to`, with the range that is shown where they say nothing."""
+        return [self["from"], self["to"]]
+
+
+class DaysForm(OwnDaysForm):
+    """The last `days`, or days that were typed."""
+
+    days = forms.TypedChoiceField(
+        choices=[(str(days), days) for days in PRESETS], coerce=int, required=False
+    )
+
+    @property
     def range(self) -> Days:
         """The days asked for; the last 30 when the question was not valid."""
         chosen = {} if self.errors else self.cleaned_data
-        if chosen.get("from"):
-            return Days(chosen["from"], chosen["to"])
-        return Days.until_today(chosen.get("days") or DEFAULT_DAYS)
+        return self.own_days or Days.until_today(chosen.get("days") or DEFAULT_DAYS)
+
+    @property
+    def preset(self) -> int | None:
+        """Which of `PRESETS` the range is; None for one of its own."""
+        return None if self.own_days else self.range.count
+
+
+class UsageForm(DaysForm):
+    """The address of the usage page: `days`, or `from` and `to`; `group`; `measure`."""
+
+    group = forms.ChoiceField(label=gettext_lazy("Group"), choices=GROUPS, required=False)
+    measure = forms.ChoiceField(choices=MEASURES, required=False)
 
     @property
     def grouped_by(self) -> Group:
@@ -137,13 +181,31 @@ class UsageForm(forms.Form):
     def measured_by(self) -> Measure:
         return cast("Measure", self.cleaned_data.get("measure") or MEASURES[0][0])
 
-    @property
-    def own_range(self) -> list[forms.BoundField]:
-        """The fields `from` and `to`, with the range that is shown where they say nothing."""
-        return [self["from"], self["to"]]
+
+class LogForm(OwnDaysForm):
+    """The address of the request log: `range`, or `from` and `to`; and `q`, an id."""
+
+    range = forms.ChoiceField(
+        choices=[(name, label) for name, (_length, label) in LOG_RANGES.items()], required=False
+    )
+    q = forms.CharField(max_length=128, required=False)
 
     @property
-    def preset(self) -> int | None:
-        """Which of `PRESETS` the range is; None for one of its own."""
-        own = not self.errors and self.cleaned_data.get("from")
-        return None if own else self.range.count
+    def search(self) -> str:
+        return str(self.cleaned_data.get("q") or "")
+
+    @property
+    def preset(self) -> str | None:
+        """Which of `LOG_RANGES` is shown; None for days that were typed."""
+        if self.own_days:
+            return None
+        return str((not self.errors and self.cleaned_data["range"]) or DEFAULT_LOG_RANGE)
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """From when until when; the last 24 hours when the question was not valid."""
+        if days := self.own_days:
+            return days.start, days.end
+        now = timezone.now()
+        length, _label = LOG_RANGES[self.preset or DEFAULT_LOG_RANGE]
+        return now - length, now + timedelta(minutes=1)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Final, Self, cast, override
 from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from console.explorer import DIMENSIONS, TIMES, Dimension, Question
+from console.forms import MEASURES, DaysForm, LogForm, Measure
 from inference.control import BackendFacts
 from inference.live import CheckSeen
 from inference.models import Backend, Engine, Model, Region
 from tenants.models import Organization, User
+
+MOST_DAYS_BY_HOUR: Final = 7
 
 
 class BackendForm(forms.Form):
@@ -179,3 +183,67 @@ class RegionForm(forms.Form):
     def clean_country(self) -> str:
         country: str = self.cleaned_data["country"].upper()
         return country
+
+
+class OfOneForm(forms.Form):
+    """Of one organization, by its short name, or of all."""
+
+    organization = forms.CharField(max_length=50, required=False)
+
+    def clean_organization(self) -> Organization | None:
+        slug: str = self.cleaned_data["organization"].strip().lower()
+        found = Organization.objects.filter(slug=slug).first()
+        if slug and found is None:
+            raise ValidationError(_("No organization has this short name."))
+        return found
+
+    @property
+    def tenant(self) -> Organization | None:
+        """None for all."""
+        found: Organization | None = self.cleaned_data.get("organization")
+        return found
+
+
+class OperatorLogForm(OfOneForm, LogForm):
+    """The address of the request log of all organizations, or of the one that it names."""
+
+
+class ExplorerForm(OfOneForm, DaysForm):
+    """The address of the usage explorer: `rows` and `columns`, `measure`, days, and what of."""
+
+    rows = forms.ChoiceField(choices=DIMENSIONS, required=False)
+    columns = forms.ChoiceField(choices=DIMENSIONS, required=False)
+    measure = forms.ChoiceField(choices=MEASURES, required=False)
+    model = forms.CharField(max_length=100, required=False)
+
+    @override
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        both = {self._rows, self._columns}
+        if len(both) < 2 or both == TIMES:
+            self.add_error("columns", _("Choose two that differ; a time is one of them at most."))
+        elif "hour" in both and not self.errors and self.range.count > MOST_DAYS_BY_HOUR:
+            limit = {"days": MOST_DAYS_BY_HOUR}
+            self.add_error("rows", _("Hours are shown of at most %(days)s days.") % limit)
+        return self.cleaned_data
+
+    @property
+    def question(self) -> Question:
+        """What is asked; the usual question when it was not valid."""
+        rows, columns = self._rows, self._columns
+        if self.errors:
+            return Question(self.range, "organization", "model", "cost")
+        if columns in TIMES:
+            rows, columns = columns, rows
+        measure = cast("Measure", self.cleaned_data.get("measure") or "cost")
+        return Question(
+            self.range, rows, columns, measure, self.tenant, self.cleaned_data.get("model", "")
+        )
+
+    @property
+    def _rows(self) -> Dimension:
+        return cast("Dimension", self.cleaned_data.get("rows") or "organization")
+
+    @property
+    def _columns(self) -> Dimension:
+        return cast("Dimension", self.cleaned_data.get("columns") or "model")

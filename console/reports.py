@@ -15,7 +15,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from billing.models import UsageHour
+from billing.models import UsageDay, UsageHour
 from billing.usage import UsageRow, UsageSums
 from console.charts import OTHER, SLOTS, Series, Unit, bars, color_slots
 from console.forms import GROUPS, Days, Group, Measure
@@ -57,8 +57,7 @@ class UsageReport:
         self, organization: Organization, days: Days, group: Group, measure: Measure = "cost"
     ) -> None:
         self.organization, self.days, self.group, self.measure = organization, days, group, measure
-        hours = UsageHour.objects.for_organization(organization).between(days.start, days.end)
-        self.rows: list[UsageRow] = hours.over_time(group, by_hour=days.by_hour)
+        self.rows = _rows(organization, days, group)
 
     @cached_property
     def totals(self) -> UsageSums:
@@ -190,6 +189,14 @@ class UsageReport:
         if self.measure == "cost":
             return sums.amount
         return sums.tokens if self.measure == "tokens" else sums.requests
+
+
+def _rows(organization: Organization, days: Days, group: Group) -> list[UsageRow]:
+    if days.by_hour:
+        hours = UsageHour.objects.for_organization(organization)
+        return hours.between(days.start, days.end).over_time(group)
+    whole = UsageDay.objects.for_organization(organization)
+    return whole.within(days.first, days.last).over_time(group)
 
 
 _TITLES: Final = {

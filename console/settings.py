@@ -141,6 +141,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "retry usage": {"task": "billing.tasks.dead_usage_retry", "schedule": 60.0},
     "tend accounts": {"task": "billing.tasks.accounts_tend", "schedule": 60.0},
+    "reconcile usage": {"task": "billing.tasks.usage_reconcile", "schedule": crontab(minute=7)},
     "make months of usage": {"task": "billing.tasks.usage_partitions_tend", "schedule": 3600.0},
     "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
     "verify the books": {

@@ -13,6 +13,7 @@ from console.views import (
     limits,
     models,
     playground,
+    requests,
     site,
     usage,
 )
@@ -21,6 +22,8 @@ from console.views.operator import (
     backends,
     credit,
     deployments,
+    explorer,
+    metering,
     organizations,
     overview,
     placement,
@@ -31,6 +34,7 @@ from console.views.operator import (
 from console.views.operator import limits as operator_limits
 from console.views.operator import model as operator_model
 from console.views.operator import models as operator_models
+from console.views.operator import requests as operator_requests
 
 probes = [
     path("healthz", site.healthz, name="healthz"),
@@ -54,6 +58,9 @@ customer = [
     ),
     path("usage/", usage.usage, name="usage"),
     path("usage.csv", usage.usage_csv, name="usage_csv"),
+    path("requests/", requests.requests, name="requests"),
+    path("requests.csv", requests.requests_csv, name="requests_csv"),
+    path("requests/<uuid:request_id>/", requests.request_detail, name="request_detail"),
     path("limits/", limits.limits, name="limits"),
     path("limits/add/", limits.limit_add, name="limit_add"),
     path("limits/<uuid:limit>/remove/", limits.limit_remove, name="limit_remove"),
@@ -126,6 +133,20 @@ operator = [
         "backends/<slug:backend>/state/",
         backends.operator_backend_state,
         name="operator_backend_state",
+    ),
+    path("requests/", operator_requests.operator_requests, name="operator_requests"),
+    path("requests.csv", operator_requests.operator_requests_csv, name="operator_requests_csv"),
+    path(
+        "requests/<uuid:request_id>/", operator_requests.operator_request, name="operator_request"
+    ),
+    path("usage/", explorer.operator_explorer, name="operator_explorer"),
+    path("usage.csv", explorer.operator_explorer_csv, name="operator_explorer_csv"),
+    path("metering/", metering.operator_metering, name="operator_metering"),
+    path("metering/retry/", metering.operator_dead_retry, name="operator_dead_retry"),
+    path(
+        "metering/halts/<int:halt>/release/",
+        metering.operator_model_release,
+        name="operator_model_release",
     ),
     path("limits/", operator_limits.operator_limits, name="operator_limits"),
     path(

@@ -21,11 +21,14 @@ from billing.ingest.posting import finish
 from billing.ingest.rating import Rated, Tariffs, Unpriced, rate
 from billing.ingest.reading import Entry, Unreadable, read
 from billing.ledger import BooksError
+from billing.metering import STREAMS
 from tenants.valkey import client
 
-__all__ = ["BATCH", "DEAD_STREAM", "GROUP", "dead_retry", "ingest"]
+__all__ = ["BATCH", "DEAD_STREAM", "GROUP", "LANES", "dead_retry", "ingest"]
 
 BATCH: Final = 5000
+LANES: Final = (STREAMS[::2], STREAMS[1::2])
+"""Halves that two workers can book at the same time; an organization's holds are in one of them."""
 _REFUSED: Final = (DataError, IntegrityError, BooksError)
 
 
@@ -34,9 +37,9 @@ class Priced(NamedTuple):
     row: Rated
 
 
-def ingest(limit: int = BATCH) -> int:
-    """Book about `limit` waiting messages and return how many were taken off the streams."""
-    messages = read(limit)
+def ingest(limit: int = BATCH, streams: Sequence[str] = STREAMS) -> int:
+    """Book about `limit` waiting messages and return how many were taken off `streams`."""
+    messages = read(limit, streams)
     _book_or_set_aside(messages)
     finish(messages)
     return len(messages)

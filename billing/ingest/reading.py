@@ -10,7 +10,7 @@ import msgspec
 import redis
 
 from billing.holds import GROUP
-from billing.metering import FIELD, STREAM, STREAMS, UsageRecord, decode
+from billing.metering import FIELD, STREAM, UsageRecord, decode
 from tenants.valkey import client
 
 CONSUMER: Final = "worker"
@@ -41,9 +41,9 @@ class Unreadable(NamedTuple):
     error: str
 
 
-def read(limit: int) -> list[Entry | Unreadable]:
+def read(limit: int, streams: Sequence[str]) -> list[Entry | Unreadable]:
     """Up to about `limit` messages, of each stream alike; what was read and not finished first."""
-    lengths = dict(zip(STREAMS, _ask(("XLEN", stream) for stream in STREAMS), strict=True))
+    lengths = dict(zip(streams, _ask(("XLEN", stream) for stream in streams), strict=True))
     busy = [stream for stream, length in lengths.items() if length]
     share = max(limit // max(len(busy), 1), 1)
     return _read(busy, _UNFINISHED, share) or _read(busy, _NEW, share)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from billing.ledger.accounts import AccountKey
 from billing.ledger.books import books_advance, books_announce, books_lock
-from billing.ledger.check import Difference, books_check
+from billing.ledger.check import Difference, batches_check, books_check
 from billing.ledger.credit import Entered, prepaid_top_up, promo_expire, promo_grant
 from billing.ledger.pending import pending_make, pending_post, pending_void, pendings_expire
 from billing.ledger.transfers import BooksError, Source, transfer_id
@@ -22,6 +22,7 @@ __all__ = [
     "Entered",
     "Source",
     "Wallet",
+    "batches_check",
     "books_advance",
     "books_announce",
     "books_check",

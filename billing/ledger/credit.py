@@ -94,7 +94,8 @@ def promo_expire(now: datetime) -> int:
     over = Account.objects.filter(kind=AccountKind.PROMO, expires_at__lte=now - LATE_USAGE)
     spent = F("balance__debits_posted") + F("balance__debits_pending")
     filled = over.filter(balance__credits_posted__gt=spent)
-    owners = set(filled.values_list("organization", flat=True))
+    if not (owners := set(filled.values_list("organization", flat=True))):
+        return 0
     books_advance(owners)
     breakage = AccountKey(None, AccountKind.BREAKAGE)
     to = accounts_open([breakage])[breakage]

@@ -32,6 +32,7 @@ from billing.models.usage import (
     UsageEventId,
     UsageHour,
     UsageHourQuerySet,
+    midnight,
 )
 
 __all__ = [
@@ -64,4 +65,5 @@ __all__ = [
     "UsageEventId",
     "UsageHour",
     "UsageHourQuerySet",
+    "midnight",
 ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import ClassVar, Final, Self, override
+from datetime import UTC, date, datetime, time
+from typing import Any, ClassVar, Final, Self, override
 
 from django.db import models
-from django.db.models import F, Q, Sum
-from django.db.models.functions import TruncDay
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils.translation import gettext_lazy as _
 
 from billing.usage import UsageRow, UsageSums
@@ -76,6 +75,11 @@ class UsageEvent(models.Model):
                 fields=["organization", "-occurred_at", "-request_id"], name="usage_event_recent"
             ),
             models.Index(fields=["-occurred_at", "-request_id"], name="usage_event_time"),
+            models.Index(
+                fields=["client_request_id", "organization", "-occurred_at", "-request_id"],
+                condition=~Q(client_request_id=""),
+                name="usage_event_own_id",
+            ),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(
@@ -110,9 +114,8 @@ SUMMED: Final = (
 )  # fmt: skip
 
 
-class UsageHourQuerySet(TenantQuerySet["UsageHour"]):
-    def between(self, start: datetime, end: datetime) -> Self:
-        return self.filter(hour__gte=start, hour__lt=end)
+class RollupQuerySet[M: models.Model](TenantQuerySet[M]):
+    """Sums of usage that can be added up."""
 
     def sums(self) -> UsageSums:
         """All of it in one sum."""
@@ -124,11 +127,37 @@ class UsageHourQuerySet(TenantQuerySet["UsageHour"]):
         rows = self.order_by().values_list(group).annotate(*map(Sum, SUMMED))
         return {str(name): UsageSums(*sums) for name, *sums in rows}
 
-    def over_time(self, group: str, *, by_hour: bool = False) -> list[UsageRow]:
-        """The sums of each `group` in each day, or hour, of UTC, oldest first."""
-        moment = F("hour") if by_hour else TruncDay("hour", tzinfo=UTC)
-        rows = self.values_list(moment, group).annotate(*map(Sum, SUMMED)).order_by(moment, group)
-        return [UsageRow(when, str(name), UsageSums(*sums)) for when, name, *sums in rows]
+    def _over(self, moment: str, group: str) -> QuerySet[M, tuple[Any, ...]]:
+        """Moment, group and sums, oldest first."""
+        rows = self.values_list(moment, group).annotate(*map(Sum, SUMMED))
+        found: QuerySet[M, tuple[Any, ...]] = rows.order_by(moment, group)
+        return found
+
+
+class UsageHourQuerySet(RollupQuerySet["UsageHour"]):
+    def between(self, start: datetime, end: datetime) -> Self:
+        return self.filter(hour__gte=start, hour__lt=end)
+
+    def over_time(self, group: str) -> list[UsageRow]:
+        """The sums of each `group` in each hour, oldest first."""
+        rows = self._over("hour", group)
+        return [UsageRow(hour, str(name), UsageSums(*sums)) for hour, name, *sums in rows]
+
+
+class UsageDayQuerySet(RollupQuerySet["UsageDay"]):
+    def within(self, first: date, last: date) -> Self:
+        """Of whole days, both ends included."""
+        return self.filter(day__gte=first, day__lte=last)
+
+    def over_time(self, group: str) -> list[UsageRow]:
+        """The sums of each `group` in each day, oldest first."""
+        rows = self._over("day", group)
+        return [UsageRow(midnight(day), str(name), UsageSums(*sums)) for day, name, *sums in rows]
+
+
+def midnight(day: date) -> datetime:
+    """Where a day of UTC begins."""
+    return datetime.combine(day, time(), UTC)
 
 
 class UsageHour(models.Model):
@@ -180,7 +209,7 @@ class UsageDay(models.Model):
     amount = models.DecimalField(max_digits=38, decimal_places=12)
     currency = models.CharField(max_length=3)
 
-    objects = TenantQuerySet["UsageDay"].as_manager()
+    objects = UsageDayQuerySet.as_manager()
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["day"], name="usage_day_day")]

@@ -68,7 +68,7 @@ class Cast:
             self._staff(organization, at)
             self._equip(organization, at)
 
-    def save(self) -> None:
+    def keep(self) -> None:
         Organization.objects.bulk_create(self.organizations)
         User.objects.bulk_create(self._people)
         Membership.objects.bulk_create(self._members)

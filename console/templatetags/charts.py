@@ -6,6 +6,7 @@ Lines know gaps: what is not known is not drawn, and never as 0.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from itertools import groupby
 from math import floor, log10
 from typing import Final
@@ -97,4 +98,35 @@ def strip(parts: Iterable[tuple[str, float, float]], label: str) -> SafeString:
                 for kind, start, length in parts
             ),
         ),
+    )
+
+
+@register.simple_tag
+def stretch(start: int, end: int, whole: int, slot: int) -> SafeString:
+    """A bar from `start` to `end` on a line as long as `whole`; a hair at least is seen."""
+    scale = Decimal(100) / (whole or 1)
+    return format_html(
+        '<svg class="w-100 d-block" height="18" aria-hidden="true">'
+        '<rect class="fline" y="8" width="100%" height="2"/>'
+        '<rect class="f{}" x="{}%" width="{}%" height="18" rx="2"/></svg>',
+        slot,
+        f"{min(start * scale, Decimal('99.65')):.2f}",
+        f"{max((end - start) * scale, Decimal('0.35')):.2f}",
+    )
+
+
+@register.simple_tag
+def stack(
+    values: Iterable[float | Decimal], slots: Iterable[int], whole: float | Decimal
+) -> SafeString:
+    """A small bar of parts, as long as their share of `whole`, each in the colour of its slot."""
+    rects, start = [], Decimal(0)
+    for value, slot in zip(values, slots, strict=True):
+        length = 100 * Decimal(value) / Decimal(whole or 1)
+        rects.append((slot, f"{start:.2f}", f"{length:.2f}"))
+        start += length
+    return format_html(
+        '<svg class="bar s" aria-hidden="true"><rect class="fline" width="100%" height="100%"'
+        ' rx="3"/>{}</svg>',
+        format_html_join("", '<rect class="f{}" x="{}%" width="{}%" height="100%"/>', rects),
     )

@@ -100,10 +100,18 @@ def exact_money(amount: Decimal | None) -> str:
 @register.filter
 def price(amount: Decimal | None) -> str:
     """EUR as long as it is, at least cents: `€0.15`, `€0.055`."""
-    if amount is None:
-        return NONE
-    exponent = amount.normalize().as_tuple().exponent
-    return money(amount, max(2, -exponent if isinstance(exponent, int) else 0))
+    return NONE if amount is None else money(amount, max(2, _places(amount)))
+
+
+@register.filter
+def whole_number(value: Decimal) -> str:
+    """As long as it is: `12 000`, `0.000 012 34`."""
+    return _decimal(value, _places(value))
+
+
+def _places(value: Decimal) -> int:
+    exponent = value.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _decimal(value: Decimal, places: int) -> str:

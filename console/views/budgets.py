@@ -19,9 +19,9 @@ from billing import budgets as services
 from billing.models import Budget, BudgetAlert, Period
 from console.access import ROLES, Who, member_page
 from console.budget_forms import BudgetEditForm, BudgetForm
+from console.forms import is_taken
 from console.http import OrganizationRequest
 from console.templatetags.ui import money
-from console.views.operator.answers import is_taken
 
 ALERTS_SHOWN: Final = 20
 

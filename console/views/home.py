@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from billing.budgets import alerts_unseen
-from billing.models import UsageHour
+from billing.models import UsageDay, UsageHour
 from console.access import member_page
 from console.forms import DEFAULT_DAYS, Days
 from console.http import OrganizationRequest
@@ -61,8 +61,8 @@ def _month(request: OrganizationRequest) -> dict[str, Any]:
     """The sums since the first of the month, and the last 30 days for the sparklines."""
     now = timezone.now().astimezone(UTC)
     start = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    usage = UsageHour.objects.for_organization(request.organization)
-    sums = usage.between(start, now).sums()
+    usage = UsageDay.objects.for_organization(request.organization)
+    sums = usage.within(start.date(), now.date()).sums()
     report = UsageReport(request.organization, Days.until_today(DEFAULT_DAYS), "model")
     return {
         "month": start,

@@ -16,10 +16,10 @@ from django.views.decorators.vary import vary_on_headers
 from billing import limiting
 from billing.models import Limit
 from console.access import ROLES, Who, member_page
+from console.forms import is_taken
 from console.http import OrganizationRequest
 from console.limit_forms import LimitForm
 from console.limit_rows import limit_rows, scope_name, terms_of
-from console.views.operator.answers import is_taken
 
 
 @require_safe

@@ -14,8 +14,9 @@ from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from billing.metrics import MeteringCollector
 from console.access import ACCESS, ROLES
 from console.http import THEME_COOKIE, THEMES, UserRequest, chosen_theme
 from inference.gateway.auth import may_scrape
@@ -23,6 +24,8 @@ from tenants.models import Membership, Organization, Role
 from tenants.valkey import client
 
 YEAR_S: Final = 365 * 24 * 3600
+
+REGISTRY.register(MeteringCollector())
 
 
 @require_safe

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from billing.models import UsageHour
 from billing.usage import complete_until
 from console.access import member_page
+from console.exports import CSV, attachment, cell
 from console.forms import GROUPS, MEASURES, PRESETS, Days, UsageForm
 from console.http import OrganizationRequest
 from console.reports import UsageReport
@@ -22,8 +23,6 @@ CSV_COLUMNS: Final = (
     "requests", "failed_requests", "input_tokens", "cached_tokens", "output_tokens",
     "audio_seconds", "amount_eur",
 )  # fmt: skip
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would take a cell that begins with it for."""
 
 
 @require_safe
@@ -59,10 +58,7 @@ def usage_csv(request: OrganizationRequest) -> HttpResponse:
     if not form.is_valid():
         return HttpResponse(form.errors.as_text(), content_type="text/plain", status=422)
     name = f"usage-{request.organization.slug}-{form.range.first}-{form.range.last}.csv"
-    response = HttpResponse(
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    response = HttpResponse(content_type=CSV, headers=attachment(name))
     report = UsageReport(request.organization, form.range, form.grouped_by)
     csv.writer(response).writerows(_csv_rows(report))
     return response
@@ -75,7 +71,7 @@ def _csv_rows(report: UsageReport) -> Iterator[Sequence[object]]:
         sums = row.sums
         yield [
             row.moment.strftime(pattern),
-            _cell(_csv_name(report, row.group)),
+            cell(_csv_name(report, row.group)),
             sums.requests,
             sums.failed_requests,
             sums.input_tokens,
@@ -89,8 +85,3 @@ def _csv_rows(report: UsageReport) -> Iterator[Sequence[object]]:
 def _csv_name(report: UsageReport, group: str) -> str:
     name, note = report.names.get(group, (group, ""))
     return f"{name} ({note})" if note else name
-
-
-def _cell(text: str) -> str:
-    """`text` as text: with a quote before it where a spreadsheet would run it as a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text

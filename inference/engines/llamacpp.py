@@ -77,6 +77,7 @@ ENGINE: Final = Engine(
         running=(b"llamacpp:requests_processing",),
         waiting=(b"llamacpp:requests_deferred",),
         kv_use=(b"llamacpp:kv_cache_usage_ratio",),
+        output_tokens=(b"llamacpp:tokens_predicted_total",),
     ),
     max_choices=1,
     running_count=b'"timings":{',

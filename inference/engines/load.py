@@ -16,7 +16,7 @@ _AFTER_NAME: Final = b"{ "
 @dataclass(frozen=True, slots=True)
 class LoadMetrics:
     """Names of gauges of requests, of the share of the cache in use (0 to 1), and of counters of
-    tokens looked for and found in the prefix cache.
+    tokens: looked for and found in the prefix cache, read as prompts, and generated.
     """
 
     running: Names
@@ -24,6 +24,8 @@ class LoadMetrics:
     kv_use: Names
     prefix_queries: Names = ()
     prefix_hits: Names = ()
+    input_tokens: Names = ()
+    output_tokens: Names = ()
 
 
 class EngineLoad(NamedTuple):
@@ -34,6 +36,8 @@ class EngineLoad(NamedTuple):
     kv_use: float | None
     prefix_queries: int | None
     prefix_hits: int | None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 def load_read(text: bytes, names: LoadMetrics) -> EngineLoad:
@@ -47,6 +51,8 @@ def load_read(text: bytes, names: LoadMetrics) -> EngineLoad:
         kv_use=_fullest(text, names.kv_use),
         prefix_queries=_sum(text, names.prefix_queries),
         prefix_hits=_sum(text, names.prefix_hits),
+        input_tokens=_sum(text, names.input_tokens),
+        output_tokens=_sum(text, names.output_tokens),
     )
 
 

@@ -153,6 +153,8 @@ ENGINE: Final = Engine(
             b"vllm:gpu_prefix_cache_hits_total",
             b"vllm:gpu_prefix_cache_hits",
         ),
+        input_tokens=(b"vllm:prompt_tokens_total",),
+        output_tokens=(b"vllm:generation_tokens_total",),
     ),
     max_choices=8,
     running_count=b'"usage":{',

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from billing.metering import ENGINE_TOKENS_KEPT_S, engine_tokens_key
 from inference.engines import EngineLoad
 from inference.gateway.neighbours import Command
 from inference.live.minutes import BACKEND_KEPT_S, PER_MILLE, backend_minute_key
@@ -73,6 +74,19 @@ class Watch:
                 self._commands.append(("HINCRBY", key, field, grown))
         kv_use = None if seen.kv_use is None else round(seen.kv_use * PER_MILLE)
         self._note(key, waiting=seen.waiting, kv_use=kv_use)
+        self._count_tokens(before, seen)
+
+    def _count_tokens(self, before: LoadSeen | None, seen: LoadSeen) -> None:
+        """For the hour's comparison with what the gateways counted."""
+        key, backend = engine_tokens_key(seen.at), self.entry.name
+        for field in ("input", "output"):
+            was, now = (getattr(load, f"{field}_tokens", None) for load in (before, seen))
+            if was is None or now is None or was == now:
+                continue
+            self._commands.append(("HINCRBY", key, f"{field}:{backend}", _grown(was, now)))
+            if now < was:
+                self._commands.append(("HSET", key, f"reset:{backend}", 1))
+            self._commands.append(("EXPIRE", key, ENGINE_TOKENS_KEPT_S))
 
     def in_flight(self, count: int, at: datetime) -> None:
         self._note(backend_minute_key(self.entry.id, at), in_flight=count)

@@ -48,7 +48,7 @@ class LoadSeen(msgspec.Struct, frozen=True):
     """What an engine said of itself; None is what it did not say.
 
     Requests that run and that wait in it, the share of its cache in use (0 to 1), and tokens
-    looked for and found in its prefix cache since it started.
+    since it started: looked for and found in its prefix cache, read as prompts, and generated.
     """
 
     at: datetime
@@ -57,6 +57,8 @@ class LoadSeen(msgspec.Struct, frozen=True):
     kv_use: float | None = None
     prefix_queries: int | None = None
     prefix_hits: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 class BackendSaid(msgspec.Struct, frozen=True):

@@ -12,10 +12,13 @@ from django.utils import timezone
 
 from billing import alerts, budgets
 from billing.alerts import alerts_tell
+from billing.ingest import ingest
+from billing.metering import UsageRecord
 from billing.models import BudgetAlert
 from billing.webhooks import WebhookError
 from tenants import services
 from tenants.models import Role, User
+from tests.billing.records import another, put
 from tests.conftest import Cast
 
 HOOK = "https://hooks.acme.test/budgets"
@@ -135,3 +138,37 @@ def test_an_alert_that_another_worker_has_in_hand_is_left_to_it(cast: Cast) -> N
     assert alerts._taken() is not None
     assert alerts_tell() == 0
     assert mail.outbox == []
+
+
+def test_what_is_booked_is_told_once_at_each_threshold(record: UsageRecord, cast: Cast) -> None:
+    budgets.budget_set(actor=None, organization=cast.acme, amount=Decimal("0.02"))
+    told = []
+    for _ in range(3):  # each spends 0.01534 EUR
+        put(another(record, output_tokens=10_000))
+        ingest()
+        alerts_tell()
+        told.append(len(mail.outbox))
+    assert told == [1, 3, 3]
+    assert sorted(BudgetAlert.objects.values_list("threshold", flat=True)) == [50, 80, 100]
+
+
+def test_a_budget_that_is_removed_while_it_tells_stops_nothing(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = alert(cast, webhook_url=HOOK)
+
+    def send(*_args: object, **_facts: object) -> None:
+        budgets.budget_remove(actor=cast.olivia, budget=made.budget)
+
+    monkeypatch.setattr(alerts, "webhook_send", send)
+    assert alerts_tell() == 1
+    assert not BudgetAlert.objects.exists()
+
+
+def test_a_name_with_a_line_break_makes_no_header_of_its_own(cast: Cast) -> None:
+    project = services.project_create(
+        actor=None, organization=cast.acme, name="A\nBcc: all@acme.test"
+    )
+    alert(cast, project=project)
+    alerts_tell()
+    assert mail.outbox[0].subject.endswith("A Bcc: all@acme.test is spent")

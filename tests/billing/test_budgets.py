@@ -131,11 +131,11 @@ def test_the_queries_do_not_grow_with_the_budgets(
         budgets.budgets_read(cast.acme)
 
 
-@given(st.sampled_from(Period), st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)))  # noqa: DTZ001
+@given(st.sampled_from(Period), st.integers(0, 20 * 366 * 86_400))
 def test_each_moment_is_in_one_period_and_the_next_begins_where_it_ends(
-    period: Period, moment: datetime
+    period: Period, seconds: int
 ) -> None:
-    now = moment.replace(tzinfo=UTC)
+    now = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     span = budgets.span_of(period, now)
     assert span.start <= now < span.end
     assert budgets.span_of(period, span.end).start == span.end

@@ -9,10 +9,11 @@ from django.utils import timezone
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from billing.health import GATEWAYS, RECONCILED, metering_health
+from billing.health import GATEWAYS, metering_health
 from billing.ingest import ingest
 from billing.metering import UsageRecord
 from billing.models import Drift, DriftKind
+from billing.reconcile import RECONCILED
 from tenants.valkey import client
 from tests.billing.records import another, put, put_settled
 

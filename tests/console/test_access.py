@@ -11,10 +11,11 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from uuid_utils.compat import uuid7
 
 from billing import limiting
 from billing.budgets import budget_set
-from billing.models import Component, LimitKind
+from billing.models import Component, LimitKind, ModelHalt
 from billing.services import rate_set
 from console.access import ACCESS, ROLES, Who
 from inference import control
@@ -31,6 +32,8 @@ POST_ONLY: Final = {
     "theme",
     "key_revoke",
     "budget_alerts_seen",
+    "operator_dead_retry",
+    "operator_model_release",
     "operator_backend_test",
     "operator_backend_state",
     "operator_model_enabled",
@@ -78,6 +81,8 @@ def places(cast: Cast) -> dict[str, dict[str, Place]]:
         actor=cast.oskar, model=model, backend=backend, engine_model="tiny"
     )
     of_model: dict[str, Place] = {"model": "acme/tiny"}
+    halt = ModelHalt.objects.create(model="acme/tiny", reason="no rate")
+    fresh: dict[str, Place] = {"request_id": uuid7()}
     of_deployment: dict[str, Place] = {"deployment": deployment.pk}
     key: dict[str, Place] = {"org": "acme", "key": cast.key.api_key.id}
     of_limit: dict[str, Place] = {"limit": _limit(cast)}
@@ -94,6 +99,9 @@ def places(cast: Cast) -> dict[str, dict[str, Place]]:
         "operator_organization_limits": {"org": "acme"},
         "budget_edit": of_budget,
         "budget_remove": of_budget,
+        "request_detail": {"org": "acme", **fresh},
+        "operator_request": fresh,
+        "operator_model_release": {"halt": halt.pk},
         "operator_organization": {"org": "acme"},
         "operator_organization_routing": {"org": "acme"},
         "operator_organization_terms": {"org": "acme"},

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from billing.models import UsageHour
+from django.db.models import F
+
+from billing.models import SUMMED, UsageDay, UsageHour
 from tenants.models import ApiKey
 
 
@@ -18,10 +20,11 @@ def used(
     requests: int = 1,
     failed_requests: int = 0,
     tokens: tuple[int, int, int] = (100, 40, 20),
+    audio_seconds: int = 0,
 ) -> UsageHour:
     """An hour of `key`; `tokens` are input, cached and output."""
     input_tokens, cached_tokens, output_tokens = tokens
-    return UsageHour.objects.create(
+    made = UsageHour.objects.create(
         organization_id=key.organization_id,
         project_id=key.project_id,
         api_key=key,
@@ -32,6 +35,24 @@ def used(
         input_tokens=input_tokens,
         cached_tokens=cached_tokens,
         output_tokens=output_tokens,
+        audio_seconds=audio_seconds,
         amount=Decimal(amount),
         currency="EUR",
+    )
+    day_add(made)
+    return made
+
+
+def day_add(hour: UsageHour) -> None:
+    """Add an hour that was made to the sum of its day."""
+    added = {name: getattr(hour, name) for name in SUMMED}
+    UsageDay.objects.update_or_create(
+        organization_id=hour.organization_id,
+        project_id=hour.project_id,
+        api_key_id=hour.api_key_id,
+        model=hour.model,
+        day=hour.hour.date(),
+        currency=hour.currency,
+        defaults={name: F(name) + value for name, value in added.items()},
+        create_defaults=added,
     )

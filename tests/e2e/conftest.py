@@ -22,6 +22,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from tenants.models import User
 from tests.conftest import Cast, make_cast
 from tests.e2e.seed import seed
+from tests.e2e.seed_limits import seed_limits, seed_refusals
 from tests.e2e.seed_live import seed_live
 
 CHROMIUM: Final = "/usr/bin/chromium"
@@ -49,6 +50,7 @@ def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
         cast = make_cast()
         User.objects.create_user("nora@nowhere.test", name="Nora Ny")
         seed(cast)
+        seed_limits(cast)
         yield Stage(
             cast, {user.email.partition("@")[0]: _session(user) for user in User.objects.all()}
         )
@@ -65,6 +67,7 @@ def _session(user: User) -> str:
 def live(stage: Stage) -> None:
     """What gateways see just now; Valkey is emptied after each test."""
     seed_live(stage.cast)
+    seed_refusals(stage.cast)
 
 
 @pytest.fixture

@@ -9,7 +9,15 @@ from typing import Any
 
 from django.utils import timezone
 
-from billing.models import Component, UsageHour
+from billing.models import (
+    SUMMED,
+    Component,
+    ModelHalt,
+    Outcome,
+    UsageDay,
+    UsageEvent,
+    UsageHour,
+)
 from billing.pricing import Prices, prices_by_model
 from billing.services import rate_set
 from inference import control
@@ -18,6 +26,7 @@ from inference.models import Backend, Model, ModelStatus, Task
 from tenants import services
 from tenants.models import ApiKey, Organization
 from tests.conftest import Cast
+from tests.console.event_rows import ended_all, event_of
 
 COUNTED = ("input_tokens", "cached_tokens", "output_tokens", "audio_seconds")
 TEXT, SPEECH = (Task.CHAT, Task.COMPLETION), Task.TRANSCRIPTION
@@ -40,12 +49,15 @@ def seed(cast: Cast) -> None:
     _lives()
     keys = _keys(cast)
     prices = prices_by_model(timezone.now())
-    UsageHour.objects.bulk_create(
+    hours = UsageHour.objects.bulk_create(
         _hour(model, prices[model.public_id], key, hour, per_hour * share)
         for hour in _hours(30)
         for model, per_hour in models
         for key, share in keys
     )
+    UsageDay.objects.bulk_create(_days(hours))
+    _requests([(key, model, prices[model.public_id]) for key, _ in keys for model, _ in models])
+    ModelHalt.objects.create(model="llama-3.3-70b", reason="no rate for audio_second")
     ApiKey.objects.filter(id__in=[key.id for key, _share in keys]).update(
         last_used_at=timezone.now() - timedelta(seconds=8)
     )
@@ -163,6 +175,61 @@ def _hour(model: Model, prices: Prices, key: ApiKey, hour: datetime, most: float
         failed_requests=requests // 1200,
         amount=prices.amount(**used),
         currency="EUR",
+        **{name: used.get(name, 0) for name in COUNTED},
+    )
+
+
+def _days(hours: list[UsageHour]) -> list[UsageDay]:
+    """The sums of `hours` by day."""
+    days: dict[tuple[Any, ...], UsageDay] = {}
+    for hour in hours:
+        key = (hour.organization_id, hour.hour.date(), hour.api_key_id, hour.model)
+        day = days.setdefault(
+            key,
+            UsageDay(
+                organization_id=hour.organization_id,
+                project_id=hour.project_id,
+                api_key_id=hour.api_key_id,
+                model=hour.model,
+                day=hour.hour.date(),
+                currency=hour.currency,
+                **dict.fromkeys(SUMMED, 0),
+            ),
+        )
+        for name in SUMMED:
+            setattr(day, name, getattr(day, name) + getattr(hour, name))
+    return list(days.values())
+
+
+def _requests(asked: list[tuple[ApiKey, Model, Prices]]) -> None:
+    """The last two hours, a request a minute: some streams, some left, some that failed."""
+    now = timezone.now()
+    endings = [Outcome.COMPLETED] * 8 + [Outcome.CLIENT_DISCONNECT, Outcome.UPSTREAM_ERROR]
+    ended_all(
+        [
+            _request(*asked[at % len(asked)], now - timedelta(minutes=at + 1), endings[at % 10])
+            for at in range(120)
+        ]
+    )
+
+
+def _request(
+    key: ApiKey, model: Model, prices: Prices, at: datetime, outcome: Outcome
+) -> UsageEvent:
+    dice = random.Random(f"{at:%H:%M} {model.public_id}")  # noqa: S311 - no secret
+    used = {name: count for name, count in _used(model, 1, dice).items() if count}
+    is_free = outcome == Outcome.UPSTREAM_ERROR
+    return event_of(
+        key,
+        at,
+        model=model.public_id,
+        region="se-north",
+        outcome=outcome,
+        ttft_ms=None if is_free else dice.randint(120, 900),
+        queued_ms=dice.randint(0, 100),
+        duration_ms=dice.randint(1_000, 9_000),
+        client_request_id=f"nightly-{at:%H%M}" if at.minute % 3 == 0 else "",
+        amount=Decimal(0) if is_free else prices.amount(**used),
         **{name: used.get(name, 0) for name in COUNTED},
     )
 

@@ -13,9 +13,9 @@ from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from billing.models import UsageHour
 from tenants.models import ApiKey
 from tests.conftest import PASSWORD, Cast
+from tests.console.usage_rows import used
 from tests.e2e.conftest import LogIn
 from tests.e2e.test_pages import axe, listen, look, save
 
@@ -103,19 +103,11 @@ def test_the_first_steps_tick_themselves(people: Cast, context_of: LogIn) -> Non
     expect(page.get_by_text("Waiting for it")).to_be_visible()
 
     in_server_sight(
-        UsageHour.objects.create,
-        organization=people.rival,
-        project=people.rival_project,
-        api_key=people.rival_key.api_key,
-        model="gpt-oss-120b",
-        hour=timezone.now().replace(minute=0, second=0, microsecond=0),
-        requests=1,
-        failed_requests=0,
-        input_tokens=12,
-        cached_tokens=0,
-        output_tokens=30,
+        used,
+        key=people.rival_key.api_key,
+        hour=timezone.now(),
+        tokens=(12, 0, 30),
         amount="0.000019800000",
-        currency="EUR",
     )
 
     expect(page.get_by_text("1 request, 42 tokens")).to_be_visible(timeout=8000)

@@ -19,6 +19,9 @@ vllm:kv_cache_usage_perc{engine="0"} 0.25
 vllm:prefix_cache_queries_total{engine="0"} 1e3
 vllm:prefix_cache_hits_total{engine="0"} 384.0
 vllm:external_prefix_cache_hits_total{engine="0"} 7.0
+vllm:prompt_tokens_total{engine="0"} 999.0
+vllm:prompt_tokens_cached_total{engine="0"} 384.0
+vllm:generation_tokens_total{engine="0"} 88.0
 """
 OLD = b"""\
 vllm:num_requests_running{model_name="m"} 1.0
@@ -31,18 +34,20 @@ LLAMA = b"""\
 llamacpp:requests_processing 2
 llamacpp:requests_deferred 1
 llamacpp:kv_cache_usage_ratio 0.75
+llamacpp:prompt_tokens_total 5
+llamacpp:tokens_predicted_total 9
 """
 
 
 def test_names_of_today_and_of_before_are_known() -> None:
-    assert load_read(NEW, VLLM) == EngineLoad(3, 2, 0.25, 1000, 384)
+    assert load_read(NEW, VLLM) == EngineLoad(3, 2, 0.25, 1000, 384, 999, 88)
     assert load_read(OLD, VLLM) == EngineLoad(1, 0, 0.5, 40, 10)
-    assert load_read(LLAMA, LLAMACPP) == EngineLoad(2, 1, 0.75, None, None)
+    assert load_read(LLAMA, LLAMACPP) == EngineLoad(2, 1, 0.75, None, None, None, 9)
 
 
 def test_engines_behind_one_address_add_up_and_the_fullest_cache_counts() -> None:
     other = NEW.replace(b'engine="0"', b'engine="1"').replace(b"0.25", b"0.75")
-    assert load_read(NEW + other, VLLM) == EngineLoad(6, 4, 0.75, 2000, 768)
+    assert load_read(NEW + other, VLLM) == EngineLoad(6, 4, 0.75, 2000, 768, 1998, 176)
 
 
 def test_what_is_missing_is_not_zero() -> None:

@@ -82,7 +82,7 @@ def data_make(size: Size, say: Say) -> Organization:
     """
     offers = fleet_make(None, size.since, size.until)
     cast = Cast(size.organizations, len(offers), size.seed, size.since)
-    cast.save()
+    cast.keep()
     say(f"{len(cast.organizations)} organizations, {len(cast.plans)} keys")
     traffic = Traffic(cast.plans, offers, size.events, size.seed)
     batches = traffic.make(size.since, size.until, say)

@@ -8,7 +8,6 @@ from http import HTTPStatus
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import ValidationError
 from django.db.models import Sum
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -17,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing.models import UsageHour
+from console.forms import is_taken
 from console.http import OperatorRequest
 from console.views.operator.figures import DAY
 from inference.models import Model
@@ -58,13 +58,3 @@ def answer(
 def template_of(request: OperatorRequest, page: str) -> str:
     """The template of a page, or for htmx the part of it that goes into the dialog."""
     return f"console/operator/{page}.html" + ("#part" if request.htmx else "")
-
-
-def is_taken(form: forms.Form, change: Callable[[], object]) -> bool:
-    """Whether it was taken; a refusal becomes the form's error."""
-    try:
-        change()
-    except ValidationError as error:
-        form.add_error(None, error)
-        return False
-    return True

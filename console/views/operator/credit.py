@@ -22,8 +22,9 @@ from billing.limiting import terms_set
 from billing.models import Mode
 from console.access import operator_page
 from console.credit_forms import GrantForm, PaymentForm, TermsForm
+from console.forms import is_taken
 from console.http import OperatorRequest
-from console.views.operator.answers import is_taken, template_of
+from console.views.operator.answers import template_of
 from tenants.models import Organization
 
 

@@ -10,18 +10,17 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import Any, Final
 
-from django.db.models import Count, F, QuerySet, Sum
-from django.db.models.functions import TruncDay
+from django.db.models import Count, Sum
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from billing.models import UsageHour
+from billing.models import UsageDay, UsageHour, midnight
 from console.charts import OTHER, SLOTS, Series, bars, color_slots
 from console.reports import money_places
 from inference.live import Minute, minutes_read, ttft_quantile
 from inference.models import Model
-from tenants.models import Organization
+from tenants.models import Organization, TenantQuerySet
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE: Final = timedelta(minutes=1)
@@ -143,19 +142,23 @@ def requests_by_model(
 def _counts_by_model(
     chosen: Range, now: datetime, organization: Organization | None
 ) -> dict[str, dict[datetime, int]]:
-    at = TruncDay("hour", tzinfo=UTC) if chosen.step == DAY else F("hour")
-    rows = _usage(chosen.start(now), now, organization).values("model", at=at)
+    is_by_day = chosen.step == DAY
+    rows = _rollup(chosen.start(now), now, is_by_day=is_by_day)
+    if organization:
+        rows = rows.for_organization(organization)
+    at = "day" if is_by_day else "hour"
     counts: defaultdict[str, dict[datetime, int]] = defaultdict(lambda: defaultdict(int))
-    for row in rows.annotate(count=Sum("requests")).order_by():
-        counts[row["model"]][floor(row["at"], chosen.step)] += row["count"]
+    for model, moment, count in rows.values_list("model", at).annotate(Sum("requests")).order_by():
+        begun = midnight(moment) if is_by_day else floor(moment, chosen.step)
+        counts[model][begun] += count
     return counts
 
 
-def _usage(
-    start: datetime, now: datetime, organization: Organization | None
-) -> QuerySet[UsageHour]:
-    rows = UsageHour.objects.between(start, now)
-    return rows if organization is None else rows.for_organization(organization)
+def _rollup(start: datetime, now: datetime, *, is_by_day: bool) -> TenantQuerySet[Any]:
+    """All usage since `start`, which is a midnight if it is asked by day."""
+    if is_by_day:
+        return UsageDay.objects.within(start.date(), now.date())
+    return UsageHour.objects.between(start, now)
 
 
 def _catalogue() -> list[str]:
@@ -179,7 +182,7 @@ class Spender:
 
 def organizations_top(start: datetime, now: datetime, limit: int = 5) -> list[Spender]:
     """Those that spent most, the most first."""
-    rows = UsageHour.objects.between(start, now).values_list("organization")
+    rows = _rollup(start, now, is_by_day=start == floor(start, DAY)).values_list("organization")
     sums = rows.annotate(
         sum_requests=Sum("requests"),
         sum_tokens=Sum("input_tokens") + Sum("output_tokens"),

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -24,10 +24,11 @@ from billing.limited import limited_read
 from billing.models import Limit, LimitKind, Plan
 from console.access import operator_page
 from console.filters import filter_read
+from console.forms import is_taken
 from console.http import OperatorRequest
 from console.limit_forms import NewPlanForm, OverrideForm, PlanForm
 from console.limit_rows import LimitRow, limit_rows, limits_now, scope_name, terms_of
-from console.views.operator.answers import is_taken, template_of
+from console.views.operator.answers import template_of
 from console.views.operator.paging import page_of
 from tenants.models import Organization
 
@@ -76,7 +77,7 @@ class Row:
 def operator_limits(request: OperatorRequest) -> HttpResponse:
     """Organizations by kinds of limits; `q`, `plan` and `which` filter."""
     search = request.GET.get("q", "").strip()
-    plans = list(Plan.objects.annotate(used_by=Count("terms")))
+    plans = Plan.objects.annotate(used_by=Count("terms")).order_by(_LEAST_FIRST, "name")
     on = [(plan.slug, plan.name) for plan in plans]
     plan = filter_read(request, "plan", on, label=_("Plan"), every=_("Every plan"))
     choices = (("own", _("With limits of their own")), ("refused", _("Refused lately")))
@@ -111,7 +112,8 @@ def _matching(
     return found.filter(pk__in=refused) if which == "refused" else found
 
 
-_WHOLE = {"project": None, "api_key": None}
+_WHOLE: Final[dict[str, Any]] = {"project": None, "api_key": None}
+_LEAST_FIRST: Final = F("rpm").asc(nulls_last=True)
 
 
 def _rows(

@@ -19,10 +19,11 @@ from billing.models import Component, Rate
 from billing.pricing import prices_by_model
 from billing.services import rate_set
 from console.access import operator_page
+from console.forms import is_taken
 from console.http import OperatorRequest
 from console.model_forms import CardForm, FactsForm, RateForm, StatusForm, VisibilityForm
 from console.offers import Offer
-from console.views.operator.answers import answer, day_of, is_taken, template_of
+from console.views.operator.answers import answer, day_of, template_of
 from console.views.operator.deployments import deployment_rows
 from console.views.operator.models import TARGETS, model_rows
 from console.views.operator.routing import routing_row, with_policies

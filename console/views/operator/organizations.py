@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from operator import attrgetter
@@ -34,7 +34,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.ledger import wallet_read
-from billing.models import UsageHour
+from billing.models import UsageDay
 from console.access import operator_page
 from console.filters import filter_read
 from console.http import OperatorRequest
@@ -146,7 +146,7 @@ def _page(
 
 def _used(organizations: Collection[UUID] | None = None) -> dict[UUID, Used]:
     """The sums of 30 days, with today as the chart draws them, of `organizations` or of all."""
-    rows = UsageHour.objects.filter(hour__gte=_month_start())
+    rows = UsageDay.objects.filter(day__gte=_month_start())
     if organizations is not None:
         rows = rows.filter(organization__in=organizations)
     sums = rows.values_list("organization").annotate(Sum("requests"), Sum("amount")).order_by()
@@ -157,9 +157,9 @@ def _places(amounts: Iterable[Decimal]) -> int:
     return money_places(sum(amounts, Decimal(0)))
 
 
-def _month_start() -> datetime:
+def _month_start() -> date:
     """30 days with today, as the chart draws them."""
-    return figures.RANGES["30d"].start(timezone.now())
+    return figures.RANGES["30d"].start(timezone.now()).date()
 
 
 def _matching(search: str) -> QuerySet[Organization]:
@@ -181,7 +181,7 @@ def _members(organization: Organization) -> QuerySet[Membership]:
 
 def _projects(organization: Organization) -> list[dict[str, Any]]:
     """Name, active keys, and requests and amount in 30 days of each project."""
-    usage = UsageHour.objects.for_organization(organization).filter(hour__gte=_month_start())
+    usage = UsageDay.objects.for_organization(organization).filter(day__gte=_month_start())
     sums = {
         row["project"]: row
         for row in usage.values("project")

@@ -12,11 +12,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from billing.health import metering_health
 from console.access import operator_page
 from console.http import OperatorRequest
 from console.reports import money_places
 from console.views.operator import figures
 from console.views.operator.health import fleet_read
+from console.views.operator.metering import metering_problems
 from console.views.operator.trail import trail_read
 from tenants.models import AuditEntry
 
@@ -35,8 +37,11 @@ def operator_overview(request: OperatorRequest) -> HttpResponse:
 
 
 def _live(now: datetime) -> dict[str, Any]:
+    fleet, health = fleet_read(now), metering_health()
     return {
-        "fleet": fleet_read(now),
+        "fleet": fleet,
+        "health": health,
+        "problems": [*metering_problems(health), *fleet.problems],
         "pulse": figures.pulse_read(now),
         "today": figures.today_read(now),
     }

@@ -32,7 +32,8 @@ PRUNE_S: Final = 60.0
 MAX_PAUSE_S: Final = 3600.0
 AWAY_S: Final = 5.0
 """A store that does not answer is left alone for so long."""
-CHUNK: Final = 2000
+CHUNK: Final = 250
+"""Ids are put into a query at a stretch: of so many the loop of the process feels nothing."""
 
 type Id = tuple[UUID, UUID]
 """Organization and request."""

@@ -29,7 +29,7 @@ _TAG_AT: Final = 2
 """The place of a record's tag in its payload, after the heads of the array and of the string."""
 
 
-class Header(msgspec.Struct, frozen=True, array_like=True, tag="H"):
+class Header(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="H"):
     """Opens a segment: the `version` of what follows, and whose it is."""
 
     version: int
@@ -37,7 +37,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, tag="H"):
     created_at: datetime
 
 
-class Dispatch(msgspec.Struct, frozen=True, array_like=True, tag="D"):
+class Dispatch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="D"):
     """An engine is about to be asked. `record` is what is billed if the gateway dies at once:
     outcome `gateway_crash`, nothing used. The hold has the request's id, and is of `bound_nano`.
     """
@@ -47,7 +47,7 @@ class Dispatch(msgspec.Struct, frozen=True, array_like=True, tag="D"):
     scopes: tuple[str, ...]
 
 
-class Progress(msgspec.Struct, frozen=True, array_like=True, tag="P"):
+class Progress(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="P"):
     """What a request used until `at`, as its engine counted."""
 
     request_id: UUID
@@ -59,7 +59,7 @@ class Progress(msgspec.Struct, frozen=True, array_like=True, tag="P"):
     ttft_ms: int | None = None
 
 
-class Settled(msgspec.Struct, frozen=True, array_like=True, tag="S"):
+class Settled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="S"):
     """A request that ended. `record` is its UsageRecord as it goes on the stream; the hold has the
     request's id. `tokens` are those that count for limits.
     """
@@ -85,7 +85,7 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, tag="S"):
         return cls(record.request_id, record.organization_id, actual_nano, tokens, scopes, raw)
 
 
-class Voided(msgspec.Struct, frozen=True, array_like=True, tag="V"):
+class Voided(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="V"):
     """A request that ended without anything to bill."""
 
     request_id: UUID

@@ -49,12 +49,14 @@ class Unfinished:
         if self.progress is None:
             return None
         record = _with(self.dispatch.record, self.progress)
+        nano: int | None
         try:
             nano = rate(record)
-        except LookupError:  # PostgreSQL rates it again, and asks for the price
-            nano = 0
+        except LookupError:  # all that was held is taken until PostgreSQL has a price for it
+            nano = None
         billed = msgspec.structs.replace(record, amount_nano=nano)
-        return Settled.of(billed, nano, self.dispatch.scopes)
+        actual_nano = self.dispatch.bound_nano if nano is None else nano
+        return Settled.of(billed, actual_nano, self.dispatch.scopes)
 
 
 def records_read(path: Path, kinds: bytes = ALL) -> Iterator[Record]:

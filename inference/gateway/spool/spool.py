@@ -124,10 +124,10 @@ class Spool:
         self._folder.close()
 
     def dispatched(self, dispatch: Dispatch) -> asyncio.Future[None]:
-        """Done when it is on disk; only then may the engine be asked. It fails with SpoolClosed.
+        """Done when it is on disk. It fails with SpoolClosed, at once while the disk is bad.
 
-        It may be begun before the hold is granted, and awaited after: a request that is `voided`
-        costs nothing.
+        Begin it before the engine is asked, and await it before the client has a byte of the
+        answer: by then it rarely waits. A request that is `voided` costs nothing.
         """
         request_id = dispatch.record.request_id
         self._open[request_id] = self._committer.number

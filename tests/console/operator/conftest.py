@@ -19,6 +19,7 @@ from inference.models import Backend, Model, Region, Task
 from tenants.models import ApiKey
 from tenants.valkey import client as valkey
 from tests.conftest import Cast
+from tests.console.usage_rows import day_add
 
 type Book = Callable[..., UsageHour]
 
@@ -80,7 +81,7 @@ def book() -> Book:
         now: datetime | None = None,
     ) -> UsageHour:
         hour = (now or timezone.now()).replace(minute=0, second=0, microsecond=0)
-        return UsageHour.objects.create(
+        made = UsageHour.objects.create(
             organization_id=key.organization_id,
             project_id=key.project_id,
             api_key=key,
@@ -94,6 +95,8 @@ def book() -> Book:
             amount=Decimal(amount),
             currency="EUR",
         )
+        day_add(made)
+        return made
 
     return book
 

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from billing.metering import engine_tokens_key
 from inference import live
 from inference.engines import EngineLoad
 from inference.gateway.watch import Watch
@@ -104,6 +105,22 @@ def test_a_minute_keeps_the_highest_and_adds_up_what_counters_grew() -> None:
     assert (after.in_flight, after.waiting, after.kv_use, after.prefix_queries) == (
         None, 1, None, 10,
     )  # fmt: skip
+
+
+def test_tokens_that_the_engine_counts_are_added_up_by_the_hour() -> None:
+    one = watch()
+    for prompts, generated in ((1000, 50), (1600, 80), (1600, 90), (30, 5)):
+        loads(one, EngineLoad(1, 0, 0.5, None, None, prompts, generated))
+    loads(one, EngineLoad(1, 0, 0.5, None, None, 40, None), minute=60)
+    write(one)
+    name = ENTRY.name
+    assert client().hgetall(engine_tokens_key(NOON)) == {
+        f"input:{name}".encode(): b"630",
+        f"output:{name}".encode(): b"45",
+        f"reset:{name}".encode(): b"1",
+    }
+    later = client().hgetall(engine_tokens_key(NOON + timedelta(hours=1)))
+    assert later == {f"input:{name}".encode(): b"10"}
 
 
 def test_an_engine_that_says_nothing_leaves_no_figures() -> None:

@@ -243,11 +243,15 @@ async def test_a_segment_stays_while_a_request_runs_that_began_in_it(
     own.close()
 
 
-async def test_its_own_segments_are_booked_while_it_runs(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end after a few hundredths of a second, not after a minute."""
     monkeypatch.setattr("inference.gateway.spool.spool.TELL_S", 0.02)
     monkeypatch.setattr("inference.gateway.spool.spool.ROTATE_S", 0.04)
+
+
+@pytest.mark.usefixtures("_short_segments")
+async def test_its_own_segments_are_booked_while_it_runs(tmp_path: Path, world: World) -> None:
     async with spooling(tmp_path, world) as spool:
         id_ = uuid4()
         await spool.dispatched(dispatch(id_))
@@ -256,3 +260,19 @@ async def test_its_own_segments_are_booked_while_it_runs(
         world.booked = {id_}
         (folder,) = folders(tmp_path)
         await until(lambda: f"00000001{BOOKED}" in names(folder))
+
+
+@pytest.mark.usefixtures("_short_segments")
+async def test_what_memory_could_not_hold_is_delivered_from_disk(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "MAX_WAITING", 10)
+    monkeypatch.setattr(archive, "LATE_S", 0)
+    world.is_away = True
+    async with spooling(tmp_path, world) as spool:
+        ids = [uuid4() for _ in range(50)]
+        for id_ in ids:
+            await spool.settled(record(id_), 1, ())
+        assert spool.waiting <= 10
+        world.is_away = False
+        await until(lambda: set(world.requests) == set(ids))

@@ -1,0 +1,105 @@
+"""The metering page says what is not booked, and lets an operator mend it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+import redis
+from django.test import Client
+from django.utils import timezone
+
+from billing import health
+from billing.ingest import DEAD_STREAM
+from billing.metering import FIELD, stream_of
+from billing.models import Drift, DriftKind, ModelHalt
+from inference.models import Model
+from tenants.valkey import client as valkey
+from tests.console.operator.conftest import text_of
+
+URL = "/operator/metering/"
+
+
+def test_a_platform_that_books_all_says_so(operator: Client) -> None:
+    page = text_of(operator.get(URL))
+
+    assert "Every request that ended is booked or on its way." in page
+    assert "No model is halted." in page
+    assert "Not compared yet." in page
+
+
+def test_what_waits_and_what_was_set_aside_is_told_here_and_on_the_overview(
+    operator: Client,
+) -> None:
+    valkey().xadd(stream_of(3), {FIELD: b"x"}, id="1000-1")
+    valkey().xadd(DEAD_STREAM, {FIELD: b"x", b"error": b"no"})
+
+    for page in (text_of(operator.get(URL)), text_of(operator.get("/operator/"))):
+        assert "1 usage record is set aside." in page
+        assert "is a worker running?" in page
+    assert "1 record waits" in text_of(operator.get(URL))
+
+
+def test_a_halted_model_is_released_once_it_is_priced(operator: Client, model: Model) -> None:
+    priced = ModelHalt.objects.create(model=model.public_id, reason="no rate for output")
+    unpriced = ModelHalt.objects.create(model="gone", reason="no rates")
+    page = text_of(operator.get(URL))
+    assert "acme/tiny is halted" in page
+    assert "Complete" in page
+    assert "Missing" in page
+
+    released = operator.post(f"{URL}halts/{priced.pk}/release/", follow=True)
+    refused = operator.post(f"{URL}halts/{unpriced.pk}/release/", follow=True)
+    again = operator.post(f"{URL}halts/{priced.pk}/release/", follow=True)
+
+    assert "acme/tiny is served again." in text_of(released)
+    assert "gone lacks a rate" in text_of(refused)
+    assert "released already" in text_of(again)
+    priced.refresh_from_db()
+    unpriced.refresh_from_db()
+    assert priced.released_at
+    assert priced.released_by
+    assert unpriced.released_at is None
+
+
+def test_what_was_set_aside_is_tried_again_at_will(operator: Client) -> None:
+    assert "0 records were booked." in text_of(operator.post(f"{URL}retry/", follow=True))
+
+
+def test_a_difference_is_listed_with_both_numbers(operator: Client) -> None:
+    Drift.objects.create(
+        kind=DriftKind.HOUR,
+        about="acme input_tokens",
+        at=timezone.now(),
+        expected=Decimal(12_000),
+        found=Decimal("11999.5"),
+    )
+    page = text_of(operator.get(URL))
+
+    assert "Numbers that should be equal are not." in page
+    assert "12 000" in page
+    assert "11 999.5" in page
+
+
+def test_without_valkey_the_page_says_what_is_not_known(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(health, "waiting_read", away)
+    page = text_of(operator.get(URL))
+
+    assert "Valkey does not answer." in page
+    assert "booked or on its way" not in page
+
+
+def test_the_live_parts_come_alone(operator: Client) -> None:
+    page = operator.get(URL, headers={"HX-Request": "true"}).text
+    assert 'id="figures"' in page
+    assert "<html" not in page
+
+
+def test_a_customer_finds_no_metering(customer: Client) -> None:
+    assert customer.get(URL).status_code == 404
+    assert customer.post(f"{URL}retry/").status_code == 404
