@@ -15,8 +15,10 @@ CHAT = "/v1/chat/completions"
 APP, OTHER = "https://app.test", "https://other.test:8443"
 ALLOWED = "access-control-allow-origin"
 READABLE = {
-    "x-request-id", "request-id", "x-sluice-region", "x-sluice-fallback", "retry-after",
-    "deprecation", "sunset",
+    "x-request-id", "request-id", "x-sluice-region", "x-sluice-fallback", "x-sluice-cost",
+    "retry-after", "deprecation", "sunset", "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
 }  # fmt: skip
 
 
