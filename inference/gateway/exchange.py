@@ -83,12 +83,7 @@ class Exchange:
         self._affinity = affinity_of(request, key, model, endpoint, body)
         self.is_settled, self._is_open = False, True
         running = self.gateway.drain.lifelines
-        self.lifeline = Lifeline(
-            request.receive,
-            model.policy.total_timeout_s,
-            running,
-            watches_at_once=bool(body.stream),
-        )
+        self.lifeline = Lifeline(request.receive, model.policy.total_timeout_s, running)
 
     @property
     def route(self) -> Route:
