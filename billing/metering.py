@@ -7,7 +7,7 @@ PostgreSQL in one transaction: events once by (organization, request id), rated 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -42,6 +42,9 @@ def engine_tokens_key(hour: datetime) -> str:
     return f"usage:engines:{hour:%Y%m%d%H}"
 
 
+type Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the gateway knows of one request when it ends. The counts are the engine's own.
 
@@ -59,8 +62,8 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     endpoint: str
     streamed: bool
     outcome: str
-    admitted_at: datetime
-    occurred_at: datetime
+    admitted_at: Moment
+    occurred_at: Moment
     ttft_ms: int | None
     duration_ms: int
     input_tokens: int

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from billing.models import Component
+from billing.models import Component, Rate
 from inference.cards import TEXTS
 from inference.catalog import KnownModel
 from inference.control import DeploymentFacts, ModelFacts
@@ -321,17 +321,25 @@ class RateForm(forms.Form):
         label=_("Valid from, UTC"),
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format=START_FORMAT),
-        help_text=_("Empty: from now on. A rate that was valid is never changed."),
+        help_text=_(
+            "Empty: from now on. A rate that was valid is never changed; the first one of a "
+            "component may begin in the past, for what was used without."
+        ),
     )
 
     def __init__(self, model: Model, data: Any = None) -> None:
         super().__init__(data)
+        self._model = model
         components = [(component.value, component.label) for component in model.components]
         self.fields["component"].choices = components  # type: ignore[attr-defined]
 
+    def _has_rate(self) -> bool:
+        component = self.cleaned_data.get("component")
+        return Rate.objects.filter(model=self._model.public_id, component=component).exists()
+
     def clean_valid_from(self) -> datetime | None:
         start: datetime | None = self.cleaned_data["valid_from"]
-        if start is not None and start < timezone.now():
+        if start is not None and start < timezone.now() and self._has_rate():
             raise ValidationError(_("This has passed. Leave it empty to start now."))
         return start and start.astimezone(UTC)
 

@@ -25,7 +25,7 @@ from billing.models import Outcome, UsageEvent, UsageHourQuerySet
 type Way = Literal["older", "newer"]
 
 SIZE: Final = 50
-SCAN: Final = 5_000
+SCAN: Final = 2_000
 """The most requests that a page of a filtered log looks at."""
 HOUR: Final = timedelta(hours=1)
 _AT: Final = (F("occurred_at"), F("request_id"))
@@ -35,6 +35,9 @@ _ORDERS: Final[Mapping[Way, tuple[str, str]]] = {
 }
 _BEYOND: Final = {"older": TupleLessThan, "newer": TupleGreaterThan}
 _WITHIN: Final = {"older": TupleGreaterThanOrEqual, "newer": TupleLessThanOrEqual}
+_BEFORE: Final = {"older": "occurred_at__lte", "newer": "occurred_at__gte"}
+_AFTER: Final = {"older": "occurred_at__gte", "newer": "occurred_at__lte"}
+"""Said again of the time alone, PostgreSQL leaves out the months that cannot match."""
 _ROLLED_UP: Final = ("model", "api_key", "project")
 FAILED: Final = frozenset({Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT})
 """What the rollups count as failed."""
@@ -118,13 +121,13 @@ class RequestLog:
         asked = self._narrowed(asked, at, way)
         ahead = self.events.filter(occurred_at__gte=asked.start, occurred_at__lt=asked.end)
         if at:
-            ahead = ahead.filter(_BEYOND[way](_AT, at.key))
+            ahead = ahead.filter(_BEYOND[way](_AT, at.key), **{_BEFORE[way]: at.occurred_at})
         ahead = ahead.order_by(*_ORDERS[way])
-        if not asked.matching:
-            return list(ahead[: size + 1]), None
-        edge = _edge(ahead)
+        is_quick = not asked.matching or "client_request_id" in asked.matching
+        edge = None if is_quick else _edge(ahead)
         if edge:
-            ahead = ahead.filter(_WITHIN[way](_AT, edge.key))
+            until = {_AFTER[way]: edge.occurred_at}
+            ahead = ahead.filter(_WITHIN[way](_AT, edge.key), **until)
         found = list(ahead.filter(**asked.matching)[: size + 1])
         return found, edge if len(found) <= size else None
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from billing.ingest.rating import BILLED
 from billing.models import Component, Outcome, UsageEvent
 from billing.pricing import PriceHistory, Prices, UnitPrice
 from console.reports import money_places
@@ -35,7 +36,7 @@ KINDS: Final[dict[str, str]] = {
 }
 """The colour of each ending."""
 
-BILLED: Final[dict[str, Promise]] = {
+_WORDS: Final[dict[str, Promise]] = {
     Outcome.COMPLETED: _("All of it"),
     Outcome.CLIENT_DISCONNECT: _("What the engine counted until the stop"),
     Outcome.GATEWAY_CRASH: _("What the engine had counted when the gateway stopped"),
@@ -48,8 +49,6 @@ LABELS: Final = {
     Component.OUTPUT: _("Output"),
     Component.AUDIO_SECOND: _("Audio, seconds"),
 }
-
-FREE: Final = frozenset({Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +96,16 @@ class RequestStory:
 
     @property
     def billed(self) -> Promise:
-        return BILLED[self.event.outcome]
+        return _WORDS[self.event.outcome]
 
     @property
     def is_free(self) -> bool:
-        return self.event.outcome in FREE
+        return self.event.outcome not in BILLED
 
     @property
     def endings(self) -> list[tuple[str, StrOrPromise, Promise]]:
         """Each ending as value, word and what is billed of it."""
-        return [(one.value, one.label, BILLED[one]) for one in Outcome]
+        return [(one.value, one.label, _WORDS[one]) for one in Outcome]
 
     @property
     def place(self) -> str:

@@ -29,7 +29,7 @@ __all__ = ["BATCH", "DEAD_STREAM", "GROUP", "LANES", "dead_retry", "ingest"]
 BATCH: Final = 5000
 LANES: Final = (STREAMS[::2], STREAMS[1::2])
 """Halves that two workers can book at the same time; an organization's holds are in one of them."""
-_REFUSED: Final = (DataError, IntegrityError, BooksError)
+_REFUSED: Final = (DataError, IntegrityError, BooksError, ValueError)
 
 
 class Priced(NamedTuple):

@@ -33,7 +33,8 @@ log = structlog.get_logger()
 def book(rows: Collection[Rated]) -> None:
     """Enter `rows`, no two of one request; those that have an event already change nothing.
 
-    Raises DataError, IntegrityError or BooksError, and has booked nothing then.
+    Raises DataError, IntegrityError, BooksError or (of a year that there is not) ValueError, and
+    has booked nothing then.
     """
     batch_id = new_id()
     books_lock({row.record.organization_id for row in rows})

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.backends.utils import CursorWrapper
 
 from billing.ingest.rating import COMPONENTS, Rated, euros
@@ -32,6 +32,12 @@ CREATE TEMP TABLE IF NOT EXISTS stage (
 TRUNCATE stage
 """
 _COPY: Final = f"COPY stage ({_COLUMNS}, {', '.join(_PICOS)}) FROM STDIN"
+_STRANGERS: Final = """
+SELECT organization_id, project_id, api_key_id FROM stage
+EXCEPT SELECT organization_id, project_id, id
+FROM tenants_apikey WHERE id IN (SELECT api_key_id FROM stage)
+LIMIT 1
+"""
 _ENTER: Final = """
 WITH entered AS (
     INSERT INTO billing_usageeventid (organization_id, request_id)
@@ -54,12 +60,17 @@ FROM stage WHERE amount > 0 GROUP BY 1
 def stage(cursor: CursorWrapper, rows: Iterable[Rated], batch_id: UUID) -> None:
     """Put `rows`, no two of one request, into the temporary table `stage`.
 
-    Django does not by itself make a refusal of a copy its own DataError.
+    Raises DataError for what PostgreSQL cannot keep (Django does not by itself make the refusal of
+    a copy its own), IntegrityError for a key with a project or an organization not its own.
     """
     cursor.execute(_STAGE)
     text = "".join([_line(row, batch_id.hex) for row in rows])
     with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
         copy.write(text)
+    cursor.execute(_STRANGERS)
+    if stranger := cursor.fetchone():
+        organization, project, key = stranger
+        raise IntegrityError(f"no key {key} of project {project} of organization {organization}")
 
 
 def enter(cursor: CursorWrapper) -> int:

@@ -96,10 +96,11 @@ class UsageEvent(models.Model):
 class UsageEventId(models.Model):
     """The requests that have an event. One enters once, whatever time a second record tells.
 
-    A partitioned table cannot say so by itself: its unique keys hold within a partition.
+    A partitioned table cannot say so by itself: its unique keys hold within a partition. Ids begin
+    with their time, so new ones enter at the end of the index, and one is found without its owner.
     """
 
-    pk = models.CompositePrimaryKey("organization_id", "request_id")
+    pk = models.CompositePrimaryKey("request_id", "organization_id")
     organization_id = models.UUIDField()
     request_id = models.UUIDField()
 

@@ -65,7 +65,8 @@ SELECT
     organization_id,
     (lpad(to_hex((extract(epoch FROM admitted_at) * 1000)::bigint), 12, '0') || '7'
         || substr(tail, 1, 3) || 'a' || substr(tail, 4, 15))::uuid,
-    '', project_id, api_key_id, model, p.backend, p.region, endpoint, streamed, outcome,
+    CASE WHEN cached_share < 0.05 THEN 'nightly-' || substr(tail, 20, 8) ELSE '' END,
+    project_id, api_key_id, model, p.backend, p.region, endpoint, streamed, outcome,
     admitted_at,
     admitted_at + duration_ms * interval '1 ms',
     CASE WHEN streamed AND output_tokens > 0 THEN first_ms END,

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from billing.models import Outcome, UsageEvent, UsageHour
+from billing.models import Outcome, UsageDay, UsageEvent, UsageHour
 from billing.usage import complete_until
 from console.access import member_page
 from console.exports import csv_stream
@@ -143,9 +143,10 @@ def outcome_filter(request: HttpRequest) -> Filter:
 
 
 def _filters(request: OrganizationRequest, form: LogForm) -> list[Filter]:
-    organization = request.organization
-    hours = UsageHour.objects.for_organization(organization).between(*form.span)
-    models = hours.order_by("model").values_list("model", flat=True).distinct()
+    start, end = form.span
+    days = UsageDay.objects.for_organization(request.organization)
+    used = days.filter(day__gte=start.date(), day__lte=end.date()).order_by("model")
+    models = used.values_list("model", flat=True).distinct()
     return [
         filter_read(
             request,

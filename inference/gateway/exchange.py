@@ -86,12 +86,7 @@ class Exchange:
         self._affinity = affinity_of(request, key, model, endpoint, body)
         self._is_open = True
         running = self.gateway.drain.lifelines
-        self.lifeline = Lifeline(
-            request.receive,
-            model.policy.total_timeout_s,
-            running,
-            watches_at_once=bool(body.stream),
-        )
+        self.lifeline = Lifeline(request.receive, model.policy.total_timeout_s, running)
 
     @property
     def is_settled(self) -> bool:

@@ -39,12 +39,7 @@ class Lifeline:
     """
 
     def __init__(
-        self,
-        receive: ASGIReceiveCallable,
-        timeout_s: float,
-        running: set[Lifeline],
-        *,
-        watches_at_once: bool = False,
+        self, receive: ASGIReceiveCallable, timeout_s: float, running: set[Lifeline]
     ) -> None:
         self.is_sending, self.sent = False, 0
         self._running = running
@@ -54,11 +49,8 @@ class Lifeline:
         self._loop = asyncio.get_running_loop()
         self._deadline, self._seen = self._loop.time() + timeout_s, -1
         self._gone: asyncio.Future[Any] | None = None
-        if watches_at_once:
-            self._watch(receive)
-        else:
-            after_s = min(timeout_s, WATCH_AFTER_S)
-            self._timer = self._loop.call_later(after_s, self._watch, receive)
+        after_s = min(timeout_s, WATCH_AFTER_S)
+        self._timer = self._loop.call_later(after_s, self._watch, receive)
 
     def __enter__(self) -> Self:
         self.check()

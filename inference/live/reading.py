@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
+import msgspec
 import redis
 import structlog
 
@@ -14,14 +15,17 @@ log = structlog.get_logger()
 def tolerant[**P, T](
     empty: Callable[[], T],
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """The decorated function answers with `empty()` while Valkey is away."""
+    """The decorated function answers with `empty()` while Valkey is away.
+
+    So it does with what gateways of another version wrote.
+    """
 
     def decorate(read: Callable[P, T]) -> Callable[P, T]:
         @wraps(read)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 return read(*args, **kwargs)
-            except redis.RedisError as error:
+            except (redis.RedisError, msgspec.DecodeError) as error:
                 log.warning("live.read_failed", error=type(error).__name__)
                 return empty()
 

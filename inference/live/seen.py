@@ -86,6 +86,11 @@ class BreakerSeen(msgspec.Struct, frozen=True):
     since: datetime | None = None
     until: datetime | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it lets no requests through but a trial."""
+        return self.state in {"open", "half_open"}
+
 
 class QueueSeen(msgspec.Struct, frozen=True):
     """What an organization has at a model, waiting and in flight; `model` is its public id."""

@@ -44,6 +44,10 @@ QUESTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "?range=90d", "?range=90d&outcome=gateway_crash", "?range=90d&model=apertus-70b",
         "?range=90d&q=no-such-id",
     ),
+    "operator_explorer": (
+        "?days=90", "?days=90&rows=day&columns=organization", "?days=90&rows=api_key&columns=model",
+        "?days=7&rows=hour&columns=model",
+    ),
     "operator_organizations": ("?sort=amount", "?sort=active", "?q=bank"),
 }  # fmt: skip
 """What pages are asked beside their own address."""

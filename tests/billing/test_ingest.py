@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -107,6 +107,34 @@ def test_a_text_that_postgresql_refuses_stops_nobody_else(
     ingest()
     assert UsageEvent.objects.get().request_id == record.request_id
     assert client().xlen(DEAD_STREAM) == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"occurred_at": datetime(9999, 12, 31, tzinfo=UTC)},
+        {"occurred_at": datetime(2026, 3, 1)},  # noqa: DTZ001 - of no zone, as none should be
+        {"output_tokens": 2**63},
+        {"input_tokens": 10**18},
+        {"duration_ms": -1},
+        {"model": "m" * 101, "outcome": Outcome.TIMEOUT},
+        {"client_request_id": "nul \0"},
+        {"project_id": uuid4()},
+    ],
+)
+def test_no_record_is_too_odd_for_the_others(record: UsageRecord, odd: dict[str, object]) -> None:
+    put(record, another(record, **odd), another(record))
+    ingest()
+    assert UsageEvent.objects.count() == 2
+    assert client().xlen(DEAD_STREAM) == 1
+
+
+def test_nobody_pays_for_the_key_of_another(record: UsageRecord, cast: Cast) -> None:
+    put(another(record, organization_id=cast.rival.id), record)
+    put(another(record, api_key_id=cast.rival_key.api_key.id))
+    ingest()
+    assert UsageEvent.objects.get().request_id == record.request_id
+    assert client().xlen(DEAD_STREAM) == 2
 
 
 def test_the_key_shows_when_it_was_last_used(record: UsageRecord, cast: Cast) -> None:

@@ -53,6 +53,11 @@ def says(name: str, age_s: float = 0, **said: object) -> None:
     client().hset(GATEWAYS, name, encode(GatewaySaid(1, at, **said)))  # type: ignore[arg-type]
 
 
+def test_what_gateways_of_another_version_wrote_is_not_read() -> None:
+    client().hset(GATEWAYS, "old", b"\x91\xa5other")
+    assert live.in_flight_read() == {}
+
+
 def test_in_flight_is_summed_over_the_gateways_alive() -> None:
     other = uuid4()
     says("a", in_flight={BACKEND: 2, other: 1})

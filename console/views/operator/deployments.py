@@ -22,7 +22,7 @@ from console.views.operator.answers import answer, day_of, template_of
 from console.views.operator.health import can_serve
 from console.views.operator.paging import page_of
 from inference import control
-from inference.live import down_read
+from inference.live import down_read, fleet_live
 from inference.models import BackendState, Deployment, Model, Task
 
 
@@ -32,11 +32,12 @@ class DeploymentRow:
 
     deployment: Deployment
     down: Collection[UUID]
+    opened: Collection[UUID]
 
     @property
     def kind(self) -> str:
         if self.is_serving:
-            return "ok"
+            return "bad" if self._is_open else "ok"
         return "idle" if self._is_parked else "bad"
 
     @property
@@ -46,7 +47,9 @@ class DeploymentRow:
             return _("Off")
         if backend.state != BackendState.ACTIVE:
             return str(BackendState(backend.state).label)
-        return _("Serving") if self.is_serving else _("Not answering")
+        if not self.is_serving:
+            return _("Not answering")
+        return _("Breaker open") if self._is_open else _("Serving")
 
     @property
     def is_serving(self) -> bool:
@@ -58,14 +61,19 @@ class DeploymentRow:
         return self.deployment.weight * self.deployment.backend.weight
 
     @property
+    def _is_open(self) -> bool:
+        return self.deployment.backend_id in self.opened
+
+    @property
     def _is_parked(self) -> bool:
         backend = self.deployment.backend
         return not self.deployment.is_enabled or backend.state != BackendState.ACTIVE
 
 
 def deployment_rows(deployments: Iterable[Deployment]) -> list[DeploymentRow]:
-    down = down_read()
-    return [DeploymentRow(deployment, down) for deployment in deployments]
+    down, live = down_read(), fleet_live()
+    opened = {backend for backend, seen in live.items() if seen.breaker.is_open}
+    return [DeploymentRow(deployment, down, opened) for deployment in deployments]
 
 
 @require_safe

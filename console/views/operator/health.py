@@ -115,7 +115,7 @@ def backend_rank(backend: Backend, live: BackendLive, now: datetime) -> Rank:
         return Rank.UNKNOWN
     if live.is_down:
         return Rank.DOWN
-    return Rank.OPEN if live.breaker.state in {"open", "half_open"} else Rank.HEALTHY
+    return Rank.OPEN if live.breaker.is_open else Rank.HEALTHY
 
 
 def can_serve(backend: Backend, down: Collection[UUID]) -> bool:

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from billing.halts import model_release
+from billing.halts import halted_read, model_release
 from billing.health import MeteringHealth, metering_health
 from billing.ingest import dead_retry
 from billing.models import ModelHalt
@@ -89,7 +89,11 @@ def _release(request: OperatorRequest, halt: ModelHalt) -> None:
         messages.error(request, " ".join(error.messages))
         return
     booked = {"model": halt.model, "count": number(dead_retry())}
-    messages.success(request, _("%(model)s is served again. Booked: %(count)s.") % booked)
+    if halt.model in halted_read():
+        said = _("%(model)s is halted again: what waits was used before its rates begin.")
+        messages.error(request, said % booked)
+    else:
+        messages.success(request, _("%(model)s is served again. Booked: %(count)s.") % booked)
 
 
 def metering_problems(health: MeteringHealth) -> Iterator[Problem]:

@@ -160,7 +160,7 @@ def test_an_open_breaker_is_seen_on_every_list(
     operator: Client, backend: Backend, model: Model, phase: str
 ) -> None:
     breaker_said(backend, phase, timezone.now(), None)
-    for url in (URL, "/operator/backends/", "/operator/"):
+    for url in (URL, "/operator/backends/", "/operator/deployments/", "/operator/"):
         assert "Breaker open" in text_of(operator.get(url))
     page = text_of(operator.get("/operator/"))
     assert "lulea-gpu-01 fails too often: its breaker is open." in page

@@ -8,13 +8,15 @@ import pytest
 import redis
 from django.test import Client
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
 from billing import health
-from billing.ingest import DEAD_STREAM
-from billing.metering import FIELD, stream_of
-from billing.models import Drift, DriftKind, ModelHalt
+from billing.ingest import DEAD_STREAM, ingest
+from billing.metering import FIELD, UsageRecord, encode, shard_of, stream_of
+from billing.models import Component, Drift, DriftKind, ModelHalt, Outcome, Rate, UsageEvent
 from inference.models import Model
 from tenants.valkey import client as valkey
+from tests.conftest import Cast
 from tests.console.operator.conftest import text_of
 
 URL = "/operator/metering/"
@@ -62,6 +64,22 @@ def test_a_halted_model_is_released_once_it_is_priced(operator: Client, model: M
     assert unpriced.released_at is None
 
 
+def test_what_was_used_before_its_first_rate_is_priced_released_and_booked(
+    operator: Client, cast: Cast, model: Model
+) -> None:
+    valkey().xadd(stream_of(shard_of(cast.acme.pk)), {FIELD: encode(record_of(cast, "acme/tiny"))})
+    Rate.objects.filter(component=Component.OUTPUT).delete()
+    ingest()
+    (halt,) = ModelHalt.objects.all()
+    rate = {"component": "output", "price": "2", "valid_from": "2020-01-01T00:00"}
+
+    operator.post("/operator/models/acme/tiny/rates/", rate)
+    page = text_of(operator.post(f"{URL}halts/{halt.pk}/release/", follow=True))
+
+    assert "acme/tiny is served again. Booked: 1." in page
+    assert UsageEvent.objects.get().output_tokens == 20
+
+
 def test_what_was_set_aside_is_tried_again_at_will(operator: Client) -> None:
     assert "0 records were booked." in text_of(operator.post(f"{URL}retry/", follow=True))
 
@@ -98,6 +116,31 @@ def test_the_live_parts_come_alone(operator: Client) -> None:
     page = operator.get(URL, headers={"HX-Request": "true"}).text
     assert 'id="figures"' in page
     assert "<html" not in page
+
+
+def record_of(cast: Cast, model: str) -> UsageRecord:
+    """A request that ended just now."""
+    now = timezone.now()
+    key = cast.key.api_key
+    return UsageRecord(
+        request_id=uuid7(),
+        organization_id=key.organization_id,
+        project_id=key.project_id,
+        api_key_id=key.pk,
+        model=model,
+        backend="lulea-gpu-01",
+        region="se-lulea",
+        endpoint="/v1/chat/completions",
+        streamed=False,
+        outcome=Outcome.COMPLETED,
+        admitted_at=now,
+        occurred_at=now,
+        ttft_ms=None,
+        duration_ms=900,
+        input_tokens=10,
+        cached_tokens=0,
+        output_tokens=20,
+    )
 
 
 def test_a_customer_finds_no_metering(customer: Client) -> None:
