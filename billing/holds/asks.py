@@ -12,7 +12,7 @@ MOST: Final = 2**53
 
 
 class LimitAsk(NamedTuple):
-    """A limit to be counted. Of tokens, `cost` is a guess: what was used more or less counts too."""
+    """A limit to be counted. Of tokens, `cost` is a guess; more or less counts when it ends."""
 
     id: str
     kind: LimitKind

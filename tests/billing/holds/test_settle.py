@@ -3,6 +3,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from billing.holds import (
+    Denied,
     Granted,
     HoldsClient,
     LimitAsk,
@@ -87,6 +88,17 @@ async def test_tokens_that_were_not_used_come_back(holds: HoldsClient) -> None:
     assert remaining(TOKENS, REQUESTS) == [400, 9]
     await holds.settle(wanted.hold, ACME, 0, 250, b"record")
     assert remaining(TOKENS, REQUESTS) == [750, 9]
+
+
+async def test_tokens_beyond_the_guess_are_waited_for(holds: HoldsClient) -> None:
+    wanted = ask(0, TOKENS, scopes=())
+    await holds.reserve(wanted)
+    await holds.settle(wanted.hold, ACME, 0, 1600, b"record")
+    assert remaining(TOKENS) == [0]
+    refused = await holds.reserve(ask(0, TOKENS, scopes=()))
+    assert isinstance(refused, Denied)
+    assert refused.retry_after_s
+    assert 70 < refused.retry_after_s <= 72  # 600 of a debt, and 600 more
 
 
 async def test_a_voided_hold_gives_all_its_tokens_back(holds: HoldsClient) -> None:
