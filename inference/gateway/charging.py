@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from billing.ingest.rating import BILLED
 from billing.metering import UsageRecord
 from billing.models import Outcome
 from billing.pricing import Prices, UnitPrice
@@ -12,7 +13,6 @@ from inference.gateway.bounds import Bound
 
 NANO: Final = 10**9
 PICO_PER_NANO: Final = 1000
-FREE: Final = frozenset({Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT})
 
 
 def nano_most(bound: Bound, prices: Prices, context_tokens: int) -> int:
@@ -30,7 +30,7 @@ def nano_charged(prices: Prices, outcome: Outcome, usage: Usage) -> int:
 
     To the last digit what `Prices.amount` says, at a fifth of the time.
     """
-    if outcome in FREE:
+    if outcome not in BILLED:
         return 0
     pico = (
         _used(prices.input, usage.input_tokens - usage.cached_tokens)
