@@ -291,8 +291,8 @@ class Exchange:
     def settle(self, outcome: Outcome, usage: Usage) -> None:
         """Hand over the record, the first time; no other ending of the request counts."""
         meter = self.meter
-        if meter.is_settled or self._route is None or not self.endpoint.is_metered:
-            return
+        if meter.is_settled or not meter.is_dispatched or not self.endpoint.is_metered:
+            return  # who leaves before an engine was asked leaves no record
         self.request.is_broken = outcome in {Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT}
         meter.settle(outcome, usage)
         self.gateway.figures.used(usage)

@@ -47,7 +47,7 @@ class Meter:
         self.queued_s, self.attempts = 0.0, 0
         self.charged_nano: int | None = None
         self.grant = Grant(0)
-        self.is_settled = False
+        self.is_dispatched = self.is_settled = False
         self._may_hold, self._tokens = False, 0
         self._writing: Awaitable[None] | None = None
         self._model: ModelEntry | None = None
@@ -70,6 +70,7 @@ class Meter:
         if self._about.is_billed:
             record = self._record(Outcome.GATEWAY_CRASH, NO_USAGE, 0)
             await self._metering.dispatched(record, self.grant)
+        self.is_dispatched = True
 
     def progressed(self, usage: Usage) -> None:
         self._metering.progressed(self._about.request_id, usage, self.ttft_ms)

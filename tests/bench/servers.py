@@ -142,6 +142,7 @@ def _environment(database_url: str, valkey_url: str, folder: Path) -> Mapping[st
         "DJANGO_SETTINGS_MODULE": "console.settings",
         "DATABASE_URL": database_url,
         "VALKEY_URL": valkey_url,
+        "SPOOL_DIR": str(folder / "spool"),
         "SECRET_KEY": secrets.token_urlsafe(50),
         "API_KEY_PEPPERS": secrets.token_urlsafe(32),
         "ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
