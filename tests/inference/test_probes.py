@@ -9,6 +9,7 @@ from typing import override
 import pytest
 
 from inference import control, probes
+from inference.engines import EngineLoad
 from inference.models import Backend, Region
 from inference.probes import backend_check
 from tests import fake_vllm
@@ -90,7 +91,7 @@ async def test_the_load_of_an_engine_is_read() -> None:
     with fake_vllm.running() as engine:
         async with probes.session("test") as asking:
             load = await probes.scrape(asking, engine.url, "vllm", "")
-    assert load == (0, 0, 0.0, 999, 384)
+    assert load == EngineLoad(0, 0, 0.0, 999, 384, input_tokens=0, output_tokens=0)
 
 
 async def test_an_engine_without_metrics_has_no_load() -> None:

@@ -136,7 +136,8 @@ class Checks:
         requests = {one.id: one for one in self._of(tenant)}
         for event in UsageEvent.objects.filter(organization=tenant.organization):
             for scope in requests[event.request_id].scopes:
-                spent[scope] += nano_of(event.amount)
+                if tenant.is_counted(scope, event.occurred_at):
+                    spent[scope] += nano_of(event.amount)
         for scope, nano in spent.items():
             self._within(tenant, scope, nano)
 
@@ -153,6 +154,7 @@ def _as_promised(event: UsageEvent | None, request: Request) -> None:
 def _taken(request: Request, scope: str) -> int:
     if not request.is_granted or scope not in request.scopes:
         return 0
-    if request.promised is not None:
-        return request.promised
+    if request.record and request.promised is not None:
+        is_counted = request.tenant.is_counted(scope, request.record.occurred_at)
+        return request.promised if is_counted else 0
     return 0 if request.is_over else request.bound_nano

@@ -193,7 +193,9 @@ class Simulation:
         """Orphans whose gateway left nothing to read are void after a time."""
         self._adopt()
         for gateway in self._frozen:
+            unsent = {settled.request_id for settled in gateway.unsent}
             self._may_overshoot(gateway.running)
+            self._may_overshoot(one for one in self._requests if one.id in unsent)
         dead = {one.name for one in self._frozen}
         self._reap_all(lambda hold: hold.gateway in dead)
 

@@ -21,9 +21,11 @@ from inference.engines import Usage
 from tenants.models import ApiKey, Organization, Project
 
 MODEL: Final = "simulated"
-START: Final = datetime(2026, 3, 31, 23, 40, tzinfo=UTC)
-"""Twenty minutes before a month ends: budgets turn over while requests run."""
+START: Final = datetime(2026, 3, 31, 23, 57, tzinfo=UTC)
+"""Three minutes before a month ends: budgets turn over while requests run."""
 PRICES: Final = {"input": "0.37", "cached_input": "0.11", "output": "1.93"}
+LONGEST: Final = timedelta(minutes=30)
+"""No request takes longer, however the clock jumps."""
 _NANO: Final = Decimal(10**9)
 
 
@@ -52,12 +54,21 @@ class Tenant:
         return self.organization.pk
 
     def scopes(self, now: datetime) -> tuple[str, ...]:
-        """The balances that its requests draw on."""
+        """The balances that its requests draw on: a budget's in each period where one may end."""
         found = [WALLET] if self.credit_nano is not None else []
         if self.budget:
-            period = Period(self.budget.period)
-            found.append(budget_scope(self.budget.pk, period_start(period, now)))
+            found += dict.fromkeys([self.period_scope(now), self.period_scope(now + LONGEST)])
         return tuple(found)
+
+    def period_scope(self, moment: datetime) -> str:
+        """Of the budget, in the period that `moment` is in."""
+        assert self.budget
+        start = period_start(Period(self.budget.period), moment)
+        return budget_scope(self.budget.pk, start)
+
+    def is_counted(self, scope: str, moment: datetime) -> bool:
+        """Whether `scope` pays for what ended at `moment`."""
+        return scope == WALLET or scope == self.period_scope(moment)
 
     def most_nano(self) -> dict[str, int]:
         """What each scope may spend, by the part of its name that lasts."""
