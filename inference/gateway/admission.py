@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -35,6 +35,8 @@ from inference.snapshot import KeyEntry
 
 SEED_TIMEOUT_S: Final = 3.0
 SEED_AGAIN_S: Final = 1.0
+LONGEST: Final = timedelta(minutes=50)
+"""No request takes longer; it must be less than the hour for which `balances_read` looks ahead."""
 
 log = structlog.get_logger()
 
@@ -139,12 +141,16 @@ class Admission:
 
 
 def scopes_of(terms: KeyTerms, now: datetime) -> Iterator[str]:
-    """The counters of money that a request of `now` stands in."""
+    """The counters of money that a request of `now` stands in.
+
+    A budget's period pays for what ends in it, so near its end the next one must have room, too.
+    """
     if terms.has_wallet:
         yield WALLET
     for budget in terms.budgets:
         if budget.is_hard:
-            yield budget_scope(budget.id, period_start(budget.period, now))
+            starts = (period_start(budget.period, moment) for moment in (now, now + LONGEST))
+            yield from (budget_scope(budget.id, start) for start in dict.fromkeys(starts))
 
 
 def _limits_asked(terms: KeyTerms, wish: Wish) -> Iterator[LimitAsk]:

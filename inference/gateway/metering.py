@@ -141,6 +141,7 @@ def metering_made(
             keep_s=settings.SPOOL_KEEP_S,
             max_bytes=settings.SPOOL_MAX_MB * MB,
             min_free_bytes=settings.SPOOL_MIN_FREE_MB * MB,
+            slow_s=settings.SPOOL_SLOW_S,
             patience_s=settings.SPOOL_PATIENCE_S,
         ),
         deliver=partial(deliver, holds),

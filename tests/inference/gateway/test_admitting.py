@@ -138,12 +138,13 @@ async def test_one_request_larger_than_the_tokens_of_a_minute_asks_for_all_of_th
         await admitting.admit(asked, no_count)
 
 
-def test_hard_budgets_count_in_the_period_at_hand_and_soft_ones_do_not() -> None:
+def test_hard_budgets_count_in_each_period_where_a_request_may_end_and_soft_ones_do_not() -> None:
     month, day, soft = (
         BudgetEntry(uuid4(), Decimal(1), period, is_hard, "project x", "project")
         for period, is_hard in ((Period.MONTH, True), (Period.DAY, True), (Period.DAY, False))
     )
     terms = KeyTerms(budgets=(month, day, soft), has_wallet=True)
-    assert list(scopes_of(terms, datetime(2026, 3, 9, 23, 59, tzinfo=UTC))) == [
-        "w", f"b:{month.id.hex}:20260301", f"b:{day.id.hex}:20260309",
-    ]  # fmt: skip
+    today = ["w", f"b:{month.id.hex}:20260301", f"b:{day.id.hex}:20260309"]
+    assert list(scopes_of(terms, datetime(2026, 3, 9, 12, tzinfo=UTC))) == today
+    late = datetime(2026, 3, 9, 23, 59, tzinfo=UTC)
+    assert list(scopes_of(terms, late)) == [*today, f"b:{day.id.hex}:20260310"]
