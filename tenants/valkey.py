@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import redis
 import redis.asyncio
@@ -14,7 +15,7 @@ from redis.retry import Retry
 
 SNAPSHOT_CHANNEL: Final = "snapshot"
 SNAPSHOT_VERSION: Final = "snapshot:version"
-"""Counts up with each change; the same number is announced."""
+"""Another number after each change, also when Valkey has lost it; the same one is announced."""
 
 log = structlog.get_logger()
 
@@ -40,7 +41,8 @@ def async_client() -> redis.asyncio.Redis:
 def snapshot_changed() -> None:
     """Tell every gateway to reload. Without Valkey they reload by age instead."""
     try:
-        version: Any = client().incr(SNAPSHOT_VERSION)
+        version = time.time_ns()
+        client().set(SNAPSHOT_VERSION, version)
         client().publish(SNAPSHOT_CHANNEL, version)
     except redis.RedisError as error:
         log.warning("snapshot.announce_failed", error=type(error).__name__)

@@ -36,6 +36,8 @@ from tests.inference.gateway.conftest import (
 pytestmark = pytest.mark.django_db
 
 CHAT: Final = "/v1/chat/completions"
+SENT: Final = 14
+"""Requests for MODEL that reach an engine."""
 TWICE: Final = "twice"
 """It has two backends."""
 RULES: Final = ROOT / "deploy/prometheus/rules.yml"
@@ -126,12 +128,12 @@ def test_gauges_say_how_things_are(pair: Running) -> None:
 
 
 def test_a_process_that_is_killed_is_started_again_and_its_counts_stay(pair: Running) -> None:
-    before = requests(pair, model=MODEL)
+    wait_until(lambda: requests(pair, model=MODEL) == SENT)  # each tells what it counted in a while
     killed = workers(pair)[0]
     os.kill(killed.pid, signal.SIGKILL)
     wait_until(lambda: killed.pid not in {one.pid for one in workers(pair)}, 10)
     wait_until(lambda: len(workers(pair)) == 2 and _answers(pair), 20)
-    assert requests(pair, model=MODEL) == before
+    assert requests(pair, model=MODEL) == SENT
     assert value(pair, "sluice_gateway_backends_ready", model=MODEL) == 1
 
 

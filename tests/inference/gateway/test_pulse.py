@@ -27,7 +27,7 @@ from inference.live.seen import (
 from inference.routing.breaker import IN_A_ROW, OPEN_S
 from inference.routing.choice import State
 from inference.snapshot import Route
-from tenants.valkey import SNAPSHOT_VERSION, async_client, client, snapshot_changed
+from tenants.valkey import async_client, client, snapshot_changed
 from tests.inference.gateway.fleets import Clock, route_to
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -179,8 +179,20 @@ async def test_the_version_of_the_snapshot_is_heard(make: Make) -> None:
     await one.beats()
     snapshot_changed()
     await one.beats()
-    assert one.versions == [0, 1]
-    assert client().get(SNAPSHOT_VERSION) == b"1"
+    snapshot_changed()
+    await one.beats()
+    assert one.versions[0] == 0
+    assert len(set(one.versions)) == 3
+
+
+async def test_a_change_is_heard_after_valkey_was_wiped(make: Make) -> None:
+    one = make()
+    snapshot_changed()
+    await one.beats()
+    client().flushdb()
+    snapshot_changed()
+    await one.beats()
+    assert len(set(one.versions)) == 2
 
 
 async def test_without_valkey_it_goes_on_by_itself(
