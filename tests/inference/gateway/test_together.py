@@ -180,7 +180,7 @@ def test_a_breaker_that_opens_in_one_is_open_in_the_other(
     models: dict[str, Backend],
 ) -> None:
     one, other = clients
-    for _ in range(IN_A_ROW):
+    while failing.posts < IN_A_ROW:  # now and then the other backend is asked first
         assert one.post(CHAT, json=chat(model=DUO)).status_code == 200
     wait_until(lambda: _hash(valkey, BREAKERS), AT_ONCE_S)
     (said,) = _hash(valkey, BREAKERS).values()
