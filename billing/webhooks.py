@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 import ssl
@@ -28,7 +29,17 @@ TIMEOUT_S: Final = 5
 WHOLE_S: Final = 10
 """For all of a call, however slowly the other side answers."""
 HTTPS_PORT: Final = 443
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_CHARS: Final = re.compile(r"[!-\[\]-~]+")
+"""ASCII that is written; and no backslash, which some read as a slash."""
+_HOST: Final = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_-]{1,63}\.)+[a-z0-9-]{1,63}\.?")
+_NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
+"""The last label of what is an address to some, though not written as one."""
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is routed; what stands for an address of IPv4 is elsewhere, or 6to4."""
+_NOT_OTHERS: Final = tuple(
+    map(ipaddress.ip_network, ("168.63.129.16/32", "192.88.99.0/24", "3fff::/20"))
+)
+"""Answered by the host of the machine (Azure), by whoever relays 6to4, and by nobody."""
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -58,36 +69,43 @@ def url_check(url: str) -> str:
         return _("This is not a URL. Write https://host/path.")
     if parts.scheme != "https":
         return _("Start with https://: what is sent must not be read on its way.")
-    if not parts.hostname or any(char.isspace() for char in url):
-        return _("Name a host: https://host/path.")
+    if not _CHARS.fullmatch(url):
+        return _("Only ASCII, no spaces and no backslashes: write the rest percent-encoded.")
     if parts.username is not None or parts.password is not None:
         return _("No user or password in the URL: check the signature instead.")
-    if _is_literal(parts.hostname) and not is_public(ipaddress.ip_address(parts.hostname)):
-        return _("This address is not on the public internet.")
+    return _host_check(parts.hostname or "")
+
+
+def _host_check(host: str) -> str:
+    """One reading of a host: what others could take for an address is none."""
+    with suppress(ValueError):
+        is_ours = "%" in host or not is_public(ipaddress.ip_address(host))
+        return _("This address is not on the public internet.") if is_ours else ""
+    if not _HOST.fullmatch(host):
+        return _("Name a host of the public internet: https://host.example/path.")
+    if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        return _("Write an address as four numbers without zeros before them, or name a host.")
     return ""
 
 
-def _is_literal(host: str) -> bool:
-    with suppress(ValueError):
-        return bool(ipaddress.ip_address(host))
-    return False
-
-
 def is_public(address: Address) -> bool:
-    """Whether anyone on the internet can reach `address`, itself or what it stands for."""
+    """Whether anyone on the internet can reach `address`, and it stands for no other."""
+    if any(address in network for network in _NOT_OTHERS):
+        return False
     if isinstance(address, ipaddress.IPv6Address):
-        within = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if within or address in _NAT64 or address.is_site_local:
-            return False
+        return address in _UNICAST and address.is_global and address.sixtofour is None
     return address.is_global and not address.is_multicast
 
 
 def webhook_send(url: str, secret: str, *, message_id: str, moment: datetime, body: bytes) -> None:
     """POST `body`, which is JSON. WebhookError unless it is answered with a 2xx.
 
+    The URL is checked again: it may have been taken when less was refused.
     The name is resolved once, every address it has must be public, and the call goes to that very
     address. Redirects are not followed.
     """
+    if why := url_check(url):
+        raise WebhookError(why)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or HTTPS_PORT
     headers = {

@@ -8,13 +8,13 @@ import hmac
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, override
+from typing import Any, NoReturn, override
 
 import pytest
 from cryptography import x509
@@ -24,26 +24,78 @@ from cryptography.x509.oid import NameOID
 
 from billing import webhooks
 from billing.webhooks import WebhookError, is_public, url_check, webhook_send
+from tests.billing.hostile_urls import RESOLVED, UNREADABLE
 
 HOST = "hooks.acme.test"
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://acme.test/", "https:///path", "https://me:pass@acme.test/", "https://a b.test/",
-        "https://[::1", "https://10.0.0.1/", "https://[fd00::1]/", "https://127.0.0.1:8000/",
-        "ftp://acme.test/", "acme.test", "https://acme.test:99999/",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("url", UNREADABLE)
 def test_a_url_that_must_not_be_called_is_refused_with_a_reason(url: str) -> None:
     assert url_check(url)
 
 
-def test_a_plain_https_url_is_taken() -> None:
-    assert url_check("https://acme.test/hooks?from=sluice") == ""
-    assert url_check("https://1.1.1.1/") == ""
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://acme.test/hooks?from=sluice", "https://1.1.1.1/", "https://[2606:4700::1111]:8443/",
+        "HTTPS://Hooks.Acme.test:8443/a%20b;c=d/@me?x=[1]&y=%5C#part", "https://xn--bcher-kva.test",
+        "https://a_b.acme.test./", "https://3com.test/", "https://hooks.acme.test/T0/B0/~x'(1)*$",
+    ],
+)  # fmt: skip
+def test_a_plain_https_url_is_taken(url: str) -> None:
+    assert url_check(url) == ""
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that are connected to; none of them answers."""
+    found = list[str]()
+
+    def connect(address: tuple[str, int], *_: object) -> NoReturn:
+        found.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    return found
+
+
+def _name_server(monkeypatch: pytest.MonkeyPatch, *answers: Mapping[str, Sequence[str]]) -> None:
+    """What it answers to each question in turn; the last answer for ever."""
+    left = list(answers)
+
+    def resolve(host: str, port: int, *_: Any, **__: Any) -> Any:
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if not answer.get(host):
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return [(0, socket.SOCK_STREAM, 6, "", (one, port)) for one in answer[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+def call(url: str) -> None:
+    webhook_send(url, webhooks.secret_make(), message_id="1", moment=NOW, body=b"{}")
+
+
+def test_nothing_inside_is_connected_to_however_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, connected: list[str]
+) -> None:
+    _name_server(monkeypatch, RESOLVED)
+    hostile = [*UNREADABLE, *(f"https://{host}/hook" for host in RESOLVED)]
+    assert len(set(hostile)) >= 200
+    for url in hostile:
+        with pytest.raises(WebhookError):
+            call(url)
+        assert connected == [], url
+
+
+def test_a_name_that_resolves_to_something_else_the_next_time_gains_nothing(
+    monkeypatch: pytest.MonkeyPatch, connected: list[str]
+) -> None:
+    _name_server(monkeypatch, {"acme.test": ["1.1.1.1"]}, {"acme.test": ["127.0.0.1"]})
+    with pytest.raises(WebhookError, match="ConnectionRefusedError"):
+        call("https://acme.test/hook")
+    assert connected == ["1.1.1.1"]
 
 
 @pytest.mark.parametrize(
