@@ -177,8 +177,8 @@ def terms_set(
     credit_limit: Decimal | None,
 ) -> Terms:
     """How `organization` buys: on which plan, and up to what. `credit_limit` is EUR."""
-    if credit_limit is not None and credit_limit < 0:
-        raise ValidationError({"credit_limit": _("Not below zero. Leave it empty for no limit.")})
+    if why := _wrong_credit(mode, credit_limit):
+        raise ValidationError({"credit_limit": why})
     terms, _is_new = Terms.objects.update_or_create(
         organization=organization,
         defaults={"plan": plan, "mode": mode, "credit_limit": credit_limit},
@@ -194,6 +194,14 @@ def terms_set(
     )
     money_changed(organization)
     return terms
+
+
+def _wrong_credit(mode: Mode, credit_limit: Decimal | None) -> str:
+    if credit_limit is None:
+        return ""
+    if mode == Mode.PREPAID:
+        return _("Prepaid has no credit limit: leave it empty.")
+    return _("Not below zero. Leave it empty for no limit.") if credit_limit < 0 else ""
 
 
 def money_changed(*organizations: Organization) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, Self, override
+from typing import Any, Final, Self
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -58,12 +58,6 @@ class TermsForm(forms.Form):
     def of(cls, organization: Organization, data: Any = None) -> Self:
         terms = Terms.objects.for_organization(organization).first() or Terms()
         return cls(data, initial={name: getattr(terms, name) for name in cls.base_fields})
-
-    @override
-    def clean(self) -> dict[str, Any]:
-        if self.cleaned_data.get("mode") == Mode.PREPAID and self.cleaned_data.get("credit_limit"):
-            self.add_error("credit_limit", _("Prepaid has no credit limit: leave it empty."))
-        return self.cleaned_data
 
 
 class PaymentForm(forms.Form):

@@ -15,7 +15,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from billing import limiting
 from billing.holds import scopes_state
 from billing.limited import limited_key, limited_read
-from billing.models import Limit, LimitKind, Mode, Plan
+from billing.models import Limit, LimitKind, Mode, Plan, Terms
 from tenants.models import AuditEntry
 from tenants.valkey import client
 from tests.conftest import Cast
@@ -112,11 +112,25 @@ def test_new_terms_reach_the_counters_at_once(
             credit_limit=Decimal(5),
         )
     assert scopes_state(cast.acme.pk)["w"].balance == 5 * 10**9
-    with pytest.raises(ValidationError):
+
+
+@pytest.mark.parametrize(
+    ("mode", "credit_limit", "why"),
+    [
+        (Mode.POSTPAID, -1, "Not below zero"),
+        (Mode.PREPAID, 5, "Prepaid has no credit limit"),
+        (Mode.PREPAID, 0, "Prepaid has no credit limit"),
+    ],
+)
+def test_terms_that_contradict_themselves_are_refused(
+    cast: Cast, mode: Mode, credit_limit: int, why: str
+) -> None:
+    with pytest.raises(ValidationError, match=why):
         limiting.terms_set(
-            actor=None, organization=cast.acme, plan=None, mode=Mode.POSTPAID,
-            credit_limit=Decimal(-1),
+            actor=None, organization=cast.acme, plan=None, mode=mode,
+            credit_limit=Decimal(credit_limit),
         )  # fmt: skip
+    assert not Terms.objects.exists()
 
 
 def test_who_was_refused_is_counted_over_this_hour_and_the_one_before(cast: Cast) -> None:
