@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import QuerySet
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from console.templatetags.ui import NONE
+from billing.models import LimitKind, Mode, Period
+from console.templatetags.ui import NONE, number
 from inference.models import Backend
 from tenants.models import AuditEntry, Membership
 
@@ -40,6 +42,7 @@ ACTIONS: Final = {
     "model.undeploy": gettext_lazy("Deployment removed"),
     "model.enable": gettext_lazy("Model enabled"),
     "model.disable": gettext_lazy("Model disabled"),
+    "model.release": gettext_lazy("Model released"),
     "rate.set": gettext_lazy("Rate set"),
     "limit.set": gettext_lazy("Limit set"),
     "limit.remove": gettext_lazy("Limit removed"),
@@ -53,9 +56,15 @@ ACTIONS: Final = {
 }
 MAX_SHOWN: Final = 80
 _NAMES: Final = (
-    "name", "public_id", "model", "hint", "backend", "component", "role", "price", "amount",
-    "reference", "reason", "plan", "mode", "credit_limit",
+    "name", "public_id", "project", "api_key", "model", "hint", "backend", "component", "role",
+    "price", "kind", "value", "amount", "period", "reference", "reason", "plan", "mode",
+    "credit_limit",
 )  # fmt: skip
+_WORDS: Final[Mapping[str, Mapping[str, str | Promise]]] = {
+    name: dict(choices.choices)
+    for name, choices in (("kind", LimitKind), ("period", Period), ("mode", Mode))
+}
+"""For values that are no words themselves; of others nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +94,16 @@ def _line(entry: AuditEntry, names: dict[str, str]) -> Line:
 
 
 def _details(entry: AuditEntry, names: dict[str, str]) -> list[str]:
-    details = [str(entry.data[name]) for name in _NAMES if entry.data.get(name)]
+    details = [shown for name in _NAMES if (shown := _detail(name, entry.data.get(name)))]
     if entry.target_id in names:
         details.insert(0, names[entry.target_id])
     return details + changes_of(entry)
+
+
+def _detail(name: str, value: Any) -> str:
+    if name in _WORDS:
+        return str(_WORDS[name].get(value, ""))
+    return number(value) if isinstance(value, int) else str(value or "")
 
 
 def changes_of(entry: AuditEntry) -> list[str]:

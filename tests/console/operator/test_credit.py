@@ -35,7 +35,7 @@ def test_terms_are_set_and_shown(operator: Client, cast: Cast) -> None:
     page = text_of(operator.get(URL))
     assert "<dt>Plan</dt><dd>Build</dd>" in page
     assert "up to €250.00" in page
-    assert 'Terms set: <span class="st">build · postpaid · 250' in page
+    assert 'Terms set: <span class="st">build · Postpaid · 250' in page
     form = operator.get(f"{URL}terms/").context["form"]
     assert [form.initial[name] for name in typed] == [plan, "postpaid", Decimal(250)]
 

@@ -8,7 +8,12 @@ import pytest
 from django.core.mail import EmailMessage
 from django.test import Client
 
+from billing.budgets import budget_set
+from billing.limiting import limit_set
+from billing.models import LimitKind, Period
+from console.settings import BASE_DIR
 from console.views.operator import paging
+from console.views.operator.trail import ACTIONS
 from tenants import services
 from tenants.models import ApiKey, Organization, User
 from tests.conftest import PASSWORD, Cast
@@ -16,6 +21,7 @@ from tests.console.operator.conftest import Book, text_of
 
 URL = "/operator/organizations/"
 ACME = f"{URL}acme/"
+APPS = ("tenants", "billing", "inference")
 
 
 def names(response: Any) -> list[str]:
@@ -110,6 +116,28 @@ def test_an_organization_shows_its_people_projects_keys_and_changes(
     assert 'API key revoked: <span class="st">Acme production' in page
     assert '<td class="st">Search</td><td class="n">0</td><td class="n">12</td>' in page
     assert "€3.25" in page
+
+
+def test_limits_and_budgets_are_told_by_name(operator: Client, cast: Cast) -> None:
+    limit_set(
+        actor=cast.oskar, organization=cast.acme, kind=LimitKind.TOKENS_MINUTE, value=20_000,
+        project=cast.project,
+    )  # fmt: skip
+    budget_set(
+        actor=cast.olivia, organization=cast.acme, api_key=cast.key.api_key, amount=Decimal(25),
+        period=Period.DAY,
+    )  # fmt: skip
+    page = text_of(operator.get(ACME))
+    assert 'Limit set: <span class="st">Search · Tokens per minute · 20 000</span>' in page
+    assert 'Budget set: <span class="st">Acme production · 25 · Day</span>' in page
+
+
+def test_every_act_that_is_audited_has_a_name() -> None:
+    named = re.compile(r'(?:action=|\(actor, )"(\w+\.\w+)"')
+    sources = (path.read_text() for app in APPS for path in (BASE_DIR / app).rglob("*.py"))
+    found = {action for text in sources for action in named.findall(text)}
+    assert len(found) > 20
+    assert found <= ACTIONS.keys()
 
 
 def test_an_organization_shows_nothing_of_another(operator: Client, cast: Cast) -> None:
