@@ -36,7 +36,7 @@ async def whole_answer(exchange: Exchange) -> HttpResponse:
         await exchange.meter.on_disk()
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
-        raise end.error from None
+        raise exchange.told(end.error) from None
     finally:
         exchange.close()
     headers = {**exchange.headers, **exchange.cost_header}
@@ -93,7 +93,7 @@ async def _open(exchange: Exchange) -> Opened:
     except Ended as end:
         exchange.settle(end.outcome, NO_USAGE)
         exchange.close()
-        raise end.error from None
+        raise exchange.told(end.error) from None
     except BaseException:
         exchange.close()
         raise

@@ -103,8 +103,10 @@ class Exchange:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What an answer says of the place and the model it comes from."""
-        headers = {"x-sluice-region": self.route.region, **ending_headers(self.model)}
+        """What an answer says of the place and the model it comes from, and of the limits."""
+        headers = ending_headers(self.model)
+        if self._route:
+            headers["x-sluice-region"] = self._route.region
         if self.asked_model:
             headers["x-sluice-fallback"] = self.asked_model
         if self.meter.grant.limits:
@@ -122,7 +124,12 @@ class Exchange:
             return await self._from_models(begin)
         except GatewayError as error:
             metrics.unanswered(self.model.public_id, error.status)
-            raise
+            raise self.told(error) from None
+
+    def told(self, error: GatewayError) -> GatewayError:
+        """`error`, with what an answer would say in its headers."""
+        error.headers = {**self.headers, **error.headers}
+        return error
 
     async def _admit(self) -> None:
         """Hold what it may cost, at its model or at that one's fallback."""

@@ -131,6 +131,29 @@ def test_requests_of_a_minute_are_counted_and_told(tenant: Tenant) -> None:
     assert "x-ratelimit-limit-tokens" not in refused.headers
 
 
+@pytest.mark.parametrize(
+    ("text", "fields", "status"),
+    [
+        ("Hello", {"max_tokens": 100_000}, 400),
+        ("!status 422", {}, 502),
+        ("!garbage", {}, 502),
+        ("!status 500", {"stream": True}, 502),
+        ("!status 503", {}, 503),
+    ],
+)
+def test_what_an_engine_refuses_or_fails_tells_of_limits_and_place(
+    tenant: Tenant, text: str, fields: dict[str, Any], status: int
+) -> None:
+    tenant.limit(LimitKind.REQUESTS_MINUTE, 10_000)
+    tenant.until_limited()
+    answer = tenant.ask(text, **fields)
+    assert answer.status_code == status
+    assert answer.headers["x-ratelimit-limit-requests"] == "10000"
+    assert int(answer.headers["x-ratelimit-remaining-requests"]) < 10_000
+    assert answer.headers["x-sluice-region"] == "se-north"
+    assert answer.headers["x-request-id"]
+
+
 def test_a_refusal_is_counted_for_the_operator(tenant: Tenant) -> None:
     tenant.limit(LimitKind.REQUESTS_DAY, 1)
     wait_until(lambda: tenant.ask().status_code == 429)
