@@ -69,9 +69,9 @@ class Gateway:
         self.pulse.start()
         self.prober.start()
         self.drain.start()
-        self.gauges.start()
         await self.keeper.first_load()  # of several processes none takes requests before it can
         await self.metering.start()  # what a dead process left is priced by the snapshot
+        self.gauges.start()
         gc.freeze()  # what was loaded by now stays; to look at it again stalls every stream
 
     async def stop(self) -> None:

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from inference.gateway import metrics
+from inference.gateway.spool import REASONS, Spool
 from inference.gateway.tally import hand_over
 from inference.routing.breaker import Phase
 from inference.routing.choice import State, saturation
@@ -66,11 +67,17 @@ class Gauges:
         hand_over()
         gateway = self._gateway
         metrics.DRAINING.set(gateway.drain.is_on)
-        metrics.RECORDS_WAITING.set(gateway.metering.waiting)
+        self._set_spool(gateway.metering.spool)
         if gateway.keeper.is_ready:
             metrics.SNAPSHOT_LOADED.set(time() - (monotonic() - gateway.keeper.loaded_at))
             self._set_models()
             self._forget()
+
+    def _set_spool(self, spool: Spool) -> None:
+        metrics.RECORDS_WAITING.set(spool.waiting)
+        metrics.SPOOL_OLDEST_SECONDS.set(spool.oldest_s)
+        for reason in REASONS:
+            _child(metrics.SPOOL_CLOSED, reason).set(spool.closed_by == reason)
 
     def _set_models(self) -> None:
         waiting, backends = Counter[str](), dict[str, Route]()

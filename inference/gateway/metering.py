@@ -48,9 +48,8 @@ class Metering:
         self._beating: asyncio.Task[None] | None = None
 
     @property
-    def waiting(self) -> int:
-        """Records that are settled and have not reached Valkey yet."""
-        return self._spool.waiting
+    def spool(self) -> Spool:
+        return self._spool
 
     async def start(self) -> None:
         await self._holds.start()

@@ -95,6 +95,17 @@ RECORDS_WAITING: Final = Gauge(
     "Usage records that have not reached Valkey yet.",
     multiprocess_mode="livesum",
 )
+SPOOL_CLOSED: Final = Gauge(
+    "sluice_gateway_spool_closed",
+    "1 while new requests are refused, for the disk is slow, full or broken.",
+    ["reason"],
+    multiprocess_mode="livemax",
+)
+SPOOL_OLDEST_SECONDS: Final = Gauge(
+    "sluice_gateway_spool_oldest_seconds",
+    "How long the oldest usage record waits for Valkey, or is missed in PostgreSQL.",
+    multiprocess_mode="livemax",
+)
 SNAPSHOT_LOADED: Final = Gauge(
     "sluice_gateway_snapshot_loaded_timestamp_seconds",
     "When keys, models and prices were loaded, since 1970; the oldest of all processes.",

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
 import structlog
@@ -36,6 +36,7 @@ JOIN_S: Final = 5.0
 _PROBE: Final = frame(Voided(UUID(int=0)))
 
 type Reason = Literal["slow", "full", "broken"]
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason.__value__)
 type Waiter = asyncio.Future[None]
 
 log = structlog.get_logger()

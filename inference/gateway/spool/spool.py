@@ -99,6 +99,11 @@ class Spool:
         """Records that are settled and not delivered."""
         return self._shipper.waiting
 
+    @property
+    def oldest_s(self) -> float:
+        """For how long the oldest record waits for Valkey, or is missed in PostgreSQL."""
+        return max(self._shipper.oldest_s, self._archive.oldest_s)
+
     async def start(self) -> None:
         """Raises OSError when there is no place to write to."""
         folder = self._folder = await asyncio.to_thread(Folder.create, self._root, self._gateway)
@@ -170,7 +175,7 @@ class Spool:
             segments=self._archive.segments + 1,
             bytes=self._archive.size + self._committer.size,
             waiting=self._shipper.waiting,
-            oldest_s=round(max(self._shipper.oldest_s, self._archive.oldest_s), 1),
+            oldest_s=round(self.oldest_s, 1),
             is_open=self.closed_by is None,
             at=datetime.now(UTC),
         )

@@ -144,6 +144,19 @@ def _answers(gateway: Running) -> bool:
         return False
 
 
+def test_a_closed_spool_says_why_and_how_long_its_oldest_record_waits(world: World) -> None:
+    with gateway_running(SPOOL_MIN_FREE_MB=str(2**40)) as running:
+        headers = {"x-api-key": world.cast.key.secret}
+        wait_until(
+            lambda: (
+                httpx.post(f"{running.url}{CHAT}", json=chat(), headers=headers).status_code == 503
+            )
+        )
+        assert value(running, "sluice_gateway_spool_closed", reason="full") == 1
+        assert value(running, "sluice_gateway_spool_closed", reason="slow") == 0
+        assert value(running, "sluice_gateway_spool_oldest_seconds") >= 0
+
+
 def expressions() -> dict[str, str]:
     """Each PromQL expression in `deploy/`, by where it stands."""
     alerts = {rule["alert"]: rule["expr"] for rule in rules()}
