@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
+from django.db import connection
 from django.utils import timezone
 
 from billing.halts import halted_read
@@ -101,11 +102,12 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`keys` are by digest, those of the playground by id; `models` by id; `names` and `retired`
-    by id and by alias.
+    """`installation` tells the database from others. `keys` are by digest, those of the playground
+    by id; `models` by id; `names` and `retired` by id and by alias.
     """
 
     taken_at: datetime
+    installation: UUID
     keys: Mapping[bytes, KeyEntry]
     playground_keys: Mapping[UUID, KeyEntry]
     models: Mapping[str, ModelEntry]
@@ -124,13 +126,14 @@ class Snapshot:
 
 
 def snapshot_load(*, with_keys: bool = True) -> Snapshot:
-    """Read all of it from PostgreSQL, or all but the keys. Blocking: ten queries with them."""
+    """Read all of it from PostgreSQL, or all but the keys. Blocking: eleven queries with them."""
     now = timezone.now()
     models = _models(now)
     served = [model for model in models if model.status != ModelStatus.RETIRED]
     keys, playground_keys = _keys(now) if with_keys else ({}, {})
     return Snapshot(
         taken_at=now,
+        installation=_installation(),
         keys=keys,
         playground_keys=playground_keys,
         models={model.public_id: model for model in served},
@@ -138,6 +141,13 @@ def snapshot_load(*, with_keys: bool = True) -> Snapshot:
         retired=_by_name(model for model in models if model.status == ModelStatus.RETIRED),
         backends=_backends(),
     )
+
+
+def _installation() -> UUID:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT installation_id()")
+        found: UUID = cursor.fetchone()[0]
+        return found
 
 
 _KEY_FIELDS: Final = (

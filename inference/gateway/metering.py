@@ -145,6 +145,7 @@ def metering_made(
             slow_s=settings.SPOOL_SLOW_S,
             patience_s=settings.SPOOL_PATIENCE_S,
         ),
+        installation=lambda: keeper.snapshot.installation if keeper.is_ready else None,
         deliver=partial(deliver, holds),
         void=holds.void,
         rate=rate,

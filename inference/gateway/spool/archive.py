@@ -20,7 +20,14 @@ import structlog
 
 from inference.gateway.spool.folder import BOOKED, OPEN, Folder, folders
 from inference.gateway.spool.records import Settled
-from inference.gateway.spool.replay import Rate, Unfinished, settled_read, unfinished
+from inference.gateway.spool.replay import (
+    Rate,
+    Unfinished,
+    installation_of,
+    settled_read,
+    unfinished,
+)
+from inference.gateway.spool.segments import Installation
 from inference.gateway.spool.shipper import Shipper
 
 PERIOD_S: Final = 1.0
@@ -69,7 +76,8 @@ class Kept(NamedTuple):
 class Archive:
     """Of one process: its own segments, and those of the dead it found in `root`.
 
-    `first_open` is the number of the oldest own segment that holds a request still running.
+    `first_open` is the number of the oldest own segment that holds a request still running,
+    `installation` the database that is asked and delivered to.
     """
 
     def __init__(
@@ -81,15 +89,17 @@ class Archive:
         rate: Rate,
         first_open: Callable[[], float] = lambda: math.inf,
         *,
+        installation: Installation,
         keep_s: float,
         max_bytes: int,
     ) -> None:
         self._root, self._shipper = root, shipper
         self._unbooked, self._void, self._rate = unbooked, void, rate
-        self._first_open = first_open
+        self._first_open, self._installation = first_open, installation
         self._keep_s, self._max_bytes = keep_s, max_bytes
         self._own: Folder | None = None
         self._adopted: list[Folder] = []
+        self._foreign: set[Path] = set()
         self._sealed: list[Sealed] = []
         self._kept: list[Kept] = []
         self._voids: list[Id] = []
@@ -131,12 +141,14 @@ class Archive:
         self._sealed.append(Sealed(path, path.stat().st_size, due_at=due_at))
 
     async def adopt(self) -> None:
-        """Take over what the dead left."""
-        held = {folder.path for folder in (self._own, *self._adopted) if folder}
-        for path in folders(self._root):
+        """Take over what the dead of this installation left, once it is known which that is."""
+        installation = self._installation()
+        held = {folder.path for folder in (self._own, *self._adopted) if folder} | self._foreign
+        for path in folders(self._root) if installation else ():
             if path not in held and (folder := Folder.adopt(path)):
                 try:
-                    await self._take_over(folder)
+                    if await self._is_ours(folder, installation):
+                        await self._take_over(folder)
                 except BaseException as error:
                     folder.close()
                     if not isinstance(error, Exception):
@@ -165,6 +177,17 @@ class Archive:
             except Exception:  # what is on disk must be looked after
                 log.exception("spool.archive_failed")
             await asyncio.sleep(PERIOD_S)
+
+    async def _is_ours(self, folder: Folder, installation: UUID | None) -> bool:
+        """What goes to another database is left to its gateways."""
+        segments = [*folder.segments(OPEN), *folder.segments(BOOKED)]
+        owner = await asyncio.to_thread(installation_of, segments)
+        if owner in {None, installation}:
+            return True
+        folder.close()
+        self._foreign.add(folder.path)
+        log.warning("spool.foreign", folder=folder.path.name, installation=str(owner))
+        return False
 
     async def _take_over(self, folder: Folder) -> None:
         left = await asyncio.to_thread(_left_in, folder)

@@ -30,11 +30,15 @@ _TAG_AT: Final = 2
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="H"):
-    """Opens a segment: the `version` of what follows, and whose it is."""
+    """Opens a segment: the `version` of what follows, and whose it is.
+
+    `installation` names the database that its records go to; None in segments of before it did.
+    """
 
     version: int
     gateway: str
     created_at: datetime
+    installation: UUID | None = None
 
 
 class Dispatch(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="D"):

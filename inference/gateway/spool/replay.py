@@ -26,6 +26,8 @@ from inference.gateway.spool.records import (
     frames_read,
 )
 
+HEAD_BYTES: Final = 4096
+"""A header is shorter."""
 SLICE: Final = 64
 BREATH_S: Final = 0.0005
 """After each SLICE of records, so that the loop of the process is not kept from its requests."""
@@ -73,6 +75,16 @@ def records_read(path: Path, kinds: bytes = ALL) -> Iterator[Record]:
             yield record
     if data.rstrip(b"\0")[read:]:
         log.warning("spool.torn", segment=str(path), read=read, unread=len(data) - read)
+
+
+def installation_of(segments: Iterable[Path]) -> UUID | None:
+    """Whose records they are; None where no segment says."""
+    for path in segments:
+        with path.open("rb") as file:
+            _end, header = next(frames_read(file.read(HEAD_BYTES)), (0, None))
+        if isinstance(header, Header) and header.installation:
+            return header.installation
+    return None
 
 
 def settled_read(path: Path) -> list[Settled]:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from inference.gateway.spool.folder import OPEN, Folder, sync
 from inference.gateway.spool.records import VERSION, Header, frame
 
 SEGMENT_BYTES: Final = 16 << 20
+
+type Installation = Callable[[], UUID | None]
+"""Names the database that records go to; None before it is known, when nothing is served."""
 
 
 class Appender:
@@ -25,9 +30,16 @@ class Appender:
     had to write may be gone: the caller appends the same again, and it goes into a new one.
     """
 
-    def __init__(self, folder: Folder, gateway: str, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        gateway: str,
+        segment_bytes: int = SEGMENT_BYTES,
+        installation: Installation = lambda: None,
+    ) -> None:
         self._folder, self._gateway = folder, gateway
-        self._segment_bytes = segment_bytes
+        self._segment_bytes, self._installation = segment_bytes, installation
+        self._owner: UUID | None = None
         self.number = self.size = 0
         self._handle, self._path = -1, folder.path
         self._kept = 0
@@ -35,7 +47,8 @@ class Appender:
 
     def append(self, frames: bytes, *, lasts: bool) -> None:
         """Write `frames`, and wait until the disk has them if they are to last. Raises OSError."""
-        if self._handle >= 0 and self.size + len(frames) > self._segment_bytes:
+        is_full = self.size + len(frames) > self._segment_bytes
+        if self._handle >= 0 and (is_full or self._owner != self._installation()):
             self.seal()
         try:
             if self._handle < 0:
@@ -74,10 +87,11 @@ class Appender:
     def _begin(self) -> None:
         self.size = self._kept = 0
         self.number += 1
+        self._owner = self._installation()
         self._path = self._folder.path / f"{self.number:08}{OPEN}"
         self._handle = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         os.posix_fallocate(self._handle, 0, self._segment_bytes)
-        self._write(frame(Header(VERSION, self._gateway, datetime.now(UTC))), 0)
+        self._write(frame(Header(VERSION, self._gateway, datetime.now(UTC), self._owner)), 0)
         os.fsync(self._handle)
         sync(self._folder.path)
 

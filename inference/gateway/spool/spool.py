@@ -24,7 +24,7 @@ from inference.gateway.spool.committer import Committer, Reason
 from inference.gateway.spool.folder import Folder
 from inference.gateway.spool.records import Dispatch, Progress, Settled, Voided, frame
 from inference.gateway.spool.replay import Rate
-from inference.gateway.spool.segments import Appender
+from inference.gateway.spool.segments import Appender, Installation
 from inference.gateway.spool.shipper import Deliver, Shipper
 
 TELL_S: Final = 5.0
@@ -64,8 +64,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Spool:
     """Of one process, in a folder of its own below `root`.
 
-    `deliver`, `void`, `rate`, `unbooked` and `tell` are what it does with the world outside; all
-    may be called again with what they had already.
+    `installation` names the database that it all goes to. `deliver`, `void`, `rate`, `unbooked`
+    and `tell` are what it does with the world outside; all may be called again with what they had
+    already.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Spool:
         gateway: str,
         limits: Limits,
         *,
+        installation: Installation,
         deliver: Deliver,
         void: Void,
         rate: Rate,
@@ -81,11 +83,12 @@ class Spool:
         tell: Tell,
     ) -> None:
         self._root, self._gateway, self._limits, self._tell = root, gateway, limits, tell
+        self._installation = installation
         self._open: dict[UUID, int] = {}
         self._shipper = Shipper(deliver)
         self._archive = Archive(
             root, self._shipper, unbooked, void, rate, self._first_open,
-            keep_s=limits.keep_s, max_bytes=limits.max_bytes,
+            installation=installation, keep_s=limits.keep_s, max_bytes=limits.max_bytes,
         )  # fmt: skip
         self._task: asyncio.Task[None] | None = None
 
@@ -108,7 +111,8 @@ class Spool:
         """Raises OSError when there is no place to write to."""
         folder = self._folder = await asyncio.to_thread(Folder.create, self._root, self._gateway)
         self._committer = Committer(
-            Appender(folder, self._gateway), self._archive.sealed,
+            Appender(folder, self._gateway, installation=self._installation),
+            self._archive.sealed,
             slow_s=self._limits.slow_s, min_free_bytes=self._limits.min_free_bytes,
             patience_s=self._limits.patience_s,
         )  # fmt: skip

@@ -19,6 +19,8 @@ from inference.gateway.spool.archive import Id
 
 PAUSE_S: Final = 0.005
 ACME: Final = UUID(int=7)
+OURS: Final = UUID(int=1)
+"""The database that records go to."""
 LIMITS: Final = Limits(keep_s=3600, max_bytes=1 << 30, min_free_bytes=0, slow_s=5, patience_s=10)
 
 
@@ -27,9 +29,12 @@ class Away(Exception):  # noqa: N818
 
 
 class World:
-    """`is_away` stands for Valkey, `booked` for PostgreSQL; None is PostgreSQL away."""
+    """`is_away` stands for Valkey, `booked` for PostgreSQL; None is PostgreSQL away. It is
+    `installation` once that is known.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, installation: UUID | None = OURS) -> None:
+        self.installation = installation
         self.delivered: list[Settled] = []
         self.voided: list[UUID] = []
         self.told: dict[str, bytes] = {}
@@ -79,8 +84,8 @@ def world() -> World:
 
 def spool_in(root: Path, world: World, limits: Limits = LIMITS) -> Spool:
     return Spool(
-        root, "gw:1", limits, deliver=world.deliver, void=world.void, rate=world.rate,
-        unbooked=world.unbooked, tell=world.tell,
+        root, "gw:1", limits, installation=lambda: world.installation, deliver=world.deliver,
+        void=world.void, rate=world.rate, unbooked=world.unbooked, tell=world.tell,
     )  # fmt: skip
 
 

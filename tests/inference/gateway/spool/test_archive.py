@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from billing.metering import decode
 from inference.engines import Usage
@@ -19,8 +20,17 @@ from inference.gateway.spool import archive, shipper
 from inference.gateway.spool.archive import Archive
 from inference.gateway.spool.folder import BOOKED, OPEN, Folder, folders
 from inference.gateway.spool.records import VERSION, Header, Progress, Record, Settled, frame
+from inference.gateway.spool.replay import installation_of
 from inference.gateway.spool.shipper import Shipper
-from tests.inference.gateway.spool.conftest import LIMITS, World, dispatch, record, spooling, until
+from tests.inference.gateway.spool.conftest import (
+    LIMITS,
+    OURS,
+    World,
+    dispatch,
+    record,
+    spooling,
+    until,
+)
 
 HEADER = Header(VERSION, "gw:0", record().occurred_at)
 
@@ -149,6 +159,52 @@ async def test_what_is_no_spool_is_left_alone(tmp_path: Path, world: World) -> N
     assert (tmp_path / "lost+found").exists()
 
 
+async def test_what_goes_to_another_database_is_left_to_its_gateways(
+    tmp_path: Path, world: World
+) -> None:
+    owner, id_ = World(UUID(int=2)), uuid4()
+    owner.is_away = True
+    async with spooling(tmp_path, owner) as spool:
+        await spool.settled(record(id_), 1, ())
+    with capture_logs() as logs:
+        async with spooling(tmp_path, world):
+            await until(lambda: logs)
+            await asyncio.sleep(0.1)
+    assert [(line["event"], line["installation"]) for line in logs] == [
+        ("spool.foreign", str(owner.installation))
+    ]
+    assert world.delivered == []
+    owner.is_away = False
+    async with spooling(tmp_path, owner):
+        await until(lambda: owner.requests == [id_])
+
+
+async def test_nothing_is_taken_over_before_it_is_known_for_whom(
+    tmp_path: Path, world: World
+) -> None:
+    left_behind(tmp_path, [settled(id_ := uuid4())])
+    world.installation = None
+    async with spooling(tmp_path, world):
+        await asyncio.sleep(0.1)
+        assert world.delivered == []
+        world.installation = OURS
+        await until(lambda: world.requests == [id_])
+
+
+async def test_a_segment_begun_before_its_database_was_known_takes_no_more_after(
+    tmp_path: Path, world: World
+) -> None:
+    world.installation = None
+    async with spooling(tmp_path, world) as spool:
+        spool.progressed(uuid4(), Usage(1, 0, 1))
+        (folder,) = folders(tmp_path)
+        await until(lambda: (folder / f"00000001{OPEN}").exists())
+        await asyncio.sleep(0.1)
+        world.installation = OURS
+        await spool.dispatched(dispatch(uuid4()))
+        assert installation_of([folder / f"00000002{OPEN}"]) == OURS
+
+
 async def test_a_folder_that_cannot_be_read_holds_up_no_other(tmp_path: Path, world: World) -> None:
     bad, id_ = left_behind(tmp_path, []), uuid4()
     (bad / f"00000002{OPEN}").mkdir()
@@ -227,7 +283,7 @@ async def test_a_segment_stays_while_a_request_runs_that_began_in_it(
     running = [1.0]
     found = Archive(
         tmp_path, Shipper(world.deliver), world.unbooked, world.void, world.rate,
-        lambda: running[0], keep_s=0, max_bytes=0,
+        lambda: running[0], installation=lambda: None, keep_s=0, max_bytes=0,
     )  # fmt: skip
     own = Folder.create(tmp_path, "gw:1")
     path = own.path / f"00000001{OPEN}"

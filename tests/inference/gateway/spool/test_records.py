@@ -34,7 +34,7 @@ usages: Any = st.builds(
     count, word, count, count, count, st.none() | count,
 )  # fmt: skip
 records: Any = st.one_of(
-    st.builds(Header, st.integers(0, 9), word, moment),
+    st.builds(Header, st.integers(0, 9), word, moment, st.none() | st.uuids()),
     st.builds(Dispatch, usages, count, scopes),
     st.builds(Progress, st.uuids(), moment, count, count, count, count, st.none() | count),
     st.builds(Settled.of, usages, count, scopes, st.none() | count),
