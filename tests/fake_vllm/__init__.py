@@ -32,8 +32,9 @@ pass through any gateway:
 | ``!status N`` | answers with the error N |
 | ``!late-fault`` | refuses a JSON schema, of a stream in its first event |
 
-``GET /_fake/state`` tells what the tests assert on, ``POST /_fake/reset`` forgets it. A client that
-leaves stops its generation at once and is counted in ``aborted``.
+``GET /_fake/state`` tells what the tests assert on, ``GET /_fake/given`` the tokens of each answer
+by its id, ``POST /_fake/reset`` forgets both. A client that leaves stops its generation at once and
+is counted in ``aborted``.
 """
 
 from __future__ import annotations

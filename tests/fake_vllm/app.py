@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -54,6 +55,8 @@ class State:
 
 
 state = State()
+given: Final = defaultdict[str, list[int]](lambda: [0, 0])
+"""By the id of an answer the tokens of its prompt and those made for it, more with each try."""
 slots: Final = Slots(SLOTS)
 
 
@@ -96,6 +99,7 @@ async def generate(ask: Ask, client: Client) -> AsyncIterator[int]:
             raise Died
         await client.wait(ask.delay_ms)
         state.generated_tokens += ask.choices
+        given[ask.id][1] += ask.choices
         yield position
 
 
@@ -206,6 +210,7 @@ async def _route(call: Call) -> None:
         await call.answer(200, text, content_type)
     elif path == "/_fake/reset":
         vars(state).update(vars(State(running=state.running)))
+        given.clear()
         await call.answer(200, "{}")
     else:
         raise Refused(404, {"detail": "Not Found"})
@@ -243,6 +248,7 @@ PAGES: Final[Mapping[str, Callable[[], tuple[str, str]]]] = {
     "/metrics": _metrics,
     "/v1/models": lambda: (dump(answers.models()), JSON),
     "/_fake/state": lambda: (dump(asdict(state)), JSON),
+    "/_fake/given": lambda: (dump(given), JSON),
 }
 
 
@@ -332,6 +338,7 @@ async def _wait_for_slot(priority: int, client: Client) -> None:
 async def _run_in_slot(call: Call, ask: Ask, client: Client, *, streamed: bool) -> None:
     state.running += 1
     state.prompt_tokens += ask.prompt_tokens
+    given[ask.id][0] += ask.prompt_tokens
     try:
         await (_stream if streamed else _whole)(call, ask, client)
     finally:

@@ -1,0 +1,167 @@
+"""One run: load, a fault, everything back and drained, and what must hold then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+from unittest.mock import patch
+
+from django.db import connection
+
+from billing.holds import Hold, orphans, reap
+from billing.ingest import DEAD_STREAM
+from billing.ledger import books_check
+from billing.metering import STREAMS
+from billing.models import Drift, DriftKind
+from billing.seeding import accounts_seed
+from tenants.valkey import client
+from tests.kills.cases import case_of
+from tests.kills.customers import customers_make
+from tests.kills.load import load_running
+from tests.kills.oracle import Oracle
+from tests.kills.processes import wait_until
+from tests.kills.scene import Scene
+from tests.kills.world import World
+
+DRAINED_S: Final = 30
+DRAINED_LONG_S: Final = 240
+"""What Valkey forgot is found to be missing some two minutes later."""
+
+
+@dataclass
+class Report:
+    """What a run did, and `breaks`: what did not hold."""
+
+    run: int
+    case: str
+    requests: int = 0
+    faults: int = 0
+    breaks: list[str] = field(default_factory=list)
+    oracle: Oracle | None = None
+
+    def again(self) -> list[str]:
+        """What does not hold any more, at the end of all runs."""
+        return [f"later, {self._told(why)}" for why in self.oracle.billed()] if self.oracle else []
+
+    def told(self) -> list[str]:
+        return [self._told(why) for why in self.breaks]
+
+    def _told(self, why: str) -> str:
+        return f"run {self.run}, {self.case}: {why}"
+
+
+class Run:
+    def __init__(self, world: World, number: int) -> None:
+        self._world, self._random = world, Random(number)  # noqa: S311 - to be repeated
+        self._case = case_of(number)
+        self.report = Report(number, self._case.__name__)
+
+    def play(self) -> Report:
+        """AssertionErrors, of what never came, are breaks as well."""
+        try:
+            self._play()
+        except AssertionError as error:
+            self.report.breaks.append(str(error))
+        return self.report
+
+    def _play(self) -> None:
+        world, number = self._world, self.report.run
+        customers = customers_make(number)
+        for gateway in world.gateways:
+            wait_until(lambda one=gateway: one.knows(customers[-1].key), "a key is known")  # type: ignore[misc]
+        urls = [gateway.url for gateway in world.gateways]
+        with load_running(urls, customers, number) as load:
+            scene = Scene(world, load, customers, self._random)
+            try:
+                wait_until(lambda: _each_served(scene), "each is served")
+                scene.pause(0.1, 0.6)
+                self._case(scene)
+                world.restore()
+                scene.pause(0.2, 0.4)
+            finally:
+                self.report.requests, self.report.faults = len(load.answers), scene.faults
+                _reconnect()
+        self.report.requests = len(load.answers)
+        if scene.has_forgotten and not world.is_long:
+            self._gateways_renew()
+        self.report.oracle = oracle = Oracle(scene, world.given())
+        self._drain(oracle)
+        self.report.breaks += [*oracle.breaks(), *map(str, books_check()), *_strays()]
+
+    def _gateways_renew(self) -> None:
+        """What is lost in Valkey is delivered again by who takes over a spool, or much later."""
+        for gateway in self._world.gateways:
+            gateway.kill()
+        self._world.restore()
+
+    def _drain(self, oracle: Oracle) -> None:
+        """Nothing is owed, and no stream has anything; then time passes for what the dead held."""
+        timeout_s = DRAINED_LONG_S if self._world.is_long else DRAINED_S
+        for left in (oracle.owed, self._unresolved, _waiting, self._held_by_the_living):
+            wait_until_none(left, timeout_s)
+        self._holds_of_the_dead_reap()
+        accounts_seed([customer.id for customer in oracle.customers])
+
+    def _unresolved(self) -> list[str]:
+        return self._world.spools.unresolved(self._living(), _holds())
+
+    def _held_by_the_living(self) -> list[str]:
+        living = self._living()
+        return [f"{one.id} is held" for one in _holds() if one.gateway.endswith(living)]
+
+    def _holds_of_the_dead_reap(self) -> None:
+        """As after the quarter of an hour for which what nobody wrote down is kept."""
+        dead = [hold for hold in _holds() if not hold.gateway.endswith(self._living())]
+        with patch("billing.holds.orphans.UNREACHABLE_S", 0):
+            reap(dead, {})
+
+    def _living(self) -> tuple[str, ...]:
+        """How the names of the gateways end that run."""
+        return tuple(f":{pid}" for one in self._world.gateways for pid in one.pids)
+
+
+def wait_until_none(left: Callable[[], Sequence[object]], timeout_s: float) -> None:
+    found = list[object]()
+
+    def is_none() -> bool:
+        found[:] = left()
+        return not found
+
+    try:
+        wait_until(is_none, "nothing is left", timeout_s)
+    except AssertionError:
+        raise AssertionError(f"after {timeout_s} s {len(found)} left: {found[:3]}") from None
+
+
+def _holds() -> list[Hold]:
+    """All that are open, orphans or not."""
+    with patch.multiple("billing.holds.orphans", ORPHAN_S=0, LONGEST_S=0):
+        return orphans()
+
+
+def _each_served(scene: Scene) -> bool:
+    kinds = {one.customer.kind for one in scene.load.answers if one.ended == "finished"}
+    return len(kinds) == len(scene.customers)
+
+
+def _waiting() -> list[str]:
+    """The streams that have messages."""
+    return [stream for stream in STREAMS if client().xlen(stream)]
+
+
+def _strays() -> list[str]:
+    """What no run may leave: records that were set aside, and other charges than those told."""
+    found = []
+    if count := client().xlen(DEAD_STREAM):
+        found.append(f"{count} records are set aside")
+    found += [f"drift: {one}" for one in Drift.objects.filter(kind=DriftKind.CHARGE)]
+    return found
+
+
+def _reconnect() -> None:
+    """This process outlives PostgreSQL, and so do its connections."""
+    database: Any = connection
+    database.close()
+    database.close_pool()
