@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import django
 
@@ -11,6 +12,8 @@ django.setup()
 
 from inference.gateway.gateway import Gateway  # noqa: E402 - needs the apps
 from inference.gateway.handler import GatewayHandler  # noqa: E402
+from inference.gateway.serving import SWITCH_S  # noqa: E402
 from inference.gateway.urls import resolve  # noqa: E402
 
+sys.setswitchinterval(SWITCH_S)
 application = GatewayHandler(Gateway(), resolve)

@@ -226,12 +226,13 @@ class Exchange:
         priority = self.gateway.waiting.priority(self.model, self.key)
         asked = Asked(self.engine, route.engine_model, salt, self.model.family, priority)
         question = await self.request.work(lambda: self.endpoint.question(self.body, asked))
-        await self.meter.dispatch(self.model, route)
+        self.meter.dispatch(self.model, route)
         upstream = self.gateway.upstream
         reply = await upstream.call(route, question, str(self.request.id), self._timeouts)
         self._reply = reply
         if reply.status != 200:
             raise self._refusal(reply.status, await reply.read())
+        await self.meter.begun()
         return reply
 
     @property

@@ -15,8 +15,9 @@ from billing.models import Outcome
 from inference.engines import NO_USAGE, Usage
 from inference.gateway.admission import Grant, Wish
 from inference.gateway.charging import nano_charged
-from inference.gateway.errors import InsufficientQuota, RateLimited
+from inference.gateway.errors import InsufficientQuota, MeteringAway, RateLimited
 from inference.gateway.metering import Metering
+from inference.gateway.spool import SpoolClosed
 from inference.snapshot import KeyEntry, ModelEntry, Route
 
 PROGRESS_S: Final = 1.0
@@ -49,6 +50,7 @@ class Meter:
         self.grant = Grant(0)
         self.is_dispatched = self.is_settled = False
         self._may_hold, self._tokens = False, 0
+        self._beginning: Awaitable[None] | None = None
         self._writing: Awaitable[None] | None = None
         self._model: ModelEntry | None = None
         self._route: Route | None = None
@@ -63,14 +65,27 @@ class Meter:
             self._may_hold = False
             raise
 
-    async def dispatch(self, model: ModelEntry, route: Route) -> None:
-        """An engine is about to be asked: on disk before it is. Raises MeteringAway."""
+    def dispatch(self, model: ModelEntry, route: Route) -> None:
+        """An engine is about to be asked. Raises MeteringAway."""
         self.attempts += 1
         self._model, self._route = model, route
         if self._about.is_billed:
             record = self._record(Outcome.GATEWAY_CRASH, NO_USAGE, 0)
-            await self._metering.dispatched(record, self.grant)
+            self._metering.dispatched(record, self.grant)
+            if self._about.is_streamed:
+                self._beginning = self._metering.synced()
         self.is_dispatched = True
+
+    async def begun(self) -> None:
+        """Wait until the start of a stream is on disk; only then may its first byte leave.
+
+        Raises MeteringAway.
+        """
+        if self._beginning:
+            try:
+                await self._beginning
+            except SpoolClosed:
+                raise MeteringAway from None
 
     def progressed(self, usage: Usage) -> None:
         self._metering.progressed(self._about.request_id, usage, self.ttft_ms)

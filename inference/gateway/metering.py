@@ -1,6 +1,6 @@
 """From a hold to a usage event: what stands on disk, what Valkey is told, and in which order.
 
-A request is on disk before an engine is asked, and its end is before the client has the last byte.
+A stream is on disk before the client has its first byte, and each end before the last one leaves.
 From there the record goes on the stream, in the step that lets the hold go.
 """
 
@@ -66,12 +66,16 @@ class Metering:
         await self._spool.stop()
         await self._holds.stop()
 
-    async def dispatched(self, record: UsageRecord, grant: Grant) -> None:
-        """Done when it is on disk. Raises MeteringAway: then nothing may be asked."""
+    def dispatched(self, record: UsageRecord, grant: Grant) -> None:
+        """Raises MeteringAway: then nothing may be asked."""
         try:
-            await self._spool.dispatched(Dispatch(record, grant.amount_nano, grant.scopes))
+            self._spool.dispatched(Dispatch(record, grant.amount_nano, grant.scopes))
         except SpoolClosed:
             raise MeteringAway from None
+
+    def synced(self) -> asyncio.Future[None]:
+        """Done when what was dispatched is on disk; it may fail with SpoolClosed."""
+        return self._spool.synced()
 
     def progressed(self, request_id: UUID, usage: Usage, ttft_ms: int | None) -> None:
         self._spool.progressed(request_id, usage, ttft_ms)

@@ -16,6 +16,9 @@ from granian.server import MPServer
 HEADERS_TIMEOUT_MS: Final = 30_000
 MAX_CONNECTIONS: Final = 4096
 """Of one process, idle ones included; more wait for their turn in the kernel."""
+SWITCH_S: Final = 0.0005
+"""So long a thread waits for the loop at most. With CPython's own 5 ms, the spool's would wait that
+long before its disk is asked, and again when it has answered."""
 SETTLE_S: Final = 10
 """What has not ended so long after it was cut is killed."""
 

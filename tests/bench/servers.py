@@ -16,9 +16,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tests.bench import engine
+
+if TYPE_CHECKING:
+    from tenants.models import Organization
 
 ROOT: Final = Path(__file__).parents[2]
 BIN: Final = Path(sys.executable).parent
@@ -26,6 +29,7 @@ PROXY_CORE: Final = 0
 LOAD_CORE: Final = 1
 START_TIMEOUT_S: Final = 120
 STOP_TIMEOUT_S: Final = 20
+NEVER_REACHED: Final = 10_000_000
 MAX_IN_FLIGHT: Final = 10_000
 """Nothing waits in the gateway: what is measured is its way, not a queue."""
 
@@ -163,7 +167,26 @@ def platform_seed(engine_url: str) -> str:
     organization = services.organization_create(actor=None, name="Bench", slug="bench")
     project = services.project_create(actor=None, organization=organization, name="Bench")
     _model_seed(engine_url)
+    _limits_seed(organization)
     return services.api_key_create(actor=None, project=project, name="Bench").secret
+
+
+def _limits_seed(organization: Organization) -> None:
+    """All that a request can be checked against: rates, a credit limit and a hard budget."""
+    from billing.budgets import budget_set
+    from billing.limiting import limit_set, terms_set
+    from billing.models import LimitKind, Mode
+
+    for kind in LimitKind:
+        limit_set(actor=None, organization=organization, kind=kind, value=NEVER_REACHED)
+    terms_set(
+        actor=None,
+        organization=organization,
+        plan=None,
+        mode=Mode.POSTPAID,
+        credit_limit=Decimal(NEVER_REACHED),
+    )
+    budget_set(actor=None, organization=organization, amount=Decimal(NEVER_REACHED))
 
 
 def _model_seed(engine_url: str) -> None:

@@ -1,7 +1,8 @@
 """What makes sure that nothing is served unbilled: each request is on disk before it costs.
 
-The order of a request: reserve, `dispatched`, ask the engine, `progressed` now and then, `settled`
-before the last byte leaves; or `voided` where there is nothing to bill.
+The order of a request: reserve, `dispatched`, ask the engine, `synced` before the first byte of a
+stream, `progressed` now and then, `settled` before the last byte leaves; or `voided` where there is
+nothing to bill.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import structlog
 from billing.metering import UsageRecord
 from inference.engines import Usage
 from inference.gateway.spool.archive import Archive, Unbooked, Void
-from inference.gateway.spool.committer import Committer, Reason
+from inference.gateway.spool.committer import Committer, Reason, SpoolClosed
 from inference.gateway.spool.folder import Folder
 from inference.gateway.spool.records import Dispatch, Progress, Settled, Voided, frame
 from inference.gateway.spool.replay import Rate
@@ -132,19 +133,24 @@ class Spool:
         await self._archive.stop()
         self._folder.close()
 
-    def dispatched(self, dispatch: Dispatch) -> asyncio.Future[None]:
-        """Done when it is on disk. It fails with SpoolClosed, at once while the disk is bad.
+    def dispatched(self, dispatch: Dispatch) -> None:
+        """Note which engine is about to be asked; the last one counts.
 
-        Begin it before the engine is asked, and await it before the client has a byte of the
-        answer: by then it rarely waits. A request that is `voided` costs nothing.
+        Raises SpoolClosed while the disk is bad: then none may be. A request that is `voided` costs
+        nothing.
         """
-        request_id = dispatch.record.request_id
-        self._open[request_id] = self._committer.number
-        return self._committer.commit(frame(dispatch), is_new=True)
-
-    def redirected(self, dispatch: Dispatch) -> None:
-        """Note that another backend, or model, is asked than the one that was `dispatched`."""
+        if reason := self.closed_by:
+            raise SpoolClosed(reason)
+        self._open.setdefault(dispatch.record.request_id, self._committer.number)
         self._committer.write(frame(dispatch))
+
+    def synced(self) -> asyncio.Future[None]:
+        """Done when all that was noted is on disk. It fails with SpoolClosed.
+
+        Begin it when the engine is asked, and await it before the client has a byte of a stream: by
+        then it rarely waits. A whole answer leaves after its record, which is enough.
+        """
+        return self._committer.commit(b"", is_new=True)
 
     def progressed(self, request_id: UUID, usage: Usage, ttft_ms: int | None = None) -> None:
         """Note what the request used so far; that is what it is billed if the process dies."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import UUID
 
 import httpx2 as httpx
@@ -11,6 +12,7 @@ import pytest
 
 from billing.holds import holds_read
 from billing.models import Outcome
+from inference.gateway.spool.folder import OPEN
 from tests.fake_vllm import FakeVllm
 from tests.inference.gateway.conftest import (
     Running,
@@ -45,17 +47,23 @@ def test_a_stream_cut_by_a_kill_is_billed_once_by_what_was_last_counted(
 
 
 def test_a_request_without_an_answer_yet_is_free_when_the_gateway_dies(
-    world: World, key: str, engine: FakeVllm
+    world: World, key: str, engine: FakeVllm, tmp_path: Path
 ) -> None:
     body = chat("!slow-first 9000")
-    with gateway_running() as gateway, ThreadPoolExecutor(1) as pool:
+    with gateway_running(SPOOL_DIR=str(tmp_path)) as gateway, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(httpx.post, gateway.url + CHAT, json=body, headers={"x-api-key": key})
-        wait_until(lambda: holds_read().open)
+        wait_until(lambda: _is_noted(tmp_path))
+        assert holds_read().open
         _kill(gateway)
         assert isinstance(asked.exception(), httpx.TransportError)
         wait_until(lambda: not holds_read().open, timeout_s=20)
     assert records() == []
     engine.wait_for(running=0)
+
+
+def _is_noted(spool: Path) -> bool:
+    """Whether a request that is running stands on disk."""
+    return any(Outcome.GATEWAY_CRASH.encode() in p.read_bytes() for p in spool.rglob(f"*{OPEN}"))
 
 
 def _killed_after(gateway: Running, key: str, chunks: int) -> tuple[UUID, int]:

@@ -132,7 +132,8 @@ async def test_damage_costs_only_what_follows_it_in_its_segment(
 
 async def test_a_process_that_lives_is_left_alone(tmp_path: Path, world: World) -> None:
     async with spooling(tmp_path, world) as neighbour:
-        await neighbour.dispatched(dispatch(uuid4()))
+        neighbour.dispatched(dispatch(uuid4()))
+        await neighbour.synced()
         other = World()
         async with spooling(tmp_path, other):
             await asyncio.sleep(0.1)
@@ -310,7 +311,7 @@ def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_its_own_segments_are_booked_while_it_runs(tmp_path: Path, world: World) -> None:
     async with spooling(tmp_path, world) as spool:
         id_ = uuid4()
-        await spool.dispatched(dispatch(id_))
+        spool.dispatched(dispatch(id_))
         spool.progressed(id_, Usage(1, 0, 1))
         await spool.settled(record(id_), 1, ())
         world.booked = {id_}

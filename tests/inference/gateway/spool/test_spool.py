@@ -39,7 +39,8 @@ async def test_a_request_is_on_disk_at_its_start_and_its_end_and_delivered(
 ) -> None:
     async with spooling(tmp_path, world) as spool:
         begun = dispatch(uuid4())
-        await spool.dispatched(begun)
+        spool.dispatched(begun)
+        await spool.synced()
         assert on_disk(tmp_path) == [begun]
         ended = record(begun.record.request_id)
         await spool.settled(ended, 32, ("w",))
@@ -54,7 +55,8 @@ async def test_a_request_that_costs_nothing_is_noted_and_not_delivered(
 ) -> None:
     async with spooling(tmp_path, world) as spool:
         begun = dispatch(uuid4())
-        await spool.dispatched(begun)
+        spool.dispatched(begun)
+        await spool.synced()
         spool.voided(begun.record.request_id)
         spool.voided(begun.record.request_id)
         await until(lambda: Voided(begun.record.request_id) in on_disk(tmp_path))
@@ -65,7 +67,7 @@ async def test_a_request_that_costs_nothing_is_noted_and_not_delivered(
 async def test_progress_is_written_soon(tmp_path: Path, world: World) -> None:
     async with spooling(tmp_path, world) as spool:
         request_id = uuid4()
-        await spool.dispatched(dispatch(request_id))
+        spool.dispatched(dispatch(request_id))
         spool.progressed(request_id, Usage(7, 0, 9), ttft_ms=3)
         await until(lambda: len(on_disk(tmp_path)) == 2)
 

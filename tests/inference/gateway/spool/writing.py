@@ -25,7 +25,8 @@ async def write(root: Path) -> None:
         async def client() -> None:
             while True:
                 id_ = uuid4()
-                await spool.dispatched(dispatch(id_))
+                spool.dispatched(dispatch(id_))
+                await spool.synced()
                 os.write(said, b"D %b\n" % id_.hex.encode())
                 spool.progressed(id_, Usage(3, 0, 4))
                 await asyncio.sleep(0.01)
