@@ -82,6 +82,19 @@ def test_the_engines_counts_stand_beside_ours(booked: UsageRecord) -> None:
     assert (hour.input_tokens, hour.requests) == (0, 0)
 
 
+def test_events_of_tokens_that_their_engine_never_made_are_found(record: UsageRecord) -> None:
+    put(another(record, occurred_at=NEXT_DAY - timedelta(hours=2), output_tokens=60_000))
+    ingest()
+    engines_say(2, input=record.input_tokens, output=20_000)
+    assert reconcile(NEXT_DAY) == 1
+    drift = Drift.objects.get()
+    assert (drift.kind, drift.about) == (DriftKind.BACKEND, f"{record.backend} output")
+    assert (drift.expected, drift.found) == (20_000, 60_000)
+    engines_say(2, output=60_000)
+    assert reconcile(NEXT_DAY) == 0
+    assert not Drift.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "is_found"),
     [
