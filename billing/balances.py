@@ -18,6 +18,8 @@ from billing.models import Period
 WALLET: Final = "w"
 MOST_NANO: Final = 9 * 10**15
 """More than this a counter cannot tell exactly; it stands for all that is above."""
+SILENT_MINUTES: Final = 15
+"""A lease counts for so long after its gateway was last heard of."""
 _NEAR: Final = timedelta(hours=1)
 _NANO: Final = Decimal(10**9)
 
@@ -36,6 +38,13 @@ FROM billing_budget budget
     LEFT JOIN billing_budgetspent kept
         ON kept.budget_id = budget.id AND kept.period_start = period.start
 WHERE budget.is_hard AND budget.organization_id = ANY(%s)
+"""
+_LEASES: Final = """
+SELECT lease.organization_id, lease.scope, sum(lease.amount_nano)
+FROM billing_lease lease JOIN billing_spender spender ON spender.name = lease.spender_id
+WHERE lease.organization_id = ANY(%s)
+    AND spender.heard_at > statement_timestamp() - make_interval(mins => %s)
+GROUP BY 1, 2
 """
 
 
@@ -57,7 +66,7 @@ def period_start(period: Period, moment: datetime) -> date:
 
 
 def balances_read(organization_ids: Collection[UUID]) -> dict[UUID, Balances]:
-    """The wallet and every hard budget of each, never more than there is.
+    """The wallet and every hard budget of each without what is leased, never more than there is.
 
     Of budgets the period at hand, and within an hour of its ends the one beside it. The version is
     read before the rest: what is read after it may be newer than it says, and never older.
@@ -69,7 +78,17 @@ def balances_read(organization_ids: Collection[UUID]) -> dict[UUID, Balances]:
             scopes[organization_id][WALLET] = _nano(available)
     for organization_id, budget_id, start, left in _budgets(organization_ids, timezone.now()):
         scopes[organization_id][budget_scope(budget_id, start)] = _nano(left)
+    for (organization_id, scope), nano in leases_read(organization_ids).items():
+        if scope in scopes[organization_id]:
+            scopes[organization_id][scope] -= nano
     return {one: Balances(wallet.version, scopes[one]) for one, wallet in wallets.items()}
+
+
+def leases_read(organization_ids: Collection[UUID]) -> dict[tuple[UUID, str], int]:
+    """What gateways have set apart, by organization and scope; see `billing.leases`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LEASES, [list(organization_ids), SILENT_MINUTES])
+        return {(one, scope): int(nano) for one, scope, nano in cursor.fetchall()}
 
 
 def _budgets(

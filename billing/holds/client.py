@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import IntEnum
 from typing import Any, Final
@@ -61,6 +62,7 @@ class HoldsClient:
         self._gateway = gateway
         self._wire: Wire | None = None
         self._epoch = b""
+        self._lost_at = time.monotonic()
         self._leased_until = 0.0
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
@@ -69,6 +71,16 @@ class HoldsClient:
     def is_leased(self) -> bool:
         """Whether no one else ends our holds: false when `beat` was not called in time."""
         return time.monotonic() < self._leased_until
+
+    @property
+    def epoch(self) -> bytes:
+        """The run of Valkey that answers; empty while none does."""
+        return b"" if self._wire is None or self._wire.lost.done() else self._epoch
+
+    @property
+    def away_s(self) -> float:
+        """For how long none has."""
+        return 0.0 if self.epoch else time.monotonic() - self._lost_at
 
     async def start(self) -> None:
         """Return when Valkey was tried once; from then on it is tried for ever."""
@@ -126,6 +138,17 @@ class HoldsClient:
         """Free the hold, whether or not it was granted, once; False: it was ended before."""
         return await self._end(hold, organization_id, b"v")
 
+    async def has(self, holds: Mapping[UUID, UUID]) -> set[UUID]:
+        """Which of `holds`, with their organizations, are open."""
+        answers = [
+            self._send(
+                b"*3\r\n$7\r\nHEXISTS\r\n%b%b"
+                % (bulk(keys_of(organization_id).holds), bulk(hold.bytes))
+            )
+            for hold, organization_id in holds.items()
+        ]
+        return {hold for hold, answer in zip(holds, answers, strict=True) if await answer}
+
     async def beat(self) -> None:
         """Hold the lease of this gateway for LEASE_S more."""
         began = time.monotonic()
@@ -177,6 +200,7 @@ class HoldsClient:
             self._tried.set()
             if self._wire:
                 await asyncio.shield(self._wire.lost)
+                self._lost_at = time.monotonic()
                 await self._wire.close()
                 self._wire = None
                 log.warning("holds.lost")

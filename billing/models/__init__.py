@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from billing.models.checks import Drift, DriftKind, ModelHalt
+from billing.models.leases import Lease, Spender
 from billing.models.ledger import (
     Account,
     AccountKind,
@@ -52,6 +53,7 @@ __all__ = [
     "Component",
     "Drift",
     "DriftKind",
+    "Lease",
     "Limit",
     "LimitKind",
     "Mode",
@@ -61,6 +63,7 @@ __all__ = [
     "Plan",
     "Rate",
     "RateQuerySet",
+    "Spender",
     "Terms",
     "Transfer",
     "TransferKind",
