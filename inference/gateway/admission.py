@@ -1,7 +1,7 @@
 """Whether a request may begin: its limits, and the money that it may cost at most, held at once.
 
-One call to Valkey for all of it, which rides with those of other requests. Without Valkey whoever
-has no money limit goes on, with the rates counted in this process.
+One call to Valkey for all of it, which rides with those of other requests. Without Valkey all of it
+is counted in this process: rates alone, and money from what `leasing.py` set apart.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from billing.limits import NO_TERMS, KeyTerms, LimitEntry
 from billing.models import LimitKind
 from inference.gateway.errors import MeteringAway
 from inference.gateway.figures import LiveFigures
+from inference.gateway.leasing import Leasing
 from inference.gateway.rates import LocalRates
 from inference.gateway.refusals import refusal_of
 from inference.snapshot import KeyEntry
@@ -69,8 +70,10 @@ class Admission:
         gateway: str,
         figures: LiveFigures,
         seed: Callable[[Collection[UUID]], None],
+        leasing: Leasing,
     ) -> None:
         self._holds, self._gateway, self._figures, self._seed = holds, gateway, figures, seed
+        self._leasing = leasing
         self._rates = LocalRates()
         self._seeding = dict[UUID, asyncio.Future[None]]()
 
@@ -90,8 +93,12 @@ class Admission:
                 ask = ask._replace(amount_nano=amount)
                 answer = await self._reserve(ask)
         if isinstance(answer, Denied):
+            if answer.kind is None and self._leasing.is_unsettled(ask.organization_id):
+                raise MeteringAway
             self._figures.limited(wish.key.organization_id, answer.by)
             raise refusal_of(answer, terms, wish.model, ask.amount_nano)
+        if ask.scopes:
+            self._leasing.opened(ask)
         return Grant(ask.amount_nano, ask.scopes, answer.limits)
 
     def _ask(self, wish: Wish, terms: KeyTerms) -> Ask:
@@ -105,17 +112,39 @@ class Admission:
 
     async def _reserve(self, ask: Ask) -> Granted | Denied:
         """Raises MeteringAway when nobody can say."""
+        if ask.scopes:
+            return await self._reserve_money(ask)
+        try:
+            answer = await self._holds.reserve(ask)
+        except StoreAway:
+            return self._rates.take(ask.organization_id.hex, ask.limits)
+        if isinstance(answer, Unknown):
+            raise MeteringAway
+        return answer
+
+    async def _reserve_money(self, ask: Ask) -> Granted | Denied:
+        leasing = self._leasing
+        if not leasing.is_ready:
+            await leasing.ready()
+        if not (epoch := leasing.epoch):
+            return await self._reserve_leased(ask)
         try:
             answer = await self._holds.reserve(ask)
             if isinstance(answer, Unknown):
                 await self._seeded(ask.organization_id)
                 answer = await self._holds.reserve(ask)
         except StoreAway:
-            if ask.scopes:
-                raise MeteringAway from None
-            return self._rates.take(ask.organization_id.hex, ask.limits)
-        if isinstance(answer, Unknown):
+            raise MeteringAway from None
+        if isinstance(answer, Unknown) or leasing.epoch != epoch:
             raise MeteringAway
+        return answer
+
+    async def _reserve_leased(self, ask: Ask) -> Granted | Denied:
+        if denied := await self._leasing.reserve(ask):
+            return denied
+        answer = self._rates.take(ask.organization_id.hex, ask.limits)
+        if isinstance(answer, Denied):
+            self._leasing.refused(ask)
         return answer
 
     async def _seeded(self, organization: UUID) -> None:

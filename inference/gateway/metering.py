@@ -7,7 +7,7 @@ From there the record goes on the stream, in the step that lets the hold go.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -16,7 +16,6 @@ from uuid import UUID
 import redis.asyncio
 import structlog
 from django.conf import settings
-from django.db import close_old_connections, connection
 
 from billing.booked import unbooked
 from billing.holds import HoldsClient, StoreAway
@@ -25,9 +24,12 @@ from billing.seeding import accounts_seed
 from inference.engines import Usage
 from inference.gateway.admission import Admission, Grant
 from inference.gateway.charging import record_charged
+from inference.gateway.database import ask as in_database
+from inference.gateway.database import in_thread
 from inference.gateway.errors import MeteringAway
 from inference.gateway.figures import LiveFigures
 from inference.gateway.keeper import SnapshotKeeper
+from inference.gateway.leasing import Leasing
 from inference.gateway.metrics import RECORDS_LOST
 from inference.gateway.spool import Dispatch, Limits, Settled, Spool, SpoolClosed
 
@@ -42,8 +44,11 @@ log = structlog.get_logger()
 class Metering:
     """Of one process. It keeps the lease of the holds, for as long as it runs."""
 
-    def __init__(self, admission: Admission, holds: HoldsClient, spool: Spool) -> None:
+    def __init__(
+        self, admission: Admission, holds: HoldsClient, spool: Spool, leasing: Leasing
+    ) -> None:
         self.admission, self._holds, self._spool = admission, holds, spool
+        self._leasing = leasing
         self._running = set[asyncio.Task[None]]()
         self._beating: asyncio.Task[None] | None = None
 
@@ -54,6 +59,7 @@ class Metering:
     async def start(self) -> None:
         await self._holds.start()
         await self._spool.start()
+        self._leasing.start(self._spool)
         self._beating = asyncio.create_task(self._beat())
 
     async def stop(self) -> None:
@@ -63,6 +69,7 @@ class Metering:
         for task in (self._beating, *self._running):
             if task:
                 task.cancel()
+        await self._leasing.stop()
         await self._spool.stop()
         await self._holds.stop()
 
@@ -88,6 +95,7 @@ class Metering:
 
     def voided(self, request_id: UUID, organization_id: UUID) -> None:
         """Nothing was used: the hold is let go, as soon as Valkey is there."""
+        self._leasing.voided(request_id)
         self._spool.voided(request_id)
         _ = self._begun(self._void(request_id, organization_id))
 
@@ -129,6 +137,7 @@ def metering_made(
 ) -> Metering:
     """With the stores that the settings name."""
     holds = HoldsClient(valkey, gateway)
+    leasing = Leasing(holds, lambda organizations: in_database(accounts_seed, organizations))
 
     def rate(record: UsageRecord) -> int:
         snapshot = keeper.snapshot if keeper.is_ready else None
@@ -155,21 +164,10 @@ def metering_made(
         rate=rate,
         unbooked=in_thread(unbooked),
         tell=lambda name, state: valkey.set(name, state, ex=STATE_KEPT_S),
+        landed=leasing.landed,
     )
-    return Metering(Admission(holds, gateway, figures, in_thread(accounts_seed)), holds, spool)
-
-
-def in_thread[**P, T](work: Callable[P, T]) -> Callable[P, T]:
-    """`work` on a connection to PostgreSQL that does not outlive it: threads come and go."""
-
-    def act(*args: P.args, **kwargs: P.kwargs) -> T:
-        close_old_connections()
-        try:
-            return work(*args, **kwargs)
-        finally:
-            connection.close()
-
-    return act
+    admission = Admission(holds, gateway, figures, in_thread(accounts_seed), leasing)
+    return Metering(admission, holds, spool, leasing)
 
 
 def deliver(holds: HoldsClient, settled: Settled) -> Awaitable[bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +100,7 @@ class Archive:
         self._own: Folder | None = None
         self._adopted: list[Folder] = []
         self._foreign: set[Path] = set()
+        self._dead: set[str] = set()
         self._sealed: list[Sealed] = []
         self._kept: list[Kept] = []
         self._voids: list[Id] = []
@@ -121,6 +122,11 @@ class Archive:
         """For how long PostgreSQL lacks the oldest record that it was found to lack."""
         ages = [monotonic() - sealed.sealed_at for sealed in self._sealed if sealed.unbooked]
         return max(ages, default=0.0)
+
+    @property
+    def dead(self) -> Set[str]:
+        """The folders whose records it has taken over."""
+        return self._dead
 
     def start(self, own: Folder) -> None:
         self._own = own
@@ -198,6 +204,7 @@ class Archive:
         for path, size in left.segments.items():
             self._sealed.append(Sealed(path, size, extra[path], is_left=True))
         self._kept += left.kept
+        self._dead.add(folder.path.name)
         if left.segments:
             log.warning("spool.adopted", folder=folder.path.name, unfinished=len(left.unfinished))
 
@@ -242,6 +249,24 @@ class Archive:
             sealed.due_at = monotonic() + min(max(FIRST_LOOK_S, age_s), MAX_PAUSE_S)
         else:
             self._book(sealed)
+
+    async def missing(self) -> AsyncIterator[list[Settled]]:
+        """By ended segment what has a limit of money and is not booked. Raises as PostgreSQL."""
+        for sealed in list(self._sealed):
+            try:
+                settled = [one for one in await self._read(sealed) if one.scopes]
+            except FileNotFoundError:
+                if sealed in self._sealed:
+                    raise
+                continue  # it was booked meanwhile
+            yield await asyncio.to_thread(self._missing, settled)
+
+    async def redeliver(self) -> bool:
+        """Deliver all that once more; False where some of it was not."""
+        async for missing in self.missing():
+            if not await self._shipper.ship_all(missing):
+                return False
+        return True
 
     async def _read(self, sealed: Sealed) -> list[Settled]:
         return await asyncio.to_thread(settled_read, sealed.path) + sealed.extra

@@ -151,6 +151,11 @@ class Committer:
         """End the segment soon, for it is old."""
         self._is_rotating = True
 
+    async def ended(self) -> None:
+        """End the segment; when this returns `on_sealed` has heard of it. Raises SpoolClosed."""
+        self.rotate()
+        await self.commit(_PROBE)
+
     def _ring(self) -> None:
         self._is_rung = True
         self._bell.release()

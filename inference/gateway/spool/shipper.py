@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -26,6 +26,8 @@ FLUSH_S: Final = 5.0
 
 type Deliver = Callable[[Settled], Awaitable[object]]
 """Settles in Valkey, where it changes nothing the second time. Raises when Valkey is away."""
+type Landed = Callable[[Settled, bool], None]
+"""Hears of each record, after its first try, whether Valkey has it."""
 
 log = structlog.get_logger()
 
@@ -38,8 +40,8 @@ class _Waiting(NamedTuple):
 class Shipper:
     """Delivers what it is given, in about that order, and never raises."""
 
-    def __init__(self, deliver: Deliver) -> None:
-        self._deliver = deliver
+    def __init__(self, deliver: Deliver, landed: Landed = lambda settled, is_there: None) -> None:
+        self._deliver, self._heard = deliver, landed
         self._failed: deque[_Waiting] = deque()
         self._flying: set[asyncio.Future[object]] = set()
         self._wake, self._drained = asyncio.Event(), asyncio.Event()
@@ -75,6 +77,7 @@ class Shipper:
     def put(self, settled: Settled) -> None:
         """Deliver it: its hold is let go before the client can ask again."""
         if self._failed:
+            self._heard(settled, False)
             self._keep(settled)
             return
         flying = asyncio.ensure_future(self._deliver(settled))
@@ -83,16 +86,30 @@ class Shipper:
 
     async def ship(self, batch: Sequence[Settled]) -> bool:
         """Deliver `batch` from disk; False when Valkey is away, then some of it was not."""
-        for start in range(0, len(batch), BATCH):
-            calls = map(self._deliver, batch[start : start + BATCH])
-            answers = await asyncio.gather(*calls, return_exceptions=True)
-            if all(isinstance(answer, BaseException) for answer in answers):
+        async for errors, count in self._tries_of(batch):
+            if errors == count:
                 return False
         return True
 
+    async def ship_all(self, batch: Sequence[Settled]) -> bool:
+        """`ship`, but False when any of it was not."""
+        async for errors, _ in self._tries_of(batch):
+            if errors:
+                return False
+        return True
+
+    async def _tries_of(self, batch: Sequence[Settled]) -> AsyncIterator[tuple[int, int]]:
+        """By the part of a batch how many failed, and of how many."""
+        for start in range(0, len(batch), BATCH):
+            calls = list(map(self._deliver, batch[start : start + BATCH]))
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            yield sum(isinstance(answer, BaseException) for answer in answers), len(answers)
+
     def _landed(self, settled: Settled, flying: asyncio.Future[object]) -> None:
         self._flying.discard(flying)
-        if flying.cancelled() or flying.exception():
+        is_there = not (flying.cancelled() or flying.exception())
+        self._heard(settled, is_there)
+        if not is_there:
             self._keep(settled)
 
     def _keep(self, settled: Settled) -> None:

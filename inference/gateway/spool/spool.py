@@ -8,7 +8,7 @@ nothing to bill.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Set
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from inference.gateway.spool.folder import Folder
 from inference.gateway.spool.records import Dispatch, Progress, Settled, Voided, frame
 from inference.gateway.spool.replay import Rate
 from inference.gateway.spool.segments import Appender, Installation
-from inference.gateway.spool.shipper import Deliver, Shipper
+from inference.gateway.spool.shipper import Deliver, Landed, Shipper
 
 TELL_S: Final = 5.0
 ROTATE_S: Final = 60.0
@@ -67,7 +67,7 @@ class Spool:
 
     `installation` names the database that it all goes to. `deliver`, `void`, `rate`, `unbooked`
     and `tell` are what it does with the world outside; all may be called again with what they had
-    already.
+    already. `landed` hears of what was delivered, or failed to be.
     """
 
     def __init__(
@@ -82,11 +82,12 @@ class Spool:
         rate: Rate,
         unbooked: Unbooked,
         tell: Tell,
+        landed: Landed = lambda settled, is_there: None,
     ) -> None:
         self._root, self._gateway, self._limits, self._tell = root, gateway, limits, tell
         self._installation = installation
         self._open: dict[UUID, int] = {}
-        self._shipper = Shipper(deliver)
+        self._shipper = Shipper(deliver, landed)
         self._archive = Archive(
             root, self._shipper, unbooked, void, rate, self._first_open,
             installation=installation, keep_s=limits.keep_s, max_bytes=limits.max_bytes,
@@ -179,6 +180,30 @@ class Spool:
         """Nothing is billed, and nothing is delivered: the caller lets go of the hold."""
         if self._open.pop(request_id, None) is not None:
             self._committer.write(frame(Voided(request_id)))
+
+    @property
+    def name(self) -> str:
+        """Of its folder: no other process has or had it."""
+        return self._folder.path.name
+
+    @property
+    def dead(self) -> Set[str]:
+        """The names of those whose records it has taken over."""
+        return self._archive.dead
+
+    async def missing(self) -> AsyncIterator[list[Settled]]:
+        """What settled until now, has a limit of money and is not booked.
+
+        Raises what PostgreSQL does, SpoolClosed and OSError.
+        """
+        await self._committer.ended()
+        async for missing in self._archive.missing():
+            yield missing
+
+    async def redeliver(self) -> bool:
+        """Deliver all that once more; False where some of it was not. Raises as `missing`."""
+        await self._committer.ended()
+        return await self._archive.redeliver()
 
     def state(self) -> SpoolState:
         return SpoolState(

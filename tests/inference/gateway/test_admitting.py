@@ -18,6 +18,7 @@ from inference.gateway import admission
 from inference.gateway.admission import Admission, Grant, Wish, scopes_of
 from inference.gateway.errors import InsufficientQuota, MeteringAway, RateLimited
 from inference.gateway.figures import LiveFigures
+from inference.gateway.leasing import Leasing
 from inference.snapshot import KeyEntry
 from tenants.valkey import async_client
 
@@ -51,9 +52,20 @@ class Seeds:
             raise self.error
 
 
-def admission_of(holds: Holds, seeds: Seeds | None = None) -> Admission:
+def admission_of(
+    holds: Holds, seeds: Seeds | None = None, leasing: Leasing | None = None
+) -> Admission:
     figures = LiveFigures(async_client())
-    return Admission(cast("HoldsClient", holds), "here:1", figures, seeds or Seeds())
+    return Admission(
+        cast("HoldsClient", holds), "here:1", figures, seeds or Seeds(), leasing or by_valkey()
+    )
+
+
+def by_valkey() -> Leasing:
+    """As when Valkey counts what may be spent."""
+    leasing = Leasing(cast("HoldsClient", None), cast("Any", None))
+    leasing.count_by(b"epoch")
+    return leasing
 
 
 def wish(terms: KeyTerms = NO_TERMS, **fields: Any) -> Wish:
