@@ -1,7 +1,7 @@
 """From the gateway to the usage event: the record on the stream, and its ingest.
 
-The gateway appends one `UsageRecord` per request to a Valkey stream; `ingest` moves batches into
-PostgreSQL in one transaction: events once by (organization, request id), rated and rolled up.
+The gateway appends one `UsageRecord` per request to the stream of its shard; `ingest` moves batches
+into PostgreSQL in one transaction: events once by (organization, request id), rated and rolled up.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from uuid import UUID
 
 import msgspec
 
-STREAM: Final = "usage"
 FIELD: Final = b"r"
 SHARDS: Final = 16
 """All keys of one organization in Valkey share a hash tag, that of its shard."""
@@ -27,9 +26,7 @@ def stream_of(shard: int) -> str:
     return f"usage:{{{shard}}}"
 
 
-STREAMS: Final = (STREAM, *map(stream_of, range(SHARDS)))
-"""All that are ingested: of requests without a hold, and of each shard those that have one."""
-
+STREAMS: Final = tuple(map(stream_of, range(SHARDS)))
 
 ENGINE_TOKENS_KEPT_S: Final = 3 * 24 * 3600
 

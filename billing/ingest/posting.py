@@ -16,14 +16,14 @@ def finish(messages: Iterable[Entry | Unreadable]) -> None:
 
     What was set aside goes too: its money is free again until it is booked after all.
     """
-    held, others = list[Entry](), list[Entry | Unreadable]()
+    entries, others = list[Entry](), list[Unreadable]()
     for message in messages:
-        if isinstance(message, Entry) and message.has_hold:
-            held.append(message)
+        if isinstance(message, Entry):
+            entries.append(message)
         else:
             others.append(message)
-    if held:
-        post_many(list(_postings(held)))
+    if entries:
+        post_many(list(_postings(entries)))
     for stream, ids in by_stream(others).items():
         take_off(stream, ids)
 

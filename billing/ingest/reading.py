@@ -10,7 +10,7 @@ import msgspec
 import redis
 
 from billing.holds import GROUP
-from billing.metering import FIELD, STREAM, UsageRecord, decode
+from billing.metering import FIELD, UsageRecord, decode
 from tenants.valkey import client
 
 CONSUMER: Final = "worker"
@@ -19,17 +19,13 @@ _NEW: Final = b">"
 
 
 class Entry(NamedTuple):
-    """One message of a stream. With a hold, `nano` is what it was charged to `scopes`."""
+    """One message of a stream. `nano` is what was charged to the `scopes` of its hold."""
 
     stream: str
     id: bytes
     record: UsageRecord
     nano: int = 0
     scopes: tuple[str, ...] = ()
-
-    @property
-    def has_hold(self) -> bool:
-        return self.stream != STREAM
 
 
 class Unreadable(NamedTuple):

@@ -9,11 +9,11 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Sum
 
 from billing.ingest import BATCH, DEAD_STREAM, GROUP, ingest
-from billing.metering import FIELD, STREAM, UsageRecord
+from billing.metering import FIELD, STREAMS, UsageRecord
 from billing.models import Component, Outcome, UsageEvent, UsageHour
 from billing.services import rate_set
 from tenants.valkey import client
-from tests.billing.records import MODEL, NOON, another, put
+from tests.billing.records import MODEL, NOON, another, put, stream_for
 from tests.conftest import Cast
 
 
@@ -25,7 +25,7 @@ def test_a_request_becomes_one_event_with_its_exact_price(record: UsageRecord) -
     assert (event.input_tokens, event.cached_tokens, event.output_tokens) == (1000, 400, 50)
     # 600 × 0.5 + 400 × 0.1 + 50 × 1.5 EUR per million
     assert event.amount == Decimal("0.000415000000")
-    assert client().xlen(STREAM) == 0
+    assert sum(client().xlen(stream) for stream in STREAMS) == 0
 
 
 def test_a_record_delivered_twice_is_booked_once(record: UsageRecord) -> None:
@@ -55,8 +55,9 @@ def test_the_rollup_equals_its_events(record: UsageRecord, cast: Cast) -> None:
 
 def test_what_was_read_and_not_finished_is_booked_by_the_next_run(record: UsageRecord) -> None:
     put(record)
-    client().xgroup_create(STREAM, GROUP, id="0")
-    client().xreadgroup(GROUP, "worker", {STREAM: ">"})  # a worker that died here
+    stream = stream_for(record)
+    client().xgroup_create(stream, GROUP, id="0")
+    client().xreadgroup(GROUP, "worker", {stream: ">"})  # a worker that died here
     assert ingest() == 1
     assert UsageEvent.objects.count() == 1
 
@@ -90,13 +91,13 @@ def test_the_price_is_that_of_admission(record: UsageRecord, cast: Cast) -> None
 
 def test_what_cannot_be_booked_is_set_aside_and_stops_nobody_else(record: UsageRecord) -> None:
     put(record, another(record, model="unpriced"), another(record, organization_id=uuid4()))
-    client().xadd(STREAM, {FIELD: b"no record at all"})
-    client().xadd(STREAM, {b"other": b"no record either"})
+    client().xadd(stream_for(record), {FIELD: b"no record at all"})
+    client().xadd(stream_for(record), {b"other": b"no record either"})
     put(another(record, input_tokens=1, cached_tokens=2), another(record))
     ingest()
     assert UsageEvent.objects.count() == 2
     assert client().xlen(DEAD_STREAM) == 5
-    assert client().xlen(STREAM) == 0
+    assert sum(client().xlen(stream) for stream in STREAMS) == 0
 
 
 @pytest.mark.parametrize("changes", [{"region": "x" * 60}, {"client_request_id": "a\0b"}])

@@ -12,7 +12,7 @@ from billing.models import Component, ModelHalt, UsageEvent, UsageHour
 from billing.services import rate_set
 from tenants.models import AuditEntry
 from tenants.valkey import client
-from tests.billing.records import NOON, another, put, put_settled
+from tests.billing.records import NOON, another, put
 from tests.conftest import Cast
 
 
@@ -24,8 +24,7 @@ def price_audio(cast: Cast, model: str) -> None:
 
 
 def test_a_model_that_was_used_without_a_price_is_halted(record: UsageRecord) -> None:
-    put(another(record, audio_seconds=30), record)
-    put_settled(another(record, audio_seconds=30))
+    put(another(record, audio_seconds=30), record, another(record, audio_seconds=30))
     ingest()
     halt = ModelHalt.objects.get()
     assert halted_read() == {record.model}

@@ -31,7 +31,7 @@ from billing.models import (
     UsageEvent,
     UsageHour,
 )
-from tests.billing.records import NOON, put, put_settled
+from tests.billing.records import NOON, put
 from tests.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -71,11 +71,11 @@ def records_of(record: UsageRecord, cast: Cast, uses: Sequence[Any]) -> list[Usa
 
 
 def deliver(records: Sequence[UsageRecord], sizes: Sequence[int]) -> None:
-    """In batches of `sizes`, again and again, to the one kind of stream and the other."""
+    """In batches of `sizes`, again and again."""
     rest, turn = list(records), 0
     while rest:
         size = sizes[turn % len(sizes)]
-        (put_settled if turn % 2 else put)(*rest[:size])
+        put(*rest[:size])
         while ingest():
             pass
         rest, turn = rest[size:], turn + 1
@@ -179,7 +179,7 @@ def test_workers_at_the_same_time_book_each_request_once(
     uses = [(n % 2 == 0, 10 * n, n, "completed", timedelta(hours=n % 5)) for n in range(120)]
     for one in records_of(record, cast, uses):
         put(one)
-        put_settled(one)
+        put(one)
 
     def work() -> None:
         try:

@@ -28,7 +28,7 @@ from billing.models import (
 )
 from billing.seeding import accounts_seed, accounts_tend
 from tenants.valkey import client
-from tests.billing.records import NOON, another, put, put_settled
+from tests.billing.records import NOON, another, put
 from tests.conftest import Cast
 
 COST = Decimal("0.000415")
@@ -128,7 +128,7 @@ def test_the_accounts_of_holds_fall_by_what_is_booked(record: UsageRecord, cast:
     prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(1), reference="one")
     today = another(record, occurred_at=timezone.now(), amount_nano=415_000)
     accounts_seed([cast.acme.id])
-    put_settled(today, another(today), scopes="w")
+    put(today, another(today), scopes="w")
     accounts_seed([cast.acme.id])
     assert scopes_state(cast.acme.id)["w"] == (10**9, 830_000, 0)
     ingest()

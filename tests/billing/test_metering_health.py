@@ -15,7 +15,7 @@ from billing.metering import UsageRecord
 from billing.models import Drift, DriftKind
 from billing.reconcile import RECONCILED
 from tenants.valkey import client
-from tests.billing.records import another, put, put_settled
+from tests.billing.records import another, put
 
 
 def test_all_is_well_where_nothing_waits(db: None) -> None:
@@ -35,7 +35,7 @@ def test_what_waits_is_counted_over_all_streams_from_the_oldest(record: UsageRec
 
 
 def test_what_was_set_aside_and_the_models_halted_are_told(record: UsageRecord) -> None:
-    put_settled(another(record, model="unpriced"))
+    put(another(record, model="unpriced"))
     ingest()
     health = metering_health()
     assert health.set_aside == 1

@@ -16,7 +16,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.metering import FIELD, STREAM
+from billing.metering import FIELD, stream_of
 from billing.usage import complete_until
 from console.charts import OTHER, color_slots
 from console.reports import apportion, money_places
@@ -209,6 +209,6 @@ def test_a_category_keeps_its_colour_whatever_is_shown_beside_it() -> None:
 def test_usage_is_complete_up_to_the_oldest_request_that_waits(db: None) -> None:
     assert complete_until() is not None
     waiting = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    valkey().xadd(STREAM, {FIELD: b"x"}, id=f"{int(waiting.timestamp() * 1000)}-0")
+    valkey().xadd(stream_of(3), {FIELD: b"x"}, id=f"{int(waiting.timestamp() * 1000)}-0")
 
     assert complete_until() == waiting

@@ -18,7 +18,7 @@ from django.db.models import Count, Sum
 
 from billing.ingest import ingest
 from billing.ledger import books_check, wallet_read
-from billing.metering import FIELD, STREAM, STREAMS, UsageRecord, encode, shard_of, stream_of
+from billing.metering import FIELD, STREAMS, UsageRecord, encode, shard_of, stream_of
 from billing.models import Component, Outcome, UsageDay, UsageEvent, UsageHour
 from billing.services import rate_set
 from tenants.models import new_id
@@ -41,17 +41,12 @@ while ingest({BATCH}):
 
 
 def put_records(cast: Cast) -> None:
-    sharded, own = stream_of(shard_of(cast.acme.id)), cast.acme.id.hex
-    held = {b"n": 0, b"s": b"", b"h": b"", b"o": own}
+    stream = stream_of(shard_of(cast.acme.id))
+    held: Any = {b"n": 0, b"s": b"", b"h": b"", b"o": cast.acme.id.hex}
     with client().pipeline(transaction=False) as pipeline:
-        pipe: Any = pipeline
         for number in range(RECORDS):
-            fields = {FIELD: encode(record(cast, number))}
-            if number % 2:
-                pipe.xadd(sharded, fields | held)
-            else:
-                pipe.xadd(STREAM, fields)
-        pipe.execute()
+            pipeline.xadd(stream, held | {FIELD: encode(record(cast, number))})
+        pipeline.execute()
 
 
 def record(cast: Cast, number: int) -> UsageRecord:
