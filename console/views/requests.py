@@ -117,10 +117,12 @@ def page_asked(request: HttpRequest, log: RequestLog, asked: Asked) -> LogPage:
 
 
 def log_context(form: LogForm, filters: list[Filter], page: LogPage) -> dict[str, object]:
+    chosen = sum(bool(one.value) for one in filters)
     return {
         "form": form,
         "filters": filters,
-        "is_filtered": form.search or any(one.value for one in filters),
+        "chosen": chosen,
+        "is_filtered": form.search or chosen,
         "ranges": [(name, label) for name, (_length, label) in LOG_RANGES.items()],
         "page": page,
         "rows": rows_of(page.events),

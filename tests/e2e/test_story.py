@@ -155,6 +155,26 @@ def test_the_menu_opens_on_a_phone(page: Page, people: Cast) -> None:
     expect(page.get_by_role("heading", name="API keys")).to_be_visible()
 
 
+def test_the_filters_of_the_log_open_on_a_phone_without_javascript(
+    people: Cast, context_of: LogIn
+) -> None:
+    page = context_of("olivia", java_script_enabled=False).new_page()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/o/acme/requests/?range=7d")
+    search = page.get_by_role("search")
+    box = search.bounding_box()
+    assert box
+    assert box["height"] < 40, "one line"
+    expect(page.get_by_label("Ending")).to_be_hidden()
+    search.get_by_role("button", name="Filters").click()
+    page.get_by_label("Ending").select_option("client_disconnect")
+    save(page, "requests-filters-light-390")
+    page.get_by_role("button", name="Search").click()
+
+    expect(page).to_have_url(re.compile("range=7d.*outcome=client_disconnect"))
+    expect(page.get_by_role("button", name="Filters (1)")).to_be_visible()
+
+
 def test_a_key_is_made_and_revoked_without_javascript(people: Cast, context_of: LogIn) -> None:
     page = context_of("max", java_script_enabled=False).new_page()
     page.goto("/o/acme/keys/")
