@@ -77,29 +77,32 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class LogPage:
+class LogPage[Row]:
     """Some requests, newest first.
 
     `older` and `newer` are for the address of the next pages. `looked_to` is how far it looked,
     where that is less than asked for.
     """
 
-    events: Sequence[UsageEvent]
+    events: Sequence[Row]
     older: Place | None
     newer: Place | None
     looked_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class RequestLog:
-    """The requests of one organization with its `hours`, or of all, where these are None."""
+class RequestLog[Row]:
+    """The requests of one organization with its `hours`, or of all, where these are None.
 
-    events: QuerySet[UsageEvent]
+    `events` may be read as rows of some of their fields, `occurred_at` and `request_id` among them.
+    """
+
+    events: QuerySet[UsageEvent, Row]
     hours: UsageHourQuerySet | None
 
     def page(
         self, asked: Asked, at: Place | None = None, way: Way = "older", size: int = SIZE
-    ) -> LogPage:
+    ) -> LogPage[Row]:
         """The `size` requests next to `at`, or the newest. Four queries at most."""
         found, edge = self._look(asked, at, way, size)
         has_reached_the_top = way == "newer" and edge is None and len(found) <= size
@@ -114,7 +117,7 @@ class RequestLog:
 
     def _look(
         self, asked: Asked, at: Place | None, way: Way, size: int
-    ) -> tuple[list[UsageEvent], Place | None]:
+    ) -> tuple[list[Row], Place | None]:
         """One more than `size` that match, and where the look ended, if not with all."""
         asked = self._narrowed(asked, at, way)
         ahead = self.events.filter(occurred_at__gte=asked.start, occurred_at__lt=asked.end)
@@ -155,12 +158,12 @@ def _in_rollup(matching: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _edge(ahead: QuerySet[UsageEvent]) -> Place | None:
+def _edge(ahead: QuerySet[UsageEvent, Any]) -> Place | None:
     """The last of the `SCAN` next requests; None where there are no more than these."""
     places = ahead.values_list("occurred_at", "request_id")[SCAN - 1 : SCAN + 1]
     found = [Place(*place) for place in places]
     return found[0] if len(found) > 1 else None
 
 
-def _place(event: UsageEvent) -> Place:
+def _place(event: Any) -> Place:
     return Place(event.occurred_at, event.request_id)

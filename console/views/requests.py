@@ -82,14 +82,14 @@ def found_now(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     return response
 
 
-def log_of(organization: Organization) -> RequestLog:
+def log_of(organization: Organization) -> RequestLog[UsageEvent]:
     return RequestLog(
         UsageEvent.objects.for_organization(organization),
         UsageHour.objects.for_organization(organization),
     )
 
 
-def named(log: RequestLog, search: str) -> UsageEvent | None:
+def named(log: RequestLog[UsageEvent], search: str) -> UsageEvent | None:
     """The request whose id was typed."""
     request_id = uuid_in(search)
     return log.events.filter(request_id=request_id).first() if request_id else None
@@ -109,14 +109,18 @@ def asked_of(form: LogForm, filters: list[Filter]) -> Asked:
     return Asked(*form.span, chosen)
 
 
-def page_asked(request: HttpRequest, log: RequestLog, asked: Asked) -> LogPage:
+def page_asked(
+    request: HttpRequest, log: RequestLog[UsageEvent], asked: Asked
+) -> LogPage[UsageEvent]:
     """The page that the address names by a place in the log; else the newest."""
     if newer := Place.read(request.GET.get("newer", "")):
         return log.page(asked, newer, "newer")
     return log.page(asked, Place.read(request.GET.get("older", "")))
 
 
-def log_context(form: LogForm, filters: list[Filter], page: LogPage) -> dict[str, object]:
+def log_context(
+    form: LogForm, filters: list[Filter], page: LogPage[UsageEvent]
+) -> dict[str, object]:
     chosen = sum(bool(one.value) for one in filters)
     return {
         "form": form,

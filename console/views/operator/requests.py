@@ -87,7 +87,7 @@ def event_of(request_id: UUID | None) -> UsageEvent | None:
     return events.select_related("organization", "api_key__project").first()
 
 
-def _log(form: OperatorLogForm) -> RequestLog:
+def _log(form: OperatorLogForm) -> RequestLog[UsageEvent]:
     return log_of(form.tenant) if form.tenant else RequestLog(UsageEvent.objects.all(), hours=None)
 
 
