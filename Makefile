@@ -74,8 +74,8 @@ soak: $(VENV)/.dev ## 800 streams at once; MINUTES=5
 simulate: $(VENV)/.dev ## faults in any order over metering and the books; SEEDS=1000 FIRST=1
 	$(PY) -m tests.simulation --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)
 
-kill-tests: $(VENV)/.dev ## processes killed and frozen under load; RUNS=22 FIRST=1, LONG=1 as make up runs them
-	$(PY) -m tests.kills --runs $(or $(RUNS),22) --first $(or $(FIRST),1) $(if $(LONG),--long)
+kill-tests: $(VENV)/.dev ## processes killed and frozen under load; RUNS=23 FIRST=1, LONG=1 as make up runs them
+	$(PY) -m tests.kills --runs $(or $(RUNS),23) --first $(or $(FIRST),1) $(if $(LONG),--long)
 
 engines: .engines/ready ## real vLLM on the CPU, where the machine can; else the reason
 

@@ -15,7 +15,6 @@ from unittest.mock import patch
 
 from billing.holds import orphans, reap
 from billing.models import UsageEvent
-from tenants.valkey import client
 from tests.kills.load import LONG, SILENT
 from tests.kills.scene import Scene, Span, Woken
 from tests.kills.world import Gateway
@@ -24,7 +23,7 @@ type Case = Callable[[Scene], None]
 
 LEASE_S: Final = 10.0
 GRACE_S: Final = 5.0
-"""Valkey is away for longer than this in one case, so that what is tried for so long is over."""
+"""So long after Valkey went away those with a limit of money may be refused."""
 
 
 # A gateway dies
@@ -36,8 +35,8 @@ def gateway_killed_while_it_reserves(scene: Scene) -> None:
     with scene.harmed(gateway):
         with scene.frozen(scene.world.valkey):
             scene.pause(0.1, 0.4)
-            gateway.kill()
-        gateway.start()
+            gateway.crash()
+        gateway.await_ready()
 
 
 def gateway_killed_before_the_first_token(scene: Scene) -> None:
@@ -45,7 +44,7 @@ def gateway_killed_before_the_first_token(scene: Scene) -> None:
     gateway = scene.gateway()
     scene.ask(gateway, SILENT)
     scene.pause(0.4, 0.8)
-    with scene.away(gateway):
+    with scene.crashed(gateway):
         pass
 
 
@@ -54,7 +53,7 @@ def gateway_killed_within_streams(scene: Scene) -> None:
     gateway = scene.gateway()
     long_streams_run(scene, gateway, tokens=150)
     scene.pause(0, 0.7)
-    with scene.away(gateway):
+    with scene.crashed(gateway):
         pass
 
 
@@ -64,8 +63,8 @@ def gateway_killed_before_it_settles(scene: Scene) -> None:
     with scene.harmed(gateway):
         with scene.frozen(scene.world.valkey):
             answers_end(scene, gateway)
-            gateway.kill()
-        gateway.start()
+            gateway.crash()
+        gateway.await_ready()
 
 
 def gateway_killed_while_valkey_is_away(scene: Scene) -> None:
@@ -73,8 +72,18 @@ def gateway_killed_while_valkey_is_away(scene: Scene) -> None:
     gateway = scene.gateway()
     with scene.away(scene.world.valkey):
         answers_end(scene, gateway)
-        with scene.away(gateway):
+        with scene.crashed(gateway):
             pass
+
+
+def gateway_killed_while_it_spends_its_leases(scene: Scene) -> None:
+    """Valkey comes back and knows nothing of any of it."""
+    with scene.away(scene.world.valkey):
+        scene.pause(3, 4)
+        with scene.crashed(scene.gateway()):
+            pass
+        scene.pause(0.5, 1)
+        scene.valkey_wipe()
 
 
 def gateways_killed_all_at_once(scene: Scene) -> None:
@@ -97,7 +106,7 @@ def gateway_frozen_past_its_lease(scene: Scene) -> None:
         froze_at = monotonic()
         with gateway.frozen():
             sleep(LEASE_S)
-            holds_reap(gateway)
+            holds_reap(scene, gateway)
             scene.pause(0.3, 1.0)
             woke_at = monotonic()
         scene.woken.append(Woken(gateway.url, Span(froze_at, woke_at)))
@@ -122,11 +131,12 @@ def valkey_killed(scene: Scene) -> None:
 
 
 def valkey_away_for_long(scene: Scene) -> None:
-    """Whoever needs no store is served all the time."""
+    """Whoever has money is served from what the gateways set apart."""
     with scene.away(scene.world.valkey):
         began = monotonic()
         sleep(60 if scene.world.is_long else GRACE_S + 2)
-        scene.must_serve.append(("open", Span(began + GRACE_S, monotonic())))
+        for kind in ("open", "credit"):
+            scene.must_serve.append((kind, Span(began + GRACE_S, monotonic())))
 
 
 def valkey_frozen(scene: Scene) -> None:
@@ -135,14 +145,12 @@ def valkey_frozen(scene: Scene) -> None:
 
 
 def valkey_loses_its_tail(scene: Scene) -> None:
-    scene.valkey_forgets()
     with scene.away(scene.world.valkey):
         scene.pause(0.1, 0.6)
         scene.valkey_cut()
 
 
 def valkey_wiped(scene: Scene) -> None:
-    scene.valkey_forgets()
     with scene.away(scene.world.valkey):
         scene.pause(0.1, 0.6)
         scene.valkey_wipe()
@@ -150,9 +158,8 @@ def valkey_wiped(scene: Scene) -> None:
 
 def valkey_flushed(scene: Scene) -> None:
     """Empty from one moment to the next, and still the same run of it."""
-    scene.valkey_forgets()
     with scene.harmed(scene.world.valkey):
-        client().flushdb()
+        scene.valkey_flush()
 
 
 # PostgreSQL
@@ -178,17 +185,14 @@ def postgres_frozen(scene: Scene) -> None:
 
 def worker_killed_within_its_transaction(scene: Scene) -> None:
     """7: some of a batch is written, and nothing of it is committed."""
-    with scene.booking_held(), ExitStack() as stack:
-        for worker in scene.world.workers:
-            stack.enter_context(scene.away(worker))
+    with scene.booking_held(), scene.workers_away():
+        pass
 
 
 def worker_killed_between_commit_and_post(scene: Scene) -> None:
     """8: PostgreSQL has it, and Valkey is told again."""
-    with valkey_frozen_after_commit(scene):
-        for worker in scene.world.workers:
-            worker.kill()
-    scene.world.restore()
+    with valkey_frozen_after_commit(scene), scene.workers_away():
+        pass
 
 
 def worker_frozen_and_replaced(scene: Scene) -> None:
@@ -229,6 +233,7 @@ CASES: Final[tuple[Case, ...]] = (
     gateway_killed_within_streams,
     gateway_killed_before_it_settles,
     gateway_killed_while_valkey_is_away,
+    gateway_killed_while_it_spends_its_leases,
     gateways_killed_all_at_once,
     gateway_frozen_past_its_lease,
     gateway_without_disk,
@@ -280,12 +285,16 @@ def serves(scene: Scene, gateway: Gateway) -> bool:
     return bool(ended) and ended[-1].status == 200
 
 
-def holds_reap(gateway: Gateway) -> None:
-    """As if an hour was over: whoever made them must be dead."""
-    names = {f":{pid}" for pid in gateway.pids}
+def holds_reap(scene: Scene, gateway: Gateway) -> None:
+    """As if a quarter of an hour was over: whoever made them must be dead. What it settles after
+    all when it wakes up may be money that others have spent by then.
+    """
+    names = tuple(f":{pid}" for pid in gateway.pids)
     with patch("billing.holds.orphans.ORPHAN_S", 0):
-        held = [one for one in orphans() if any(one.gateway.endswith(name) for name in names)]
-        reap(held, {one.id: None for one in held})
+        held = [one for one in orphans() if one.gateway.endswith(names)]
+    reap(held, {one.id: None for one in held})
+    for one in held:
+        scene.may_exceed[one.organization_id] += one.amount_nano
 
 
 @contextmanager
@@ -295,6 +304,5 @@ def valkey_frozen_after_commit(scene: Scene) -> Iterator[None]:
         with scene.booking_held():
             before = UsageEvent.objects.count()
             stack.enter_context(scene.frozen(scene.world.valkey))
-            scene.faults += 1
         scene.until(lambda: UsageEvent.objects.count() > before, "a batch is committed")
         yield

@@ -14,8 +14,8 @@ from tenants import services
 from tenants.models import Organization
 
 RPM: Final = 90
-LITTLE: Final = Decimal("0.06")
-"""EUR: some forty short requests."""
+LITTLE: Final = Decimal("0.03")
+"""EUR: some twenty short requests, and two at a time of what a hold counts without looking."""
 ENOUGH: Final = Decimal(50)
 
 
@@ -27,6 +27,10 @@ class Customer:
     id: UUID
     key: str
     most: Decimal | None = None
+
+    @property
+    def is_near_its_end(self) -> bool:
+        return self.most == LITTLE
 
     @property
     def is_free(self) -> bool:

@@ -21,6 +21,8 @@ from tests.kills.customers import Customer
 from tests.kills.world import MODEL
 
 CHAT: Final = "/v1/chat/completions"
+AT_ONCE: Final = 3
+"""Clients at each gateway of a customer whose money ends soon: none of it must go twice."""
 PAUSE_S: Final = (0.05, 0.15)
 REFUSED_PAUSE_S: Final = (0.2, 0.5)
 TIMEOUT: Final = aiohttp.ClientTimeout(total=90)
@@ -102,13 +104,14 @@ class Load:
         return [answer for answer in self.answers if answer.ended is None]
 
     def begin(self) -> None:
-        """A client of each customer at each gateway."""
+        """Clients of each customer at each gateway."""
         self._thread.start()
         self._http = self._run(self._session())
         self._clients = [
-            self._spawn(self._keep_asking(customer, url))
+            self._spawn(self._keep_asking(customer, url, number))
             for customer in self._customers
             for url in self._urls
+            for number in range(AT_ONCE if customer.is_near_its_end else 1)
         ]
 
     def finish(self) -> None:
@@ -135,8 +138,9 @@ class Load:
         connector = aiohttp.TCPConnector(limit=0)
         return aiohttp.ClientSession(timeout=TIMEOUT, connector=connector)
 
-    async def _keep_asking(self, customer: Customer, url: str) -> None:
-        random = Random(f"{self._seed} {customer.kind} {self._urls.index(url)}")  # noqa: S311
+    async def _keep_asking(self, customer: Customer, url: str, number: int) -> None:
+        seed = f"{self._seed} {customer.kind} {self._urls.index(url)} {number}"
+        random = Random(seed)  # noqa: S311 - to be repeated
         while not self._is_over:
             answer = await self._ask(customer, url, wish_of(random))
             is_served = answer.ended in {"finished", "left"}

@@ -158,8 +158,7 @@ class Oracle:
             return ""
         customer, said = answer.customer, f"{answer.ended} with {answer.status} {answer.code}"
         if answer.status == 429:
-            is_due = customer.kind == ("limited" if _is_rate(answer) else customer.kind)
-            is_due &= _is_rate(answer) or customer.kind in {"prepaid", "budgeted"}
+            is_due = customer.kind == "limited" if _is_rate(answer) else customer.is_near_its_end
             return "" if is_due else said
         if answer.status == 503 and answer.can_retry and not customer.is_free:
             return "" if self._is_valkey_away(answer) else said

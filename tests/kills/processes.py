@@ -80,7 +80,8 @@ class Process:
         Thread(target=self._copy, args=(self._process,), daemon=True).start()
 
     def await_ready(self) -> None:
-        wait_until(self._is_ready, f"{self.name} is ready ({self._log})", START_TIMEOUT_S)
+        """One that ends meanwhile is started again, as a supervisor would."""
+        wait_until(self._is_up, f"{self.name} is ready ({self._log})", START_TIMEOUT_S)
 
     def start(self) -> None:
         self.begin()
@@ -102,6 +103,10 @@ class Process:
             self._process.send_signal(signal.SIGSTOP)
             _kill(self._tree())
             self._process.wait()
+
+    def crash(self) -> None:
+        """What it started dies; it is left to start it again."""
+        _kill(self._tree()[1:])
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -125,6 +130,10 @@ class Process:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     prlimit(pid, RLIMIT_FSIZE, (RLIM_INFINITY, RLIM_INFINITY))
+
+    def _is_up(self) -> bool:
+        self.begin()
+        return self._is_ready()
 
     def _tree(self) -> list[psutil.Process]:
         if not self._process or not self.is_running:

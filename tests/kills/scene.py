@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
@@ -16,6 +16,7 @@ from uuid import UUID
 import psycopg
 
 from billing.holds import scopes_state
+from tenants.valkey import client
 from tests.kills.customers import Customer
 from tests.kills.load import LONG, Load, Wish
 from tests.kills.processes import Process, wait_until
@@ -44,8 +45,8 @@ class Woken:
 class Scene:
     """`trouble` is when each process was away, or not itself, by its name.
 
-    `may_exceed` is what an organization may have spent beyond what it had: what only Valkey knew
-    when it forgot. `must_serve` are those that had to get an answer within a span.
+    `may_exceed` is what an organization may have spent beyond what it had, in nano. `must_serve`
+    are those that had to get an answer within a span.
     """
 
     world: World
@@ -87,6 +88,21 @@ class Scene:
             process.start()
 
     @contextmanager
+    def crashed(self, gateway: Gateway) -> Iterator[None]:
+        """The process that serves dies; when the block is over there is another."""
+        with self.harmed(gateway):
+            gateway.crash()
+            yield
+            gateway.await_ready()
+
+    @contextmanager
+    def workers_away(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for worker in self.world.workers:
+                stack.enter_context(self.away(worker))
+            yield
+
+    @contextmanager
     def stopped(self, process: Process) -> Iterator[None]:
         """As `away`, but stopped in order."""
         with self.harmed(process):
@@ -109,8 +125,11 @@ class Scene:
         finally:
             self.trouble[process.name].append(Span(start, monotonic()))
 
-    def valkey_forgets(self) -> None:
-        """It is about to: what it holds and what is not booked may be spent twice."""
+    def valkey_flush(self) -> None:
+        """It forgets all, and is still the same run of itself: no gateway can know at once.
+
+        What it held and what is not booked may be spent twice.
+        """
         for customer in self.customers:
             known = scopes_state(customer.id).values()
             nano = max((one.held + one.unposted for one in known), default=0)
@@ -118,13 +137,16 @@ class Scene:
             margin = 2 * running + 2  # some begin, and some end, until it has forgotten
             self.may_exceed[customer.id] += nano + int(margin * HOLD_MOST * _NANO)
         self.has_forgotten = True
+        client().flushdb()
 
     def valkey_wipe(self) -> None:
         """With its files, while it is away."""
+        self.has_forgotten = True
         shutil.rmtree(self.world.valkey_files)
 
     def valkey_cut(self) -> None:
         """The end of its append-only file is gone, while it is away."""
+        self.has_forgotten = True
         (path,) = self.world.valkey_files.glob("*.incr.aof")
         size = path.stat().st_size
         with path.open("r+b") as file:
