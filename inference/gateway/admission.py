@@ -123,10 +123,7 @@ class Admission:
         return answer
 
     async def _reserve_money(self, ask: Ask) -> Granted | Denied:
-        leasing = self._leasing
-        if not leasing.is_ready:
-            await leasing.ready()
-        if not (epoch := leasing.epoch):
+        if not (epoch := await self._leasing.counter()):
             return await self._reserve_leased(ask)
         try:
             answer = await self._holds.reserve(ask)
@@ -135,9 +132,13 @@ class Admission:
                 answer = await self._holds.reserve(ask)
         except StoreAway:
             raise MeteringAway from None
-        if isinstance(answer, Unknown) or leasing.epoch != epoch:
+        if isinstance(answer, Unknown) or not self._is_still(epoch):
             raise MeteringAway
         return answer
+
+    def _is_still(self, epoch: bytes) -> bool:
+        """Whether no other run of Valkey may have answered than the one that counts."""
+        return self._leasing.epoch == epoch and self._holds.epoch in {epoch, b""}
 
     async def _reserve_leased(self, ask: Ask) -> Granted | Denied:
         if denied := await self._leasing.reserve(ask):

@@ -130,13 +130,17 @@ class Leasing:
 
     # What requests ask
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it is known who counts."""
-        return self._ready.is_set()
+    async def counter(self) -> bytes:
+        """The run of Valkey that counts now; empty: `reserve` does. Raises MeteringAway."""
+        here = self._store.epoch
+        if here != self.epoch and here and self.epoch:
+            self._detach()
+        if not self._ready.is_set():
+            await self._known()
+        return self.epoch
 
-    async def ready(self) -> None:
-        """Wait for that, a little. Raises MeteringAway."""
+    async def _known(self) -> None:
+        """Wait a little until it is known who counts."""
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._ready.wait()
@@ -276,7 +280,7 @@ class Leasing:
         log.warning("leasing.detached", open=len(self.open))
         self.epoch = b""
         self._purse = Purse()
-        self._late.clear()
+        self._forget(self._late)
         self._is_declared = False
         self._blocked_since = None
         self._ready.clear()
@@ -351,15 +355,19 @@ class Leasing:
         if self._verified_at != failures and not await self._records.redeliver():
             return
         self._verified_at = failures
-        self._late -= late
-        for request_id in late:
-            self.open.pop(request_id, None)
+        self._forget(late)
         running = {id_: self.open[id_] for id_ in self._uncounted & self.open.keys()}
         held = await self._store.has({id_: one.organization_id for id_, one in running.items()})
         self._uncounted = running.keys() - held
         amounts = exposure(running[id_] for id_ in self._uncounted)
         if self._failures == failures:
             await self._seed(await self._write(amounts, epoch=epoch))
+
+    def _forget(self, late: Set[UUID]) -> None:
+        """They are over, and who reads the disk finds them."""
+        for request_id in late:
+            self.open.pop(request_id, None)
+        self._late -= late
 
     async def _write(
         self,

@@ -30,6 +30,8 @@ WALLET_ONLY = KeyTerms(has_wallet=True)
 class Holds:
     """Answers what it is told to, one after the other."""
 
+    epoch = b"run"
+
     def __init__(self, *answers: Granted | Denied | Unknown | StoreAway) -> None:
         self.answers, self.asked = list(answers), list[Ask]()
 
@@ -63,8 +65,8 @@ def admission_of(
 
 def by_valkey() -> Leasing:
     """As when Valkey counts what may be spent."""
-    leasing = Leasing(cast("HoldsClient", None), cast("Any", None))
-    leasing.count_by(b"epoch")
+    leasing = Leasing(cast("HoldsClient", Holds()), cast("Any", None))
+    leasing.count_by(Holds.epoch)
     return leasing
 
 
