@@ -202,7 +202,7 @@ async def test_a_segment_begun_before_its_database_was_known_takes_no_more_after
         await until(lambda: (folder / f"00000001{OPEN}").exists())
         await asyncio.sleep(0.1)
         world.installation = OURS
-        await spool.dispatched(dispatch(uuid4()))
+        await spool.settled(record(), 1, ())
         assert installation_of([folder / f"00000002{OPEN}"]) == OURS
 
 
