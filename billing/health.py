@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from billing.holds import HoldsSeen, holds_read
 from billing.ingest import DEAD_STREAM
+from billing.leases import LeasesSeen, leases_seen
 from billing.ledger.check import CHECKED_KEY
 from billing.metering import STREAMS
 from billing.models import Drift, ModelHalt
@@ -66,20 +67,23 @@ class MeteringHealth:
     drifts: Sequence[Drift]
     reconciled_at: datetime | None
     books: BooksChecked | None
+    leases: LeasesSeen
 
 
 def metering_health() -> MeteringHealth:
     halts = list(ModelHalt.objects.filter(released_at=None))
     drifts = list(Drift.objects.filter(seen_at__gte=timezone.now() - DRIFTS)[:100])
+    leases = leases_seen()
     try:
         waiting = waiting_read()
         set_aside: Any = client().xlen(DEAD_STREAM)
         checked, reconciled = _checked()
         return MeteringHealth(
-            False, *waiting, set_aside, holds_read(), _spools(), halts, drifts, reconciled, checked
-        )
+            False, *waiting, set_aside, holds_read(), _spools(), halts, drifts, reconciled, checked,
+            leases,
+        )  # fmt: skip
     except redis.RedisError:
-        return MeteringHealth(True, 0, 0, 0, None, (), halts, drifts, None, None)
+        return MeteringHealth(True, 0, 0, 0, None, (), halts, drifts, None, None, leases)
 
 
 def waiting_read() -> Waiting:

@@ -18,6 +18,7 @@ _HELP: Final = {
     "models_halted": "Models that were used without a price, and are not served.",
     "holds_open": "Requests whose money is held.",
     "holds_orphaned": "Holds whose gateway is gone.",
+    "leases_open": "Organizations of which gateways have set credit apart, without Valkey.",
     "drifts": "Sums and counts that do not equal what they should.",
     "books_differences": "Balances that differ from their transfers, at the last check.",
 }
@@ -44,6 +45,7 @@ def _values(health: MeteringHealth) -> dict[str, float]:
     known: dict[str, float] = {
         "models_halted": len(health.halts),
         "drifts": len(health.drifts),
+        "leases_open": health.leases.organizations,
     }
     if health.holds:
         known |= {

@@ -11,11 +11,13 @@ from redis.retry import Retry
 
 from billing.health import GATEWAYS, metering_health
 from billing.ingest import ingest
+from billing.leases import leases_write
 from billing.metering import UsageRecord
 from billing.models import Drift, DriftKind
 from billing.reconcile import RECONCILED
 from tenants.valkey import client
 from tests.billing.records import another, put
+from tests.conftest import Cast
 
 
 def test_all_is_well_where_nothing_waits(db: None) -> None:
@@ -32,6 +34,11 @@ def test_what_waits_is_counted_over_all_streams_from_the_oldest(record: UsageRec
     health = metering_health()
     assert health.waiting == 3
     assert 5 <= health.lag_s < 60
+
+
+def test_what_gateways_set_apart_is_told(cast: Cast) -> None:
+    leases_write("gw-a.1", {(cast.acme.pk, "w"): 7, (cast.acme.pk, "b:x:20260101"): 5})
+    assert tuple(metering_health().leases) == (1, 1, 7)
 
 
 def test_what_was_set_aside_and_the_models_halted_are_told(record: UsageRecord) -> None:

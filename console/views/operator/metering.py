@@ -52,6 +52,7 @@ def operator_metering(request: OperatorRequest) -> HttpResponse:
         "now": timezone.now(),
         "health": health,
         "held": Decimal(health.holds.held_nano).scaleb(-9) if health.holds else None,
+        "leased": Decimal(health.leases.amount_nano).scaleb(-9),
         "halts": _halt_rows(health),
         "problems": list(metering_problems(health)),
     }
@@ -102,6 +103,12 @@ def metering_problems(health: MeteringHealth) -> Iterator[Problem]:
         yield _problem(
             _("Valkey does not answer."), _("What waits to be booked is not known."), "#figures"
         )
+    if away := health.leases.spenders:
+        said = ngettext(
+            "%(n)s gateway counts without Valkey.", "%(n)s gateways count without Valkey.", away
+        )
+        means = _("Who has a limit of money is served from credit that gateways set apart.")
+        yield _problem(said % {"n": number(away)}, means, "#figures")
     for halt in health.halts:
         said = _("%(model)s is halted: it was used without a price.") % {"model": halt.model}
         means = _("Requests for it are refused until it is priced and released.")

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from billing import health
 from billing.ingest import DEAD_STREAM, ingest
+from billing.leases import leases_write
 from billing.metering import FIELD, UsageRecord, encode, shard_of, stream_of
 from billing.models import Component, Drift, DriftKind, ModelHalt, Outcome, Rate, UsageEvent
 from inference.models import Model
@@ -40,6 +41,13 @@ def test_what_waits_and_what_was_set_aside_is_told_here_and_on_the_overview(
         assert "1 usage record is set aside." in page
         assert "is a worker running?" in page
     assert "1 record waits" in text_of(operator.get(URL))
+
+
+def test_credit_that_gateways_set_apart_is_news(operator: Client, cast: Cast) -> None:
+    leases_write("gw-a.1", {(cast.acme.pk, "w"): 2_500_000_000})
+    page = text_of(operator.get(URL))
+    assert "1 gateway counts without Valkey." in page
+    assert "€2.500 000 leased" in page
 
 
 def test_a_halted_model_is_released_once_it_is_priced(operator: Client, model: Model) -> None:
