@@ -233,8 +233,6 @@ CASES: Final[tuple[Case, ...]] = (
     gateway_killed_within_streams,
     gateway_killed_before_it_settles,
     gateway_killed_while_valkey_is_away,
-    gateway_killed_while_it_spends_its_leases,
-    gateways_killed_all_at_once,
     gateway_frozen_past_its_lease,
     gateway_without_disk,
     valkey_killed,
@@ -242,7 +240,6 @@ CASES: Final[tuple[Case, ...]] = (
     valkey_frozen,
     valkey_loses_its_tail,
     valkey_wiped,
-    valkey_flushed,
     postgres_stopped,
     postgres_killed,
     postgres_frozen,
@@ -251,6 +248,9 @@ CASES: Final[tuple[Case, ...]] = (
     worker_frozen_and_replaced,
     valkey_killed_between_commit_and_post,
     all_killed_at_once,
+    gateways_killed_all_at_once,
+    gateway_killed_while_it_spends_its_leases,
+    valkey_flushed,
 )
 
 

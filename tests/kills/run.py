@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
@@ -26,6 +27,7 @@ from tests.kills.scene import Scene
 from tests.kills.world import World
 
 DRAINED_S: Final = 30
+SOON_S: Final = 1.5
 DRAINED_LONG_S: Final = 240
 """What Valkey forgot is found to be missing some two minutes later."""
 
@@ -86,14 +88,17 @@ class Run:
                 self.report.requests, self.report.faults = len(load.answers), scene.faults
                 _reconnect()
         self.report.requests = len(load.answers)
-        if scene.has_forgotten and not world.is_long:
-            self._gateways_renew()
         self.report.oracle = oracle = Oracle(scene, world.given())
+        if scene.has_forgotten and not world.is_long:
+            self._records_bring(oracle)
         self._drain(oracle)
         self.report.breaks += [*oracle.breaks(), *map(str, books_check()), *_strays()]
 
-    def _gateways_renew(self) -> None:
-        """What is lost in Valkey is delivered again by who takes over a spool, or much later."""
+    def _records_bring(self, oracle: Oracle) -> None:
+        """What Valkey lost is delivered again by who takes over a spool, or minutes later."""
+        with suppress(AssertionError):
+            wait_until_none(lambda: [*oracle.owed(), *self._unresolved()], SOON_S)
+            return
         for gateway in self._world.gateways:
             gateway.crash()
         self._world.restore()
