@@ -241,7 +241,8 @@ class Committer:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._committed, commit)
             if is_last:
-                self._appender.seal()
+                with suppress(OSError):  # it is only for whoever reads it next
+                    self._appender.seal()
                 return
 
     def _commit(self) -> _Commit:

@@ -43,28 +43,37 @@ class Appender:
         self.number = self.size = 0
         self._handle, self._path = -1, folder.path
         self._kept = 0
+        self._is_loose = False
         self._sealed: list[Path] = []
 
     def append(self, frames: bytes, *, lasts: bool) -> None:
-        """Write `frames`, and wait until the disk has them if they are to last. Raises OSError."""
+        """Write `frames`, and wait until the disk has them, and all before, if they are to last.
+
+        Raises OSError.
+        """
         is_full = self.size + len(frames) > self._segment_bytes
         if self._handle >= 0 and (is_full or self._owner != self._installation()):
             self.seal()
         try:
             if self._handle < 0:
                 self._begin()
-            self._write(frames, os.RWF_DSYNC if lasts else 0)
+            self._write(frames, os.RWF_DSYNC if lasts and not self._is_loose else 0)
+            if lasts and self._is_loose:  # a write syncs no bytes but its own
+                os.fdatasync(self._handle)
         except OSError:
+            self._is_loose = False
             self.seal()
             raise
-        self._kept = self.size
+        self._is_loose, self._kept = not lasts, self.size
 
     def seal(self) -> None:
-        """End the segment; the next `append` begins another."""
+        """End the segment; the next `append` begins another. Raises OSError."""
         handle, self._handle = self._handle, -1
         if handle < 0:
             return
         try:
+            if self._is_loose:  # to last, by a word that comes when it is the next one's turn
+                os.fdatasync(handle)
             if self._kept:
                 self._sealed.append(self._path)
                 os.ftruncate(handle, self.size)
@@ -86,6 +95,7 @@ class Appender:
 
     def _begin(self) -> None:
         self.size = self._kept = 0
+        self._is_loose = False
         self.number += 1
         self._owner = self._installation()
         self._path = self._folder.path / f"{self.number:08}{OPEN}"

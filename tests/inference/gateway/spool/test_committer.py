@@ -40,16 +40,25 @@ class Disk:
         self.fault: Callable[[], None] | None = None
         self.part = 0
         self.writes = 0
-        write = os.pwritev
+        self.loose = set[int]()
+        """Where the writes began that no sync has reached."""
+        write, sync = os.pwritev, os.fdatasync
 
         def pwritev(handle: int, buffers: list[bytes], offset: int, flags: int = 0) -> int:
             self.writes += 1
             if self.fault:
                 self.part = write(handle, [buffers[0][:5]], offset, flags)
                 self.fault()
+            if buffers[0] and not flags & os.RWF_DSYNC:
+                self.loose.add(offset)
             return write(handle, buffers, offset, flags)
 
+        def fdatasync(handle: int) -> None:
+            sync(handle)
+            self.loose.clear()
+
         monkeypatch.setattr(os, "pwritev", pwritev)
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
 
 
 @pytest.fixture
@@ -115,6 +124,26 @@ async def test_those_that_wait_together_share_one_write(written: Written, disk: 
 async def test_what_need_not_last_is_written_soon_by_itself(written: Written) -> None:
     written.committer.write(frame_of(1))
     await until(lambda: written.numbers == [1])
+
+
+async def test_what_was_written_before_lasts_too(written: Written, disk: Disk) -> None:
+    await written.committer.commit(frame_of(1))
+    disk.loose.clear()  # the head of the segment, which another call makes last
+    written.committer.write(frame_of(2))
+    await until(lambda: written.numbers == [1, 2])
+    assert disk.loose
+    await written.committer.commit(b"")
+    assert not disk.loose
+
+
+async def test_the_end_of_a_segment_lasts_too(written: Written, disk: Disk) -> None:
+    await written.committer.commit(frame_of(1))
+    written.committer.write(frame_of(2))
+    await until(lambda: written.numbers == [1, 2])
+    assert disk.loose
+    written.committer.rotate()
+    await until(lambda: written.sealed)
+    assert not disk.loose
 
 
 async def test_a_full_segment_is_ended_and_another_begun(written: Written) -> None:
