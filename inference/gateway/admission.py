@@ -112,27 +112,23 @@ class Admission:
 
     async def _reserve(self, ask: Ask) -> Granted | Denied:
         """Raises MeteringAway when nobody can say."""
+        epoch = b""
         if ask.scopes:
-            return await self._reserve_money(ask)
-        try:
-            answer = await self._holds.reserve(ask)
-        except StoreAway:
-            return self._rates.take(ask.organization_id.hex, ask.limits)
-        if isinstance(answer, Unknown):
-            raise MeteringAway
-        return answer
-
-    async def _reserve_money(self, ask: Ask) -> Granted | Denied:
-        if not (epoch := await self._leasing.counter()):
-            return await self._reserve_leased(ask)
+            epoch = self._leasing.epoch
+            if not epoch or self._holds.epoch != epoch:
+                epoch = await self._leasing.counter()
+            if not epoch:
+                return await self._reserve_leased(ask)
         try:
             answer = await self._holds.reserve(ask)
             if isinstance(answer, Unknown):
                 await self._seeded(ask.organization_id)
                 answer = await self._holds.reserve(ask)
         except StoreAway:
-            raise MeteringAway from None
-        if isinstance(answer, Unknown) or not self._is_still(epoch):
+            if ask.scopes:
+                raise MeteringAway from None
+            return self._rates.take(ask.organization_id.hex, ask.limits)
+        if isinstance(answer, Unknown) or (epoch and not self._is_still(epoch)):
             raise MeteringAway
         return answer
 

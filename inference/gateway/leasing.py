@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
@@ -153,11 +153,10 @@ class Leasing:
 
     async def reserve(self, ask: Ask) -> Denied | None:
         """Take the money of `ask` from the leases; None when it is taken. Raises MeteringAway."""
-        one = Exposed(ask.organization_id, ask.amount_nano, ask.scopes)
         try:
             async with asyncio.timeout(TAKE_S):
-                while not (self._is_leasing and self._purse.spend(one)):
-                    if denied := await self._take(one):
+                while not (self._is_leasing and self._purse.spend(ask)):
+                    if denied := await self._take(ask):
                         return denied
         except (TimeoutError, LeaseRefused) as error:
             log.debug("lease.refused", why=str(error))
@@ -166,11 +165,11 @@ class Leasing:
 
     def opened(self, ask: Ask) -> None:
         """It was let in, and may cost what it holds until it ends."""
-        self.open[ask.hold] = Exposed(ask.organization_id, ask.amount_nano, ask.scopes)
+        self.open[ask.hold] = ask
 
     def refused(self, ask: Ask) -> None:
         """What was taken for it is there again: another limit did not let it in."""
-        self._purse.ended(Exposed(ask.organization_id, ask.amount_nano, ask.scopes), 0)
+        self._purse.ended(ask, 0)
 
     def voided(self, request_id: UUID) -> None:
         self._end(request_id, 0)
@@ -397,5 +396,13 @@ class Leasing:
         return True
 
 
-def _spent(settled: Settled) -> Exposed:
-    return Exposed(settled.organization_id, settled.actual_nano, settled.scopes)
+class _Spent(NamedTuple):
+    """By a request that is over."""
+
+    organization_id: UUID
+    amount_nano: int
+    scopes: tuple[str, ...]
+
+
+def _spent(settled: Settled) -> _Spent:
+    return _Spent(settled.organization_id, settled.actual_nano, settled.scopes)

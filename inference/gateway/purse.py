@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Protocol
 from uuid import UUID
 
 type Amounts = Counter[tuple[UUID, str]]
 """Nano by organization and scope."""
 
 
-class Exposed(NamedTuple):
-    """A request that runs: what it may cost, of which balances."""
+class Exposed(Protocol):
+    """What a request may cost, or did, of which balances."""
 
-    organization_id: UUID
-    amount_nano: int
-    scopes: tuple[str, ...]
+    @property
+    def organization_id(self) -> UUID: ...
+
+    @property
+    def amount_nano(self) -> int: ...
+
+    @property
+    def scopes(self) -> tuple[str, ...]: ...
 
 
 class Purse:
