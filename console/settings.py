@@ -117,7 +117,14 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 DATABASES: dict[str, Any] = {
     "default": {
         **dj_database_url.parse(env("DATABASE_URL", "postgres://sluice@localhost:5432/sluice")),
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 8, "timeout": 10}},
+        "OPTIONS": {
+            "pool": {
+                "min_size": 1,
+                "max_size": 8,
+                "timeout": 10,
+                "reconnect_timeout": 5,  # then anew: its pauses double, up to minutes
+            },
+        },
         "CONN_HEALTH_CHECKS": True,  # a restart of PostgreSQL costs no request
     }
 }
