@@ -118,6 +118,15 @@ def reap(holds: Sequence[Hold], known: Mapping[UUID, Settled | None]) -> Reaped:
     return Reaped(**counts)
 
 
+def holds_abandon(gateway: str) -> int:
+    """Let go of all that `gateway` holds, which is dead and billed all that it began; how many.
+
+    A settle that comes later all the same may still settle.
+    """
+    mine = [hold for _, holds in _by_shard() for hold in holds if hold.gateway == gateway]
+    return sum(_end(hold, b"r") for hold in mine)
+
+
 def _end(hold: Hold, mark: bytes, *more: bytes | int | str) -> bool:
     keys = keys_of(hold.organization_id)
     done = keys.done + hold.id.bytes

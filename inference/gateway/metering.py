@@ -18,7 +18,7 @@ import structlog
 from django.conf import settings
 
 from billing.booked import unbooked
-from billing.holds import HoldsClient, StoreAway
+from billing.holds import HoldsClient, StoreAway, holds_abandon
 from billing.metering import UsageRecord
 from billing.seeding import accounts_seed
 from inference.engines import Usage
@@ -31,7 +31,7 @@ from inference.gateway.figures import LiveFigures
 from inference.gateway.keeper import SnapshotKeeper
 from inference.gateway.leasing import Leasing
 from inference.gateway.metrics import RECORDS_LOST
-from inference.gateway.spool import Dispatch, Limits, Settled, Spool, SpoolClosed
+from inference.gateway.spool import Dispatch, Limits, Settled, Spool, SpoolClosed, life_of
 
 BEAT_S: Final = 2.0
 RETRY_S: Final = 1.0
@@ -136,7 +136,8 @@ def metering_made(
     valkey: redis.asyncio.Redis, gateway: str, figures: LiveFigures, keeper: SnapshotKeeper
 ) -> Metering:
     """With the stores that the settings name."""
-    holds = HoldsClient(valkey, gateway)
+    name = life_of(gateway)
+    holds = HoldsClient(valkey, name)
     leasing = Leasing(holds, lambda organizations: in_database(accounts_seed, organizations))
 
     def rate(record: UsageRecord) -> int:
@@ -151,6 +152,7 @@ def metering_made(
     spool = Spool(
         settings.SPOOL_DIR,
         gateway,
+        name,
         Limits(
             keep_s=settings.SPOOL_KEEP_S,
             max_bytes=settings.SPOOL_MAX_MB * MB,
@@ -161,12 +163,13 @@ def metering_made(
         installation=lambda: keeper.snapshot.installation if keeper.is_ready else None,
         deliver=partial(deliver, holds),
         void=holds.void,
+        abandon=lambda dead: asyncio.to_thread(holds_abandon, dead),
         rate=rate,
         unbooked=in_thread(unbooked),
         tell=lambda name, state: valkey.set(name, state, ex=STATE_KEPT_S),
         landed=leasing.landed,
     )
-    admission = Admission(holds, gateway, figures, in_thread(accounts_seed), leasing)
+    admission = Admission(holds, name, figures, in_thread(accounts_seed), leasing)
     return Metering(admission, holds, spool, leasing)
 
 

@@ -46,6 +46,8 @@ type Id = tuple[UUID, UUID]
 """Organization and request."""
 type Unbooked = Callable[[Sequence[Id]], Collection[Id]]
 """Those of some requests that PostgreSQL does not have. Blocks, and raises when it is away."""
+type Abandon = Callable[[str], Awaitable[object]]
+"""Lets go of all holds that a process still has. Raises when Valkey is away."""
 type Void = Callable[[UUID, UUID], Awaitable[object]]
 """Lets go of a hold (request, organization). Raises when Valkey is away."""
 
@@ -86,6 +88,7 @@ class Archive:
         shipper: Shipper,
         unbooked: Unbooked,
         void: Void,
+        abandon: Abandon,
         rate: Rate,
         first_open: Callable[[], float] = lambda: math.inf,
         *,
@@ -95,6 +98,7 @@ class Archive:
     ) -> None:
         self._root, self._shipper = root, shipper
         self._unbooked, self._void, self._rate = unbooked, void, rate
+        self._abandon = abandon
         self._first_open, self._installation = first_open, installation
         self._keep_s, self._max_bytes = keep_s, max_bytes
         self._own: Folder | None = None
@@ -104,6 +108,7 @@ class Archive:
         self._sealed: list[Sealed] = []
         self._kept: list[Kept] = []
         self._voids: list[Id] = []
+        self._gone: list[str] = []
         self._adopt_at = self._ask_at = self._ship_at = self._prune_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -169,6 +174,7 @@ class Archive:
                 await self._ask(sealed)
             elif sealed.is_left and self._ship_at <= monotonic():
                 await self._deliver(sealed)
+        await self._abandon_gone()
 
     async def _run(self) -> None:
         while True:
@@ -205,6 +211,7 @@ class Archive:
             self._sealed.append(Sealed(path, size, extra[path], is_left=True))
         self._kept += left.kept
         self._dead.add(folder.path.name)
+        self._gone.append(folder.path.name)
         if left.segments:
             log.warning("spool.adopted", folder=folder.path.name, unfinished=len(left.unfinished))
 
@@ -224,6 +231,18 @@ class Archive:
                 log.warning("spool.void_waits", error=type(error).__name__)
                 return
             self._voids.pop()
+
+    async def _abandon_gone(self) -> None:
+        """All that the dead knew is told: what they hold still, they had not begun."""
+        if self._voids or any(sealed.is_left for sealed in self._sealed):
+            return
+        while self._gone:
+            try:
+                await self._abandon(self._gone[-1])
+            except Exception as error:
+                log.warning("spool.abandon_waits", error=type(error).__name__)
+                return
+            self._gone.pop()
 
     async def _deliver(self, sealed: Sealed) -> None:
         """What a dead process settled may have reached nobody."""

@@ -31,9 +31,12 @@ class Folder:
         self.path, self._lock = path, lock
 
     @classmethod
-    def create(cls, root: Path, gateway: str) -> Self:
-        """A new one. It appears with its lock taken, so that nobody takes it for left."""
-        name = f"{gateway.replace('/', '_')}.{uuid4().hex[:12]}"
+    def create(cls, root: Path, gateway: str, name: str = "") -> Self:
+        """A new one. It appears with its lock taken, so that nobody takes it for left.
+
+        `name` is a `life_of` its gateway.
+        """
+        name = name or life_of(gateway)
         unborn = root / f"{_UNBORN}{name}"
         unborn.mkdir(parents=True)
         lock = os.open(unborn / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
@@ -73,6 +76,11 @@ class Folder:
             with suppress(OSError):  # somebody looked at it just now, and takes it over
                 self.path.rmdir()
         self.close()
+
+
+def life_of(gateway: str) -> str:
+    """A name for a process that no other has or had: `gateway` may be that of its successor too."""
+    return f"{gateway.replace('/', '_')}.{uuid4().hex[:12]}"
 
 
 def folders(root: Path) -> Iterator[Path]:

@@ -20,7 +20,7 @@ import structlog
 
 from billing.metering import UsageRecord
 from inference.engines import Usage
-from inference.gateway.spool.archive import Archive, Unbooked, Void
+from inference.gateway.spool.archive import Abandon, Archive, Unbooked, Void
 from inference.gateway.spool.committer import Committer, Reason, SpoolClosed
 from inference.gateway.spool.folder import Folder
 from inference.gateway.spool.records import Dispatch, Progress, Settled, Voided, frame
@@ -65,15 +65,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Spool:
     """Of one process, in a folder of its own below `root`.
 
-    `installation` names the database that it all goes to. `deliver`, `void`, `rate`, `unbooked`
-    and `tell` are what it does with the world outside; all may be called again with what they had
-    already. `landed` hears of what was delivered, or failed to be.
+    `name` is that of the process among all that ever were, `gateway` what it tells of itself under.
+    `installation` names the database that it all goes to. `deliver`, `void`, `abandon`, `rate`,
+    `unbooked` and `tell` are what it does with the world outside; all may be called again with what
+    they had already. `landed` hears of what was delivered, or failed to be.
     """
 
     def __init__(
         self,
         root: Path,
         gateway: str,
+        name: str,
         limits: Limits,
         *,
         installation: Installation,
@@ -81,15 +83,17 @@ class Spool:
         void: Void,
         rate: Rate,
         unbooked: Unbooked,
+        abandon: Abandon,
         tell: Tell,
         landed: Landed = lambda settled, is_there: None,
     ) -> None:
         self._root, self._gateway, self._limits, self._tell = root, gateway, limits, tell
+        self.name = name
         self._installation = installation
         self._open: dict[UUID, int] = {}
         self._shipper = Shipper(deliver, landed)
         self._archive = Archive(
-            root, self._shipper, unbooked, void, rate, self._first_open,
+            root, self._shipper, unbooked, void, abandon, rate, self._first_open,
             installation=installation, keep_s=limits.keep_s, max_bytes=limits.max_bytes,
         )  # fmt: skip
         self._task: asyncio.Task[None] | None = None
@@ -111,7 +115,9 @@ class Spool:
 
     async def start(self) -> None:
         """Raises OSError when there is no place to write to."""
-        folder = self._folder = await asyncio.to_thread(Folder.create, self._root, self._gateway)
+        folder = self._folder = await asyncio.to_thread(
+            Folder.create, self._root, self._gateway, self.name
+        )
         self._committer = Committer(
             Appender(folder, self._gateway, installation=self._installation),
             self._archive.sealed,
@@ -180,11 +186,6 @@ class Spool:
         """Nothing is billed, and nothing is delivered: the caller lets go of the hold."""
         if self._open.pop(request_id, None) is not None:
             self._committer.write(frame(Voided(request_id)))
-
-    @property
-    def name(self) -> str:
-        """Of its folder: no other process has or had it."""
-        return self._folder.path.name
 
     @property
     def dead(self) -> Set[str]:

@@ -10,6 +10,7 @@ from billing.holds import (
     Reaped,
     ScopeState,
     Settled,
+    holds_abandon,
     holds_read,
     limits_state,
     orphans,
@@ -97,6 +98,15 @@ async def test_an_orphan_of_which_nobody_knows_keeps_its_money_for_a_while(
     age(hold, UNREACHABLE_S)
     assert reap(orphans(), {}) == Reaped(0, 1, 0)
     assert scopes_state(ACME)["w"].held == 0
+
+
+async def test_what_a_dead_gateway_had_not_begun_is_let_go_at_once(holds: HoldsClient) -> None:
+    seed(ACME, 1, {"w": 100})
+    await held(holds, 0)
+    await holds.beat()
+    assert holds_abandon("gateway-2") == 0
+    assert holds_abandon("gateway-1") == 1
+    assert scopes_state(ACME)["w"] == ScopeState(100, unposted=0, held=0)
 
 
 async def test_what_the_reaper_voided_is_settled_by_a_record_that_comes_later(

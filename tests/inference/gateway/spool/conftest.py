@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from billing.metering import UsageRecord
-from inference.gateway.spool import Dispatch, Limits, Settled, Spool
+from inference.gateway.spool import Dispatch, Limits, Settled, Spool, life_of
 from inference.gateway.spool.archive import Id
 
 PAUSE_S: Final = 0.005
@@ -37,6 +37,7 @@ class World:
         self.installation = installation
         self.delivered: list[Settled] = []
         self.voided: list[UUID] = []
+        self.abandoned: list[str] = []
         self.told: dict[str, bytes] = {}
         self.booked: set[UUID] | None = set()
         self.is_away = False
@@ -56,6 +57,10 @@ class World:
     async def void(self, request_id: UUID, organization_id: UUID) -> None:
         self._ask()
         self.voided.append(request_id)
+
+    async def abandon(self, name: str) -> None:
+        self._ask()
+        self.abandoned.append(name)
 
     async def tell(self, name: str, state: bytes) -> None:
         self._ask()
@@ -84,8 +89,9 @@ def world() -> World:
 
 def spool_in(root: Path, world: World, limits: Limits = LIMITS) -> Spool:
     return Spool(
-        root, "gw:1", limits, installation=lambda: world.installation, deliver=world.deliver,
-        void=world.void, rate=world.rate, unbooked=world.unbooked, tell=world.tell,
+        root, "gw:1", life_of("gw:1"), limits, installation=lambda: world.installation,
+        deliver=world.deliver, void=world.void, abandon=world.abandon, rate=world.rate,
+        unbooked=world.unbooked, tell=world.tell,
     )  # fmt: skip
 
 

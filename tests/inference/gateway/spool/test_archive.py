@@ -115,6 +115,19 @@ async def test_a_request_of_which_nothing_was_seen_is_void(tmp_path: Path, world
     assert world.requests == [ended.record.request_id]
 
 
+async def test_what_a_dead_process_holds_is_let_go_when_all_that_it_knew_is_told(
+    tmp_path: Path, world: World
+) -> None:
+    world.is_away = True
+    path = left_behind(tmp_path, [settled(UUID(int=1))])
+    async with spooling(tmp_path, world):
+        await asyncio.sleep(0.05)
+        assert world.abandoned == []
+        world.is_away = False
+        await until(lambda: world.abandoned)
+    assert (world.requests, world.abandoned) == ([UUID(int=1)], [path.name])
+
+
 async def test_damage_costs_only_what_follows_it_in_its_segment(
     tmp_path: Path, world: World
 ) -> None:
@@ -283,7 +296,7 @@ async def test_a_segment_stays_while_a_request_runs_that_began_in_it(
 ) -> None:
     running = [1.0]
     found = Archive(
-        tmp_path, Shipper(world.deliver), world.unbooked, world.void, world.rate,
+        tmp_path, Shipper(world.deliver), world.unbooked, world.void, world.abandon, world.rate,
         lambda: running[0], installation=lambda: None, keep_s=0, max_bytes=0,
     )  # fmt: skip
     own = Folder.create(tmp_path, "gw:1")
