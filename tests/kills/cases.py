@@ -168,6 +168,7 @@ def valkey_flushed(scene: Scene) -> None:
 def postgres_stopped(scene: Scene) -> None:
     with scene.stopped(scene.world.postgres):
         sleep(60 if scene.world.is_long else 2)
+    scene.booked_again()
 
 
 def postgres_killed(scene: Scene) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from random import Random
-from typing import Any, Final
+from typing import Final
 from unittest.mock import patch
 
 from django.db import connection
@@ -86,7 +87,7 @@ class Run:
                 scene.pause(0.2, 0.4)
             finally:
                 self.report.requests, self.report.faults = len(load.answers), scene.faults
-                _reconnect()
+                connection.close()
         self.report.requests = len(load.answers)
         self.report.oracle = oracle = Oracle(scene, world.given())
         if scene.has_forgotten and not world.is_long:
@@ -95,9 +96,12 @@ class Run:
         self.report.breaks += [*oracle.breaks(), *map(str, books_check()), *_strays()]
 
     def _records_bring(self, oracle: Oracle) -> None:
-        """What Valkey lost is delivered again by who takes over a spool, or minutes later."""
+        """What Valkey lost is delivered again by who takes over a spool, or minutes later; holds
+        that came back, for their end was lost, are let go then as well, or in an hour.
+        """
+        parts = (oracle.owed, self._unresolved, self._held_by_the_living)
         with suppress(AssertionError):
-            wait_until_none(lambda: [*oracle.owed(), *self._unresolved()], SOON_S)
+            wait_until_none(lambda: chain.from_iterable(part() for part in parts), SOON_S)
             return
         for gateway in self._world.gateways:
             gateway.crash()
@@ -169,10 +173,3 @@ def _strays() -> list[str]:
         found.append(f"{count} records are set aside")
     found += [f"drift: {one}" for one in Drift.objects.filter(kind=DriftKind.CHARGE)]
     return found
-
-
-def _reconnect() -> None:
-    """This process outlives PostgreSQL, and so do its connections."""
-    database: Any = connection
-    database.close()
-    database.close_pool()

@@ -14,8 +14,10 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import psycopg
+from django.db import connection
 
 from billing.holds import scopes_state
+from billing.models import UsageEvent
 from tenants.valkey import client
 from tests.kills.customers import Customer
 from tests.kills.load import LONG, Load, Wish
@@ -159,6 +161,12 @@ class Scene:
             db.execute("LOCK TABLE billing_usageeventid IN EXCLUSIVE MODE")
             self.until(lambda: _waiting(db), "a worker books")
             yield
+
+    def booked_again(self) -> None:
+        """Soon after PostgreSQL is back: nobody still waits for a time to try again."""
+        connection.close()
+        before = UsageEvent.objects.count()
+        self.until(lambda: UsageEvent.objects.count() > before, "usage is booked again")
 
     def may_spend(self, customer: Customer) -> Decimal | None:
         """What was there, and what Valkey may have forgotten."""

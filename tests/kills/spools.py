@@ -26,7 +26,10 @@ class Spools:
             if path in self._resolved:
                 continue
             is_alive = path.name.rpartition(".")[0].endswith(living)
-            left = [*_unbooked_in(path), *(() if is_alive else _unfinished_in(path, open_ids))]
+            try:
+                left = [*_unbooked_in(path), *(() if is_alive else _unfinished_in(path, open_ids))]
+            except FileNotFoundError as error:
+                left = [f"{error.filename} has another name by now"]
             found += left
             if not (left or is_alive):
                 self._resolved.add(path)
