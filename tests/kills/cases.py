@@ -17,6 +17,7 @@ from billing.holds import orphans, reap
 from billing.models import UsageEvent
 from tests.kills.load import LONG, SILENT
 from tests.kills.scene import Scene, Span, Woken
+from tests.kills.spools import pid_of
 from tests.kills.world import Gateway
 
 type Case = Callable[[Scene], None]
@@ -290,9 +291,9 @@ def holds_reap(scene: Scene, gateway: Gateway) -> None:
     """As if a quarter of an hour was over: whoever made them must be dead. What it settles after
     all when it wakes up may be money that others have spent by then.
     """
-    names = tuple(f":{pid}" for pid in gateway.pids)
+    pids = gateway.pids
     with patch("billing.holds.orphans.ORPHAN_S", 0):
-        held = [one for one in orphans() if one.gateway.endswith(names)]
+        held = [one for one in orphans() if pid_of(one.gateway) in pids]
     reap(held, {one.id: None for one in held})
     for one in held:
         scene.may_exceed[one.organization_id] += one.amount_nano

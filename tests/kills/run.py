@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from django.db import connection
 
-from billing.holds import Hold, orphans, reap
+from billing.holds import Hold, orphans
 from billing.ingest import DEAD_STREAM
 from billing.ledger import books_check
 from billing.metering import STREAMS
@@ -99,7 +99,7 @@ class Run:
         """What Valkey lost is delivered again by who takes over a spool, or minutes later; holds
         that came back, for their end was lost, are let go then as well, or in an hour.
         """
-        parts = (oracle.owed, self._unresolved, self._held_by_the_living)
+        parts = (oracle.owed, self._unresolved, _holds)
         with suppress(AssertionError):
             wait_until_none(lambda: chain.from_iterable(part() for part in parts), SOON_S)
             return
@@ -108,31 +108,16 @@ class Run:
         self._world.restore()
 
     def _drain(self, oracle: Oracle) -> None:
-        """Nothing is owed, and no stream has anything; then time passes for what the dead held."""
+        """Until nothing is owed, held or set apart, and no stream has anything."""
         timeout_s = DRAINED_LONG_S if self._world.is_long else DRAINED_S
         ids = [customer.id for customer in oracle.customers]
-        for left in (oracle.owed, self._unresolved, _waiting, self._held_by_the_living):
+        leases = Lease.objects.filter(organization__in=ids)
+        for left in (oracle.owed, self._unresolved, _waiting, _holds, leases.all):
             wait_until_none(left, timeout_s)
-        wait_until_none(lambda: Lease.objects.filter(organization__in=ids), timeout_s)
-        self._holds_of_the_dead_reap()
         accounts_seed(ids)
 
     def _unresolved(self) -> list[str]:
-        return self._world.spools.unresolved(self._living(), _holds())
-
-    def _held_by_the_living(self) -> list[str]:
-        living = self._living()
-        return [f"{one.id} is held" for one in _holds() if one.gateway.endswith(living)]
-
-    def _holds_of_the_dead_reap(self) -> None:
-        """As after the quarter of an hour for which what nobody wrote down is kept."""
-        dead = [hold for hold in _holds() if not hold.gateway.endswith(self._living())]
-        with patch("billing.holds.orphans.UNREACHABLE_S", 0):
-            reap(dead, {})
-
-    def _living(self) -> tuple[str, ...]:
-        """How the names of the gateways end that run."""
-        return tuple(f":{pid}" for one in self._world.gateways for pid in one.pids)
+        return self._world.spools.unresolved(self._world.gateway_pids, _holds())
 
 
 def wait_until_none(left: Callable[[], Iterable[object]], timeout_s: float) -> None:

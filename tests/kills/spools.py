@@ -12,6 +12,11 @@ from inference.gateway.spool.folder import BOOKED, OPEN, folders
 from inference.gateway.spool.replay import settled_read, unfinished
 
 
+def pid_of(name: str) -> int:
+    """That of a gateway, from its name: host, process, and what makes it one of its kind."""
+    return int(name.rpartition(".")[0].rpartition(":")[2])
+
+
 class Spools:
     """Those below `root`. What a dead process left is looked at until it is resolved, once."""
 
@@ -19,13 +24,13 @@ class Spools:
         self._root = root
         self._resolved = set[Path]()
 
-    def unresolved(self, living: tuple[str, ...], holds: Collection[Hold]) -> list[str]:
-        """Of gateways whose names do not end as one of `living`, what they had begun as well."""
+    def unresolved(self, living: Collection[int], holds: Collection[Hold]) -> list[str]:
+        """Of processes that are not among `living` what they had begun as well."""
         found, open_ids = list[str](), {hold.id for hold in holds}
         for path in folders(self._root):
             if path in self._resolved:
                 continue
-            is_alive = path.name.rpartition(".")[0].endswith(living)
+            is_alive = pid_of(path.name) in living
             try:
                 left = [*_unbooked_in(path), *(() if is_alive else _unfinished_in(path, open_ids))]
             except FileNotFoundError as error:

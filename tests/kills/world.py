@@ -78,6 +78,10 @@ class World:
         return [self.postgres, self.valkey, *self.gateways, *self.workers]
 
     @property
+    def gateway_pids(self) -> set[int]:
+        return {pid for gateway in self.gateways for pid in gateway.pids}
+
+    @property
     def valkey_files(self) -> Path:
         """The folder of its append-only file."""
         return self._valkey.data_dir / "appendonlydir"
