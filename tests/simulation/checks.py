@@ -14,6 +14,7 @@ from billing.holds import holds_read, scopes_state
 from billing.models import (
     AccountKind,
     BudgetAlert,
+    Lease,
     Outcome,
     Period,
     Transfer,
@@ -36,7 +37,7 @@ def require(holds: bool, what: str) -> None:
 
 class Checks:
     """Of `tenants` and all their `requests`. `may_exceed` is by how much more than it had each may
-    have spent, in nano: what was held when Valkey lost it.
+    have spent, in nano: what was held by a gateway that stood still until others ended it.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Checks:
             self._alerts(tenant)
             self._counters(tenant)
             self._spent(tenant)
+        require(not Lease.objects.exists(), "something is set apart at rest")
         seen = holds_read()
         require(seen.open == 0, f"{seen.open} holds are left")
         ids = [(one.tenant.id, one.id) for one in self._requests if one.promised is not None]

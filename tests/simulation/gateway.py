@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Set
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
-from billing.holds import Ask, Denied, Granted, HoldsClient, Unknown
+from billing.booked import unbooked
+from billing.holds import Ask, Denied, Granted, HoldsClient, StoreAway, Unknown
 from billing.models import FAILED, Outcome
+from billing.seeding import accounts_seed
 from inference.engines import Usage
+from inference.gateway.database import ask as in_database
+from inference.gateway.errors import MeteringAway
+from inference.gateway.leasing import Leasing
 from inference.gateway.spool.folder import OPEN, Folder, folders
 from inference.gateway.spool.records import Dispatch, Progress, Settled, Voided, frame
 from inference.gateway.spool.replay import settled_read, unfinished
@@ -40,14 +48,36 @@ class Loop:
         self._loop.close()
 
 
+class Away(Exception):  # noqa: N818
+    """PostgreSQL does not answer."""
+
+
+@dataclass
+class Stores:
+    """Whether they answer, and which run of Valkey it is."""
+
+    run: int = 1
+    is_valkey_away: bool = False
+    is_postgres_away: bool = False
+
+    def ask_valkey(self) -> None:
+        if self.is_valkey_away:
+            raise StoreAway
+
+    def ask_postgres(self) -> None:
+        if self.is_postgres_away:
+            raise Away
+
+
 class Gateway:
     """`running` are the requests it works on, `unsent` what is settled on disk and not delivered.
 
     What it knows besides its files is gone when it dies.
     """
 
-    def __init__(self, name: str, root: Path, loop: Loop, pricing: Pricing) -> None:
-        self.name, self._root, self._loop, self._pricing = name, root, loop, pricing
+    def __init__(self, name: str, root: Path, loop: Loop, pricing: Pricing, stores: Stores) -> None:
+        self.id, self._root, self._loop, self._pricing = name, root, loop, pricing
+        self._stores = stores
         self._valkey = async_client()
         self.holds = HoldsClient(self._valkey, name)
         loop.run(self.holds.start())
@@ -57,11 +87,88 @@ class Gateway:
         self._last_synced: tuple[int, int] = (0, 0)
         self.running: list[Request] = []
         self.unsent: list[Settled] = []
+        self._unvoided: list[Request] = []
         self._adopted: list[Folder] = []
+        self.leasing = Leasing(self, self._seed)
+        self.leasing._records = self
 
-    def reserve(self, request: Request) -> Granted | Denied | Unknown:
-        ask = Ask(request.id, request.tenant.id, request.bound_nano, request.scopes, (), self.name)
-        return self._loop.run(self.holds.reserve(ask))
+    def reserve(self, request: Request) -> Granted | Denied | Unknown | None:
+        """None: not now."""
+        ask = Ask(request.id, request.tenant.id, request.bound_nano, request.scopes, (), self.id)
+        try:
+            answer = self._loop.run(self._reserve(ask))
+        except (MeteringAway, StoreAway):
+            return None
+        if isinstance(answer, Granted) and ask.scopes:
+            self.leasing.opened(ask)
+        return answer
+
+    async def _reserve(self, ask: Ask) -> Granted | Denied | Unknown:
+        if ask.scopes and not await self.leasing.counter():
+            if self._stores.is_postgres_away:
+                raise MeteringAway
+            return await self.leasing.reserve(ask) or Granted((), is_repeat=False)
+        if self._stores.is_valkey_away and not ask.scopes:
+            return Granted((), is_repeat=False)
+        self._stores.ask_valkey()
+        return await self.holds.reserve(ask)
+
+    # What its leases know of Valkey and of its disk
+
+    @property
+    def epoch(self) -> bytes:
+        return b"" if self._stores.is_valkey_away else b"%d" % self._stores.run
+
+    @property
+    def away_s(self) -> float:
+        return 60.0
+
+    @property
+    def name(self) -> str:
+        return self.folder.path.name
+
+    @property
+    def waiting(self) -> int:
+        return 0
+
+    @property
+    def dead(self) -> Set[str]:
+        return {folder.path.name for folder in self._adopted}
+
+    async def has(self, holds: Mapping[UUID, UUID]) -> set[UUID]:
+        self._stores.ask_valkey()
+        return await self.holds.has(holds)
+
+    async def missing(self) -> AsyncIterator[list[Settled]]:
+        self._stores.ask_postgres()
+        settled = [one for one in self._settled() if one.scopes]
+        ids = await in_database(
+            unbooked, [(one.organization_id, one.request_id) for one in settled]
+        )
+        yield [one for one in settled if (one.organization_id, one.request_id) in ids]
+
+    async def redeliver(self) -> bool:
+        self._stores.ask_valkey()
+        async for missing in self.missing():
+            for settled in missing:
+                await self._deliver(settled)
+        return True
+
+    async def _seed(self, organizations: Collection[UUID]) -> None:
+        self._stores.ask_valkey()
+        await in_database(accounts_seed, organizations)
+
+    def _settled(self) -> list[Settled]:
+        paths = [path for one in (self.folder, *self._adopted) for path in one.segments(OPEN)]
+        return [settled for path in paths for settled in settled_read(path)]
+
+    def step(self) -> None:
+        """Towards who should count what may be spent."""
+        with suppress(StoreAway, Away):
+            if not self._stores.is_postgres_away:
+                self._loop.run(self.leasing.step())
+
+    # What it does
 
     def dispatch(self, request: Request, now: datetime) -> None:
         """On disk before the engine is asked."""
@@ -89,15 +196,28 @@ class Gateway:
         if request in self.running:
             self.running.remove(request)
         self._write(frame(Voided(request.id)), lasts=False)
-        self._loop.run(self.holds.void(request.id, request.tenant.id))
+        self.leasing.voided(request.id)
+        self._unvoided.append(request)
+        self.void_waiting()
         request.is_over = True
 
-    def deliver(self, settled: Settled) -> None:
-        self._loop.run(
-            self.holds.settle(
-                settled.request_id, settled.organization_id, settled.actual_nano, settled.tokens,
-                bytes(settled.record), scopes=settled.scopes,
-            )
+    def void_waiting(self) -> None:
+        while self._unvoided and not self._stores.is_valkey_away:
+            request = self._unvoided.pop()
+            self._loop.run(self.holds.void(request.id, request.tenant.id))
+
+    def deliver(self, settled: Settled) -> bool:
+        """False while Valkey is away."""
+        is_there = not self._stores.is_valkey_away
+        if is_there:
+            self._loop.run(self._deliver(settled))
+        self.leasing.landed(settled, is_there)
+        return is_there
+
+    async def _deliver(self, settled: Settled) -> None:
+        await self.holds.settle(
+            settled.request_id, settled.organization_id, settled.actual_nano, settled.tokens,
+            bytes(settled.record), scopes=settled.scopes,
         )  # fmt: skip
 
     def beat(self) -> None:
@@ -132,12 +252,10 @@ class Gateway:
                 self._replay(folder)
         return found
 
-    def redeliver(self) -> None:
+    def deliver_all(self) -> None:
         """Everything settled that is on disk, again: it changes nothing the second time."""
-        for folder in (self.folder, *self._adopted):
-            for path in folder.segments(OPEN):
-                for settled in settled_read(path):
-                    self.deliver(settled)
+        for settled in self._settled():
+            self.deliver(settled)
 
     def _close_folders(self) -> None:
         for folder in (self.folder, *self._adopted):
@@ -153,7 +271,7 @@ class Gateway:
             if crashed := left.settled(self._pricing.nano_of_record):
                 self._write(frame(crashed), lasts=True)
                 self.deliver(crashed)
-            else:
+            elif not self._stores.is_valkey_away:
                 self._loop.run(self.holds.void(template.request_id, template.organization_id))
 
     def _write(self, frames: bytes, *, lasts: bool) -> None:

@@ -18,17 +18,15 @@ from uuid import UUID
 
 import time_machine
 
-from billing.booked import unbooked
-from billing.holds import Denied, Granted, Hold, Unknown, orphans, reap, scopes_state
+from billing.holds import Granted, Hold, Unknown, orphans, reap, scopes_state
 from billing.ingest import ingest
-from billing.models import (
-    Outcome,
-)
+from billing.models import Outcome, Spender
 from billing.seeding import accounts_seed
 from inference.engines import Usage
+from inference.gateway import leasing
 from tenants.valkey import client
 from tests.simulation.checks import Broken, Checks, require
-from tests.simulation.gateway import Gateway, Loop, lease_drop
+from tests.simulation.gateway import Gateway, Loop, Stores, lease_drop
 from tests.simulation.world import (
     START,
     Pricing,
@@ -41,6 +39,8 @@ from tests.simulation.world import (
 REQUESTS: Final = 60
 GATEWAYS: Final = 2
 AGES: Final = ("ORPHAN_S", "UNREACHABLE_S", "LONGEST_S")
+PATIENCE: Final[dict[str, Any]] = {"WAIT_S": 0, "TAKE_S": 10, "ATTACH_S": 10**9}
+"""Of a gateway: with other gateways all that it takes, and none with requests."""
 ENDINGS: Final = (
     Outcome.COMPLETED, Outcome.COMPLETED, Outcome.COMPLETED, Outcome.CLIENT_DISCONNECT,
     Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT,
@@ -53,10 +53,11 @@ class Crashed(Exception):  # noqa: N818
 
 @dataclass
 class Report:
-    """What a seed did, and `breaks`: what did not hold."""
+    """What a seed did, and `breaks`: what did not hold. `leased` requests began without Valkey."""
 
     seed: int
     requests: int = 0
+    leased: int = 0
     faults: int = 0
     breaks: list[str] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
@@ -74,18 +75,22 @@ class Simulation:
         self._frozen: list[Gateway] = []
         self._born = 0
         self._old_state: dict[Any, Any] = {}
-        self._is_postgres_away = False
+        self._stores, self._ticks = Stores(), 0
         self._lost_nano: Counter[UUID] = Counter()
 
     def run(self) -> Report:
         """All of it, with a clock that only the seed moves."""
         client().flushdb()
-        with time_machine.travel(self._now, tick=False) as self._clock:
+        Spender.objects.all().delete()
+        with ExitStack() as stack:
+            self._clock = stack.enter_context(time_machine.travel(self._now, tick=False))
+            stack.enter_context(patch.multiple(leasing, **PATIENCE, monotonic=lambda: self._ticks))
             try:
                 self._tenants = tenants_make(self.random)
                 self._checks = Checks(self._tenants, self._requests, self._lost_nano)
                 for _ in range(GATEWAYS):
                     self._gateway_add()
+                self._gateways_step(times=3)
                 while len(self._requests) < REQUESTS or self._running():
                     self._step()
                 self._settle_down()
@@ -103,6 +108,8 @@ class Simulation:
 
     def _step(self) -> None:
         self._pass_time(self.random.randint(0, 4000))
+        if self.random.random() < 0.5:
+            self._gateways_step()
         steps: list[tuple[int, Callable[[], None]]] = [
             (30 if len(self._requests) < REQUESTS else 0, self._request),
             (30, self._progress),
@@ -123,19 +130,18 @@ class Simulation:
         request = self._request_make(self.random.choice(self._tenants))
         self._requests.append(request)
         answer = gateway.reserve(request)
-        if self.random.random() < 0.1:  # the answer is lost, and it is asked again
+        is_lost = gateway.leasing.epoch and self.random.random() < 0.1
+        if is_lost:  # the answer, and it is asked again
             self._note("reserve again")
             answer = gateway.reserve(request)
-        if isinstance(answer, Unknown):
-            if self._is_postgres_away:
-                request.is_over = True
-                return
+        if isinstance(answer, Unknown) and not self._stores.is_postgres_away:
             accounts_seed([request.tenant.id])
             answer = gateway.reserve(request)
+            require(not isinstance(answer, Unknown), f"after a seed {answer}")
         if not isinstance(answer, Granted):
-            require(isinstance(answer, Denied), f"after a seed {answer}")
             request.is_over = True
             return
+        self.report.leased += bool(request.scopes and not gateway.leasing.epoch)
         request.is_granted = True
         self._checks.granted(request)
         gateway.dispatch(request, self._now)
@@ -175,28 +181,29 @@ class Simulation:
         gateway = self.random.choice(self._gateways)
         if gateway.unsent:
             settled = gateway.unsent[self.random.randrange(len(gateway.unsent))]
-            gateway.deliver(settled)
-            if self.random.random() < 0.8:
+            if gateway.deliver(settled) and self.random.random() < 0.8:
                 gateway.unsent.remove(settled)
             else:
                 self._note("settle again")
 
     def _ingest(self) -> None:
-        if not self._is_postgres_away:
+        if self._are_stores_there:
             ingest(self.random.randint(1, 40))
 
     def _seed(self) -> None:
-        if not self._is_postgres_away:
+        if self._are_stores_there:
             accounts_seed([self.random.choice(self._tenants).id])
 
     def _reap(self) -> None:
         """Orphans whose gateway left nothing to read are void after a time."""
         self._adopt()
+        if self._stores.is_valkey_away:
+            return
         for gateway in self._frozen:
             unsent = {settled.request_id for settled in gateway.unsent}
             self._may_overshoot(gateway.running)
             self._may_overshoot(one for one in self._requests if one.id in unsent)
-        dead = {one.name for one in self._frozen}
+        dead = {one.id for one in self._frozen}
         self._reap_all(lambda hold: hold.gateway in dead)
 
     def _reap_all(self, is_meant: Callable[[Hold], bool]) -> None:
@@ -209,7 +216,7 @@ class Simulation:
 
     def _redeliver(self) -> None:
         gateway = self.random.choice(self._gateways)
-        gateway.redeliver()
+        gateway.deliver_all()
         self._adopt()
 
     # The faults
@@ -222,6 +229,7 @@ class Simulation:
                 self._crash_in_booking, self._crash_after_commit, self._crash_within_posting,
                 self._wipe, self._remember, self._lose_tail, self._postgres_goes,
                 self._postgres_comes, self._clock_jumps, self._slow_epoch,
+                self._valkey_goes, self._valkey_goes, self._valkey_comes, self._valkey_comes,
             )
         )()  # fmt: skip
 
@@ -233,10 +241,10 @@ class Simulation:
 
     def _die(self, *, loses_power: bool) -> None:
         gateway = self.random.choice(self._gateways)
-        self._note(f"{gateway.name} dies, power lost: {loses_power}")
+        self._note(f"{gateway.id} dies, power lost: {loses_power}")
         self._gateways.remove(gateway)
         gateway.die(self.random, loses_power=loses_power)
-        lease_drop(gateway.name)
+        lease_drop(gateway.id)
         for request in gateway.running:
             request.is_over, request.is_left = True, not loses_power
         self._gateway_add()
@@ -245,15 +253,15 @@ class Simulation:
         """Stopped, not dead: others end its holds, and then it wakes up."""
         if len(self._gateways) > 1:
             gateway = self._gateways.pop(self.random.randrange(len(self._gateways)))
-            self._note(f"{gateway.name} freezes")
+            self._note(f"{gateway.id} freezes")
             self._frozen.append(gateway)
-            lease_drop(gateway.name)
+            lease_drop(gateway.id)
 
     def _thaw(self) -> None:
         """It finds that its lease is over, and cuts what it runs."""
         if self._frozen:
             gateway = self._frozen.pop(0)
-            self._note(f"{gateway.name} wakes up")
+            self._note(f"{gateway.id} wakes up")
             for request in list(gateway.running):
                 gateway.end(
                     request, request.seen or Usage(0, 0, 0), Outcome.CLIENT_DISCONNECT, self._now
@@ -280,14 +288,14 @@ class Simulation:
                 step(*args)
             raise Crashed
 
-        if not self._is_postgres_away:
+        if self._are_stores_there:
             self._note(f"a worker dies at {where}")
             with patch(where, crash), suppress(Crashed):
                 ingest(self.random.randint(1, 40))
 
     def _wipe(self) -> None:
         self._note("Valkey is wiped")
-        self._forget_holds()
+        self._stores.run += 1
         client().flushdb()
 
     def _remember(self) -> None:
@@ -298,36 +306,38 @@ class Simulation:
     def _lose_tail(self) -> None:
         """Valkey starts again from what its disk had: another epoch."""
         self._note("Valkey loses its tail")
-        self._forget_holds()
+        self._stores.run += 1
         client().flushdb()
         for key, value in self._old_state.items():
             client().restore(key, 0, value)
         for key in client().keys("*acct:*"):
             client().hset(key, "e", "another")
         for gateway in self._frozen:
-            lease_drop(gateway.name)
+            lease_drop(gateway.id)
         for gateway in self._gateways:
             gateway.beat()
+
+    def _valkey_goes(self) -> None:
+        self._note("Valkey is away")
+        self._stores.is_valkey_away = True
+
+    def _valkey_comes(self) -> None:
+        self._note("Valkey is back")
+        self._stores.is_valkey_away = False
 
     def _slow_epoch(self) -> None:
         for key in client().keys("*acct:*"):
             client().hset(key, "e", "another")
 
     def _postgres_goes(self) -> None:
-        self._is_postgres_away = True
+        self._stores.is_postgres_away = True
 
     def _postgres_comes(self) -> None:
-        self._is_postgres_away = False
+        self._stores.is_postgres_away = False
 
     def _clock_jumps(self) -> None:
         self._note("the clock jumps")
         self._pass_time(self.random.randint(-600_000, 600_000))
-
-    def _forget_holds(self) -> None:
-        """What only Valkey knew may be spent twice: holds, and what PostgreSQL has not booked."""
-        ids = [(one.tenant.id, one.id) for one in self._requests if one.is_granted]
-        missing = {request_id for _, request_id in unbooked(ids)}
-        self._may_overshoot(one for one in self._requests if one.id in missing)
 
     def _may_overshoot(self, requests: Iterable[Request]) -> None:
         for request in requests:
@@ -335,7 +345,7 @@ class Simulation:
 
     def _settle_down(self) -> None:
         """All is well again, and everything is brought to its end."""
-        self._is_postgres_away = False
+        self._stores.is_postgres_away = self._stores.is_valkey_away = False
         while self._frozen:
             self._thaw()
         for gateway in self._gateways:
@@ -343,10 +353,11 @@ class Simulation:
             gateway.adopt()
             for settled in gateway.unsent:
                 gateway.deliver(settled)
+        self._gateways_step(times=12)
         while ingest():
             pass
         for gateway in self._gateways:
-            gateway.redeliver()
+            gateway.deliver_all()
         while ingest():
             pass
         self._reap_all(lambda _: True)
@@ -373,7 +384,18 @@ class Simulation:
     def _gateway_add(self) -> None:
         self._born += 1
         name = f"gateway-{self._born}"
-        self._gateways.append(Gateway(name, self._root, self._loop, self._pricing))
+        self._gateways.append(Gateway(name, self._root, self._loop, self._pricing, self._stores))
+
+    @property
+    def _are_stores_there(self) -> bool:
+        return not (self._stores.is_postgres_away or self._stores.is_valkey_away)
+
+    def _gateways_step(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._ticks += 2
+            for gateway in self._gateways:
+                gateway.void_waiting()
+                gateway.step()
 
     def _pass_time(self, milliseconds: int) -> None:
         self._now += timedelta(milliseconds=milliseconds)
