@@ -13,7 +13,7 @@ from billing.models import Budget, Limit, LimitKind, Mode, Terms
 from tenants import services
 from tenants.models import Organization
 
-RPM: Final = 90
+RPM: Final = 20
 LITTLE: Final = Decimal("0.03")
 """EUR: some twenty short requests, and two at a time of what a hold counts without looking."""
 ENOUGH: Final = Decimal(50)
