@@ -282,8 +282,10 @@ LOCALE_PATHS = [BASE_DIR / "console" / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Logs: one JSON line an event, to stderr
+# Logs: one JSON line an event
+LOG_LEVEL = env("LOG_LEVEL", "INFO").upper()
 structlog.configure(
+    wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVEL),
     processors=[
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -313,5 +315,5 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "loggers": {"python_multipart": {"level": "ERROR"}},  # it warns of every bad form
-    "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
 }
