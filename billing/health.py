@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from billing.holds import HoldsSeen, holds_read
 from billing.ingest import DEAD_STREAM
+from billing.ledger.check import CHECKED_KEY
 from billing.metering import STREAMS
 from billing.models import Drift, ModelHalt
 from billing.reconcile import RECONCILED
@@ -20,7 +21,6 @@ from tenants.valkey import client
 
 GATEWAYS: Final = "fleet:gateways"
 """A hash, by the ids of the gateways that speak; each tells of its spool at `spool:<id>`."""
-BOOKS_CHECKED: Final = "books:checked"
 DRIFTS: Final = timedelta(days=35)
 
 
@@ -99,7 +99,7 @@ def _moment(entry: bytes) -> datetime:
 
 
 def _checked() -> tuple[BooksChecked | None, datetime | None]:
-    found: Any = client().mget([BOOKS_CHECKED, RECONCILED])
+    found: Any = client().mget([CHECKED_KEY, RECONCILED])
     books, reconciled = found
     return (
         msgspec.json.decode(books, type=BooksChecked) if books else None,

@@ -20,7 +20,7 @@ from django.db.models.fields.tuple_lookups import (
     TupleLessThanOrEqual,
 )
 
-from billing.models import Outcome, UsageEvent, UsageHourQuerySet
+from billing.models import FAILED, UsageEvent, UsageHourQuerySet
 
 type Way = Literal["older", "newer"]
 
@@ -39,8 +39,6 @@ _BEFORE: Final = {"older": "occurred_at__lte", "newer": "occurred_at__gte"}
 _AFTER: Final = {"older": "occurred_at__gte", "newer": "occurred_at__lte"}
 """Said again of the time alone, PostgreSQL leaves out the months that cannot match."""
 _ROLLED_UP: Final = ("model", "api_key", "project")
-FAILED: Final = frozenset({Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT})
-"""What the rollups count as failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from billing.ingest.rating import BILLED
-from billing.models import Component, Outcome, UsageEvent
+from billing.models import BILLED, Component, Outcome, UsageEvent
 from billing.pricing import PriceHistory, Prices, UnitPrice
 from console.reports import money_places
 from console.templatetags.ui import NONE

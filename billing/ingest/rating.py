@@ -12,10 +12,8 @@ from typing import Final, NamedTuple
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from billing.metering import UsageRecord
-from billing.models import Component, Outcome, Rate
+from billing.models import BILLED, Component, Rate
 
-BILLED: Final = frozenset({Outcome.COMPLETED, Outcome.CLIENT_DISCONNECT, Outcome.GATEWAY_CRASH})
-"""The endings that cost; a backend that failed or timed out costs nothing."""
 COMPONENTS: Final = tuple(Component)
 PICOS: Final = 10**12
 _PICOS_OF_NANO: Final = 1000

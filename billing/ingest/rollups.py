@@ -6,9 +6,10 @@ from typing import Final
 
 from django.db.backends.utils import CursorWrapper
 
-from billing.models import SUMMED
+from billing.models import FAILED, SUMMED
 
 _SUMMED: Final = ", ".join(SUMMED)
+_FAILED: Final = ", ".join(f"'{outcome}'" for outcome in sorted(FAILED))
 _GROW: Final = ", ".join(f"{name} = kept.{name} + EXCLUDED.{name}" for name in SUMMED)
 
 # In the order of their keys: two that write the same rows wait for each other, and never both.
@@ -17,7 +18,7 @@ WITH hours AS (
     SELECT organization_id, project_id, api_key_id, model,
         date_trunc('hour', occurred_at, 'UTC') AS hour, currency, max(occurred_at) AS latest,
         count(*) AS requests,
-        count(*) FILTER (WHERE outcome IN ('upstream_error', 'timeout')) AS failed_requests,
+        count(*) FILTER (WHERE outcome IN ({_FAILED})) AS failed_requests,
         sum(input_tokens) AS input_tokens, sum(cached_tokens) AS cached_tokens,
         sum(output_tokens) AS output_tokens, sum(audio_seconds) AS audio_seconds,
         sum(amount) AS amount

@@ -23,6 +23,8 @@ from billing.models.limits import (
 )
 from billing.models.rates import Component, Rate, RateQuerySet
 from billing.models.usage import (
+    BILLED,
+    FAILED,
     SUMMED,
     BackendHour,
     BudgetSpent,
@@ -36,6 +38,8 @@ from billing.models.usage import (
 )
 
 __all__ = [
+    "BILLED",
+    "FAILED",
     "SUMMED",
     "Account",
     "AccountKind",

@@ -23,6 +23,12 @@ class Outcome(models.TextChoices):
     GATEWAY_CRASH = "gateway_crash", _("Gateway stopped")
 
 
+BILLED: Final = frozenset({Outcome.COMPLETED, Outcome.CLIENT_DISCONNECT, Outcome.GATEWAY_CRASH})
+"""The endings that cost."""
+FAILED: Final = frozenset(Outcome) - BILLED
+"""Those that a backend is to blame for; they cost nothing."""
+
+
 class UsageEvent(models.Model):
     """The immutable record of one request. A trigger refuses UPDATE and DELETE.
 
@@ -161,18 +167,16 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-class UsageHour(models.Model):
-    """The sum of the events of one hour (UTC), by organization, project, key and model.
+class Rollup(models.Model):
+    """The sum of the events of a span of time, by organization, project, key and model.
 
     Written in the transaction that inserts the events, from the inserted rows alone.
     """
 
-    pk = models.CompositePrimaryKey("organization_id", "hour", "api_key_id", "model")
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
     project = models.ForeignKey(Project, models.PROTECT, related_name="+")
     api_key = models.ForeignKey(ApiKey, models.PROTECT, related_name="+")
     model = models.CharField(max_length=100)
-    hour = models.DateTimeField()
     requests = models.PositiveBigIntegerField()
     failed_requests = models.PositiveBigIntegerField()
     input_tokens = models.PositiveBigIntegerField()
@@ -181,6 +185,16 @@ class UsageHour(models.Model):
     audio_seconds = models.PositiveBigIntegerField(default=0)
     amount = models.DecimalField(max_digits=38, decimal_places=12)
     currency = models.CharField(max_length=3)
+
+    class Meta:
+        abstract = True
+
+
+class UsageHour(Rollup):
+    """Of one hour (UTC)."""
+
+    pk = models.CompositePrimaryKey("organization_id", "hour", "api_key_id", "model")
+    hour = models.DateTimeField()
 
     objects = UsageHourQuerySet.as_manager()
 
@@ -192,23 +206,11 @@ class UsageHour(models.Model):
         return f"{self.hour:%Y-%m-%d %H:00} {self.model}"
 
 
-class UsageDay(models.Model):
-    """The sum of the hours of one day (UTC), written in the same transaction."""
+class UsageDay(Rollup):
+    """Of one day (UTC)."""
 
     pk = models.CompositePrimaryKey("organization_id", "day", "api_key_id", "model")
-    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
-    project = models.ForeignKey(Project, models.PROTECT, related_name="+")
-    api_key = models.ForeignKey(ApiKey, models.PROTECT, related_name="+")
-    model = models.CharField(max_length=100)
     day = models.DateField()
-    requests = models.PositiveBigIntegerField()
-    failed_requests = models.PositiveBigIntegerField()
-    input_tokens = models.PositiveBigIntegerField()
-    cached_tokens = models.PositiveBigIntegerField()
-    output_tokens = models.PositiveBigIntegerField()
-    audio_seconds = models.PositiveBigIntegerField(default=0)
-    amount = models.DecimalField(max_digits=38, decimal_places=12)
-    currency = models.CharField(max_length=3)
 
     objects = UsageDayQuerySet.as_manager()
 

@@ -16,6 +16,7 @@ import structlog
 
 from billing.balances import WALLET, budget_scope, period_start
 from billing.holds import (
+    MOST,
     Ask,
     Denied,
     Granted,
@@ -99,7 +100,8 @@ class Admission:
         if terms is not NO_TERMS:
             limits = tuple(_limits_asked(terms, wish))
             scopes = tuple(scopes_of(terms, datetime.now(UTC)))
-        return Ask(wish.hold, key.organization_id, wish.amount_nano, scopes, limits, self._gateway)
+        nano = min(wish.amount_nano, MOST)  # no balance is told to be so much
+        return Ask(wish.hold, key.organization_id, nano, scopes, limits, self._gateway)
 
     async def _reserve(self, ask: Ask) -> Granted | Denied:
         """Raises MeteringAway when nobody can say."""

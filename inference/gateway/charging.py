@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from billing.ingest.rating import BILLED
 from billing.metering import UsageRecord
-from billing.models import Outcome
+from billing.models import BILLED, Outcome
 from billing.pricing import Prices, UnitPrice
 from inference.engines import Usage
 from inference.gateway.bounds import Bound
@@ -42,14 +41,11 @@ def nano_charged(prices: Prices, outcome: Outcome, usage: Usage) -> int:
 
 
 def record_charged(prices: Prices, record: UsageRecord) -> int:
-    """What a record costs; 0 where a price is missing, which is found when it is booked."""
+    """What a record costs. Raises LookupError where a used unit has no price."""
     used = Usage(
         record.input_tokens, record.cached_tokens, record.output_tokens, record.audio_seconds
     )
-    try:
-        return nano_charged(prices, Outcome(record.outcome), used)
-    except LookupError:
-        return 0
+    return nano_charged(prices, Outcome(record.outcome), used)
 
 
 def _used(price: UnitPrice | None, units: int) -> int:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from billing.models import Outcome
+from billing.models import FAILED, Outcome
 from inference.engines import ENGINES, Engine, Usage, error_read
 from inference.gateway import metrics
 from inference.gateway.admission import Wish
@@ -293,7 +293,7 @@ class Exchange:
         meter = self.meter
         if meter.is_settled or not meter.is_dispatched or not self.endpoint.is_metered:
             return  # who leaves before an engine was asked leaves no record
-        self.request.is_broken = outcome in {Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT}
+        self.request.is_broken = outcome in FAILED
         meter.settle(outcome, usage)
         self.gateway.figures.used(usage)
         ttft_s = meter.ttft_ms / 1000 if meter.ttft_ms is not None else None

@@ -132,7 +132,9 @@ def metering_made(
         model = snapshot and (
             snapshot.models.get(record.model) or snapshot.retired.get(record.model)
         )
-        return record_charged(model.prices, record) if model else 0
+        if not model:
+            raise LookupError(record.model)
+        return record_charged(model.prices, record)
 
     spool = Spool(
         settings.SPOOL_DIR,

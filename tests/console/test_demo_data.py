@@ -14,9 +14,9 @@ from django.db.models import Count, Sum
 from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
-from billing.ingest.rating import BILLED
 from billing.ledger import books_check, wallet_read
 from billing.models import (
+    BILLED,
     BackendHour,
     Budget,
     BudgetAlert,

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from billing.holds import Ask, Denied, Granted, HoldsClient, Unknown
-from billing.models import Outcome
+from billing.models import FAILED, Outcome
 from inference.engines import Usage
 from inference.gateway.spool.folder import OPEN, Folder, folders
 from inference.gateway.spool.records import Dispatch, Progress, Settled, Voided, frame
@@ -22,7 +22,6 @@ from tenants.valkey import async_client, client
 from tests.simulation.world import Pricing, Request
 
 SEGMENT_BYTES: Final = 1 << 13
-UNBILLED: Final = frozenset({Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT})
 
 
 class Loop:
@@ -78,7 +77,7 @@ class Gateway:
     def end(self, request: Request, usage: Usage, outcome: Outcome, now: datetime) -> None:
         """Settled on disk; from here on the client may have its last byte."""
         self.running.remove(request)
-        nano = 0 if outcome in UNBILLED else self._pricing.nano(usage)
+        nano = 0 if outcome in FAILED else self._pricing.nano(usage)
         record = msgspec.structs.replace(request.record_of(usage, outcome, now), amount_nano=nano)
         settled = Settled.of(record, nano, request.scopes)
         self._write(frame(settled), lasts=True)

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from billing.holds import Ask, Denied, Granted, HoldsClient, StoreAway, Unknown
+from billing.holds import MOST, Ask, Denied, Granted, HoldsClient, StoreAway, Unknown
 from billing.limits import NO_TERMS, BudgetEntry, KeyTerms, LimitEntry
 from billing.models import LimitKind, Period
 from inference.gateway import admission
@@ -69,6 +69,13 @@ async def test_who_has_no_terms_is_asked_for_nothing() -> None:
     holds = Holds(GRANTED)
     assert await admission_of(holds).admit(wish(), no_count) == Grant(50)
     assert (holds.asked[0].scopes, holds.asked[0].limits) == ((), ())
+
+
+async def test_what_costs_more_than_a_counter_can_tell_is_asked_for_all_the_same() -> None:
+    holds = Holds(BROKE)
+    with pytest.raises(InsufficientQuota):
+        await admission_of(holds).admit(wish(WALLET_ONLY, amount_nano=10**18), no_count)
+    assert [ask.amount_nano for ask in holds.asked] == [MOST]
 
 
 async def test_an_unknown_account_is_seeded_once_for_all_who_ask() -> None:

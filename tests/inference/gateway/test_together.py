@@ -180,8 +180,12 @@ def test_a_breaker_that_opens_in_one_is_open_in_the_other(
     models: dict[str, Backend],
 ) -> None:
     one, other = clients
-    while failing.posts < IN_A_ROW:  # now and then the other backend is asked first
+
+    def ask() -> bool:  # now and then the other backend is asked first
         assert one.post(CHAT, json=chat(model=DUO)).status_code == 200
+        return failing.posts == IN_A_ROW
+
+    wait_until(ask)
     wait_until(lambda: _hash(valkey, BREAKERS), AT_ONCE_S)
     (said,) = _hash(valkey, BREAKERS).values()
     assert breaker_decode(said).phase == "open"
