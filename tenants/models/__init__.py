@@ -4,26 +4,50 @@ from __future__ import annotations
 
 from tenants.models.audit import AuditEntry
 from tenants.models.keys import ApiKey, ApiKeyQuerySet, KeyKind
-from tenants.models.members import Membership, Role
+from tenants.models.members import (
+    INVITATION_LASTS,
+    OFFER_LASTS,
+    Invitation,
+    Membership,
+    OwnershipOffer,
+    Role,
+)
+from tenants.models.operators import IMPERSONATION_LASTS, Impersonation, PlatformPolicy
 from tenants.models.organizations import (
     Organization,
     OrganizationQuerySet,
+    OrganizationState,
     Project,
+    ProjectQuerySet,
+    ServiceAccount,
+    ServiceAccountQuerySet,
     TenantQuerySet,
     new_id,
 )
-from tenants.models.people import User, UserManager
+from tenants.models.people import StaffRole, User, UserManager
 
 __all__ = [
+    "IMPERSONATION_LASTS",
+    "INVITATION_LASTS",
+    "OFFER_LASTS",
     "ApiKey",
     "ApiKeyQuerySet",
     "AuditEntry",
+    "Impersonation",
+    "Invitation",
     "KeyKind",
     "Membership",
     "Organization",
     "OrganizationQuerySet",
+    "OrganizationState",
+    "OwnershipOffer",
+    "PlatformPolicy",
     "Project",
+    "ProjectQuerySet",
     "Role",
+    "ServiceAccount",
+    "ServiceAccountQuerySet",
+    "StaffRole",
     "TenantQuerySet",
     "User",
     "UserManager",

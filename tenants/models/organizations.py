@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import ClassVar, Self, override
 
 from django.contrib.postgres.fields import ArrayField
@@ -21,16 +22,40 @@ def new_id() -> uuid.UUID:
     return uuid7()
 
 
+class OrganizationState(models.TextChoices):
+    """Only an active one makes requests; in all others its pages are for reading.
+
+    A deleted one can be restored until `erase_at`; of an erased one only money is left.
+    """
+
+    WAITING = "waiting", _("Waiting for approval")
+    REFUSED = "refused", _("Refused")
+    ACTIVE = "active", _("Active")
+    SUSPENDED = "suspended", _("Suspended")
+    ARCHIVED = "archived", _("Archived")
+    DELETED = "deleted", _("To be erased")
+    ERASED = "erased", _("Erased")
+
+
 class OrganizationQuerySet(models.QuerySet["Organization"]):
     def for_user(self, user: User) -> Self:
         return self.filter(memberships__user=user)
+
+    def waiting(self) -> Self:
+        """Those that ask to be let in, the first first."""
+        return self.filter(state=OrganizationState.WAITING).order_by("created_at")
+
+    def erasable(self, now: datetime) -> Self:
+        """Those whose time to be restored is over."""
+        return self.filter(state=OrganizationState.DELETED, erase_at__lte=now)
 
 
 class Organization(models.Model):
     """The tenant: the unit of billing, isolation and policy.
 
     `allowed_regions` are codes of regions that its requests may go to; none are all. `share` is its
-    weight beside others when requests wait.
+    weight beside others when requests wait. `state_reason` is what its members are told of the
+    state, and `state_before` what a deleted one is restored to.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -42,6 +67,12 @@ class Organization(models.Model):
     share = models.PositiveSmallIntegerField(
         _("share"), default=1, validators=[MinValueValidator(1), MaxValueValidator(100)]
     )
+    state = models.CharField(
+        _("state"), max_length=10, choices=OrganizationState, default=OrganizationState.ACTIVE
+    )
+    state_reason = models.CharField(_("reason"), max_length=500, blank=True)
+    state_before = models.CharField(max_length=10, blank=True, editable=False)
+    erase_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = OrganizationQuerySet.as_manager()
@@ -53,6 +84,10 @@ class Organization(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_active(self) -> bool:
+        return self.state == OrganizationState.ACTIVE
+
 
 class TenantQuerySet[M: models.Model](models.QuerySet[M]):
     """The one door to tenant-owned rows."""
@@ -61,15 +96,21 @@ class TenantQuerySet[M: models.Model](models.QuerySet[M]):
         return self.filter(organization=organization)
 
 
+class ProjectQuerySet(TenantQuerySet["Project"]):
+    def active(self) -> Self:
+        return self.filter(archived_at=None)
+
+
 class Project(models.Model):
-    """A part of an organization with its own keys."""
+    """A part of an organization with its own keys. The keys of an archived one do not work."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="projects")
     name = models.CharField(_("name"), max_length=100)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    archived_at = models.DateTimeField(null=True, editable=False)
 
-    objects = TenantQuerySet["Project"].as_manager()
+    objects = ProjectQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["name"]
@@ -80,3 +121,40 @@ class Project(models.Model):
     @override
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_active(self) -> bool:
+        return self.archived_at is None
+
+
+class ServiceAccountQuerySet(TenantQuerySet["ServiceAccount"]):
+    def active(self) -> Self:
+        return self.filter(archived_at=None)
+
+
+class ServiceAccount(models.Model):
+    """An owner of keys in a project that is no person. The keys of an archived one do not work."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="service_accounts")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="service_accounts")
+    name = models.CharField(_("name"), max_length=100)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    archived_at = models.DateTimeField(null=True, editable=False)
+
+    objects = ServiceAccountQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint("project", Lower("name"), name="service_account_name_unique")
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_active(self) -> bool:
+        return self.archived_at is None
