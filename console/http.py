@@ -12,6 +12,7 @@ from django_htmx.middleware import HtmxDetails
 from prometheus_client import Histogram
 
 from tenants.models import Membership, Organization, User
+from tenants.peers import peer_of
 
 THEMES: Final = ("light", "dark")
 THEME_COOKIE: Final = "theme"
@@ -52,6 +53,13 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "organizations": lambda: Organization.objects.for_user(user) if user else (),
         "is_operator": user is not None and user.is_authenticated and user.is_staff,
     }
+
+
+def client_address(request: HttpRequest) -> str:
+    """Of whoever asks, behind TRUSTED_PROXIES; as the gateway sees it."""
+    forwarded = request.headers.get("x-forwarded-for")
+    hops = [forwarded] if forwarded else []
+    return peer_of(request.META.get("REMOTE_ADDR", ""), hops, settings.TRUSTED_PROXIES)
 
 
 def chosen_theme(request: HttpRequest) -> str:

@@ -173,6 +173,8 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
@@ -234,6 +236,12 @@ SPOOL_SLOW_S = float(env("SPOOL_SLOW_S", "0.25"))
 SPOOL_PATIENCE_S = float(env("SPOOL_PATIENCE_S", "10"))
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SORT_OPERATIONS": False}
 REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None, "UNAUTHENTICATED_TOKEN": None}
+
+# Who is in front: so many proxies append to X-Forwarded-For, and all in it left of them is hearsay
+TRUSTED_PROXIES = int(env("TRUSTED_PROXIES", "0"))
+
+# Leaked keys: who may report them signed, as `id:base64 of its ECDSA P-256 public key in DER`
+SECRET_SCANNING_KEYS = env_list("SECRET_SCANNING_KEYS")
 
 # Browsers: nothing inline, nothing from elsewhere
 SECURE_CSP = {
