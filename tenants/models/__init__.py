@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tenants.models.audit import AuditEntry
-from tenants.models.keys import ApiKey, ApiKeyQuerySet, KeyKind
+from tenants.models.keys import (
+    UNUSED,
+    AdminKey,
+    ApiKey,
+    ApiKeyQuerySet,
+    KeyKind,
+    KeyLeak,
+    LeakSource,
+    RetiringSecret,
+)
 from tenants.models.members import (
     INVITATION_LASTS,
     OFFER_LASTS,
@@ -30,12 +39,16 @@ __all__ = [
     "IMPERSONATION_LASTS",
     "INVITATION_LASTS",
     "OFFER_LASTS",
+    "UNUSED",
+    "AdminKey",
     "ApiKey",
     "ApiKeyQuerySet",
     "AuditEntry",
     "Impersonation",
     "Invitation",
     "KeyKind",
+    "KeyLeak",
+    "LeakSource",
     "Membership",
     "Organization",
     "OrganizationQuerySet",
@@ -44,6 +57,7 @@ __all__ = [
     "PlatformPolicy",
     "Project",
     "ProjectQuerySet",
+    "RetiringSecret",
     "Role",
     "ServiceAccount",
     "ServiceAccountQuerySet",

@@ -54,8 +54,9 @@ class Organization(models.Model):
     """The tenant: the unit of billing, isolation and policy.
 
     `allowed_regions` are codes of regions that its requests may go to; none are all. `share` is its
-    weight beside others when requests wait. `state_reason` is what its members are told of the
-    state, and `state_before` what a deleted one is restored to.
+    weight beside others when requests wait. With `keys_end_with_member` the keys of a member who
+    leaves are revoked, unless a service account owns them. `state_reason` is what its members are
+    told of the state, and `state_before` what a deleted one is restored to.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -67,6 +68,7 @@ class Organization(models.Model):
     share = models.PositiveSmallIntegerField(
         _("share"), default=1, validators=[MinValueValidator(1), MaxValueValidator(100)]
     )
+    keys_end_with_member = models.BooleanField(default=True)
     state = models.CharField(
         _("state"), max_length=10, choices=OrganizationState, default=OrganizationState.ACTIVE
     )
