@@ -1,4 +1,4 @@
-"""What can be done to organizations and projects."""
+"""What can be done to organizations while they work; `lifecycle` is how that begins and ends."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from tenants import audit
-from tenants.models import Organization, Project, Role, User
-from tenants.services.members import member_add, user_create
+from tenants.models import Organization, Role, User
+from tenants.services.members import member_add, organization_lock, user_create
+from tenants.services.projects import project_create
 from tenants.valkey import snapshot_changed
 
 
@@ -22,6 +23,24 @@ def organization_create(*, actor: User | None, name: str, slug: str) -> Organiza
         organization=organization,
         name=name,
     )
+    return organization
+
+
+@transaction.atomic
+def organization_rename(*, actor: User, organization: Organization, name: str) -> Organization:
+    """Another name; the short name in its addresses stays."""
+    organization = organization_lock(organization)
+    before, organization.name = organization.name, name
+    if before != name:
+        organization.save(update_fields=["name"])
+        audit.record(
+            actor=actor,
+            action="organization.rename",
+            target=organization,
+            organization=organization,
+            before=before,
+            after=name,
+        )
     return organization
 
 
@@ -80,12 +99,3 @@ def organization_open(
     member_add(actor=actor, organization=organization, user=owner, role=Role.OWNER)
     project_create(actor=actor, organization=organization, name="Default")
     return organization
-
-
-@transaction.atomic
-def project_create(*, actor: User | None, organization: Organization, name: str) -> Project:
-    project = Project.objects.create(organization=organization, name=name)
-    audit.record(
-        actor=actor, action="project.create", target=project, organization=organization, name=name
-    )
-    return project
