@@ -33,12 +33,14 @@ def env_list(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in env(name, default).split(",") if item.strip()]
 
 
-def env_secret(name: str) -> str:
+def env_secret(name: str, *, optional: bool = False) -> str:
     """The secret `name`, from the environment or from the file that `<name>_FILE` points at."""
     if path := os.environ.get(f"{name}_FILE"):
         return Path(path).read_text().strip()
     if value := os.environ.get(name):
         return value
+    if optional:
+        return ""
     raise ImproperlyConfigured(f"Set {name} or {name}_FILE; `make up` makes one for you.")
 
 
@@ -90,6 +92,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "console.audit_context.AuditContextMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -144,6 +147,8 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile usage": {"task": "billing.tasks.usage_reconcile", "schedule": crontab(minute=7)},
     "make months of usage": {"task": "billing.tasks.usage_partitions_tend", "schedule": 3600.0},
     "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
+    "anchor the audit trail": {"task": "tenants.tasks.audit_anchor", "schedule": 600.0},
+    "verify the audit trail": {"task": "tenants.tasks.audit_verify", "schedule": crontab(minute=23)},
     "verify the books": {
         "task": "billing.tasks.books_verify",
         "schedule": crontab(hour=2, minute=40),
@@ -202,6 +207,11 @@ API_KEY_PEPPERS = {
     for number, pepper in enumerate(env_secret("API_KEY_PEPPERS").split(","), start=1)
 }
 ENCRYPTION_KEYS = env_secret("ENCRYPTION_KEYS").split(",")
+
+# The audit trail: what signs its anchors, and where they are kept, which is better elsewhere
+AUDIT_SIGNING_KEY = env_secret("AUDIT_SIGNING_KEY", optional=True)
+AUDIT_PUBLIC_KEYS = env_list("AUDIT_PUBLIC_KEYS")
+AUDIT_ANCHOR_URL = env("AUDIT_ANCHOR_URL", (BASE_DIR / ".run" / "anchors").as_uri())
 
 # Usage: after so many months the event of a request goes, and its sums stay
 USAGE_EVENT_MONTHS = int(env("USAGE_EVENT_MONTHS", "84"))

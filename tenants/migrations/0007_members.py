@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("tenants", "0004_routing"),
+        ("tenants", "0005_audit_chain"),
     ]
 
     operations = [

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tenants.models.audit import AuditEntry
+from tenants.models.audit import (
+    PLATFORM,
+    AnchoredHead,
+    AuditAnchor,
+    AuditEntry,
+    AuditEntryQuerySet,
+    AuditHead,
+    AuditStanding,
+    PersonKey,
+)
 from tenants.models.keys import (
     UNUSED,
     AdminKey,
@@ -39,11 +48,17 @@ __all__ = [
     "IMPERSONATION_LASTS",
     "INVITATION_LASTS",
     "OFFER_LASTS",
+    "PLATFORM",
     "UNUSED",
     "AdminKey",
+    "AnchoredHead",
     "ApiKey",
     "ApiKeyQuerySet",
+    "AuditAnchor",
     "AuditEntry",
+    "AuditEntryQuerySet",
+    "AuditHead",
+    "AuditStanding",
     "Impersonation",
     "Invitation",
     "KeyKind",
@@ -54,6 +69,7 @@ __all__ = [
     "OrganizationQuerySet",
     "OrganizationState",
     "OwnershipOffer",
+    "PersonKey",
     "PlatformPolicy",
     "Project",
     "ProjectQuerySet",
