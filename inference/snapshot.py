@@ -5,10 +5,13 @@ Built from PostgreSQL off the request path; a request reads it from memory and a
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from ipaddress import ip_network
+from math import inf
 from typing import Final
 from uuid import UUID
 
@@ -20,14 +23,35 @@ from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.limits import Limits, limits_of
 from inference.models import Backend, BackendState, Deployment, Model, ModelStatus
 from inference.policies import Policy, policy_of
-from tenants.models import ApiKey, KeyKind
+from tenants.models import ApiKey, KeyKind, RetiringSecret
+from tenants.peers import Network, address_read
 from tenants.sealing import unseal
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a key may do: tasks, models by public id, from which networks; None are all."""
+
+    tasks: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    networks: tuple[Network, ...] | None = None
+
+    def takes_from(self, peer: str) -> bool:
+        if self.networks is None:
+            return True
+        address = address_read(peer)
+        return address is not None and any(address in network for network in self.networks)
+
+
+EVERYTHING: Final = Scope()
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
     """Whom an API key speaks for, where its requests may go (None is everywhere), their share
-    when requests wait, and what it may use.
+    when requests wait, what it may use and what it may do.
+
+    `digest` is of the secret that came, which ends at `ends_at` (unix seconds).
     """
 
     id: UUID
@@ -36,6 +60,9 @@ class KeyEntry:
     regions: frozenset[str] | None = None
     share: int = 1
     terms: KeyTerms = NO_TERMS
+    scope: Scope = EVERYTHING
+    digest: bytes = field(default=b"", repr=False)
+    ends_at: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +140,11 @@ class Snapshot:
     retired: Mapping[str, ModelEntry]
     backends: Sequence[BackendEntry]
 
+    def has_revoked(self, key: KeyEntry) -> bool:
+        """Whether it is good no more; whoever was let in before it expired may go on."""
+        is_known = key.digest in self.keys or key.id in self.playground_keys
+        return not is_known and key.ends_at > time.time()
+
     def model(self, name: str, organization_id: UUID) -> ModelEntry | None:
         """The model that `organization_id` may call by `name`, an id or an alias."""
         model = self.names.get(name)
@@ -124,7 +156,7 @@ class Snapshot:
 
 
 def snapshot_load(*, with_keys: bool = True) -> Snapshot:
-    """Read all of it from PostgreSQL, or all but the keys. Blocking: ten queries with them."""
+    """Read all of it from PostgreSQL, or all but the keys. Blocking: eleven queries with them."""
     now = timezone.now()
     models = _models(now)
     served = [model for model in models if model.status != ModelStatus.RETIRED]
@@ -142,23 +174,43 @@ def snapshot_load(*, with_keys: bool = True) -> Snapshot:
 
 _KEY_FIELDS: Final = (
     "id", "organization_id", "project_id", "organization__allowed_regions", "organization__share",
-    "kind", "digest",
+    "kind", "digest", "expires_at", "allowed_tasks", "allowed_models", "allowed_networks",
 )  # fmt: skip
 
 
 def _keys(now: datetime) -> tuple[dict[bytes, KeyEntry], dict[UUID, KeyEntry]]:
-    """Those that people hold, by digest, and those of the playground, by id. Four queries."""
-    rows = list(ApiKey.objects.active().order_by().values_list(*_KEY_FIELDS))
+    """Those that people hold, by digest, and those of the playground, by id. Five queries."""
+    rows = list(ApiKey.objects.working().order_by().values_list(*_KEY_FIELDS))
     terms = key_terms((row[:3] for row in rows), now)
+    retiring = _retiring(now)
     keys, playground_keys = dict[bytes, KeyEntry](), dict[UUID, KeyEntry]()
-    for key, organization, project, regions, share, kind, digest in rows:
-        places = frozenset(regions) if regions else None
-        entry = KeyEntry(key, organization, project, places, share, terms[key])
+    for key, organization, project, regions, share, kind, digest, expires_at, *allowed in rows:
+        places, ends_at = frozenset(regions) or None, expires_at.timestamp() if expires_at else inf
+        entry = KeyEntry(
+            key, organization, project, places, share, terms[key], scope_of(*allowed),
+            bytes(digest), ends_at,
+        )  # fmt: skip
         if kind == KeyKind.PLAYGROUND:
             playground_keys[key] = entry
-        else:
-            keys[bytes(digest)] = entry
+            continue
+        keys[entry.digest] = entry
+        if old := retiring.get(key):
+            ends_at = min(ends_at, old.until.timestamp())
+            keys[bytes(old.digest)] = replace(entry, digest=bytes(old.digest), ends_at=ends_at)
     return keys, playground_keys
+
+
+def _retiring(now: datetime) -> dict[UUID, RetiringSecret]:
+    """The secrets that keys had before and that still work, by key."""
+    return {one.api_key_id: one for one in RetiringSecret.objects.filter(until__gt=now)}
+
+
+def scope_of(tasks: Sequence[str], models: Sequence[str], networks: Sequence[str]) -> Scope:
+    """What a key may do that allows these; none of one kind are all."""
+    if not (tasks or models or networks):
+        return EVERYTHING
+    parsed = tuple(ip_network(network) for network in networks)
+    return Scope(frozenset(tasks) or None, frozenset(models) or None, parsed or None)
 
 
 def _by_name(models: Iterable[ModelEntry]) -> dict[str, ModelEntry]:

@@ -12,6 +12,7 @@ import re
 import secrets
 import string
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
 from django.conf import settings
@@ -46,10 +47,10 @@ def key_digest(key: str, pepper_version: int | None = None) -> bytes:
     return hmac.digest(settings.API_KEY_PEPPERS[version], key.encode(), "sha256")
 
 
-def key_digests(key: str) -> list[bytes]:
+def key_digests(key: str) -> Iterator[bytes]:
     """Its digest under each pepper, newest first: one of them is stored, if it exists."""
-    versions = sorted(settings.API_KEY_PEPPERS, reverse=True)
-    return [key_digest(key, version) for version in versions]
+    for version in sorted(settings.API_KEY_PEPPERS, reverse=True):
+        yield key_digest(key, version)
 
 
 def key_hint(key: str) -> str:

@@ -95,6 +95,47 @@ class InvalidApiKey(InvalidRequest):
     )
 
 
+class AdminKeyRefused(InvalidApiKey):
+    """An admin key, or what looks like one: whether it exists is not told."""
+
+    code = "admin_key_not_allowed"
+    message = (
+        "This is an admin key: it manages an organization and calls no models. "
+        "Send an API key, which begins with `sluice_sk_`."
+    )
+
+
+class KeyMayNot(InvalidRequest):
+    """A good key that is not allowed this."""
+
+    status = 403
+    code = "missing_scope"
+
+    @classmethod
+    def do(cls, task: str) -> KeyMayNot:
+        text = f"This API key may not do {task}. Missing scope: `{task}`. {_ALLOW}"
+        return cls(text)
+
+    @classmethod
+    def call(cls, model: str) -> KeyMayNot:
+        text = f"This API key may not call the model `{model}`. Missing scope: `{model}`. {_ALLOW}"
+        return cls(text, param="model")
+
+    @classmethod
+    def come_from(cls, peer: str) -> KeyMayNot:
+        text = f"This API key may not be used from {peer[:50] or 'this address'}. {_ALLOW}"
+        return cls(text, code="ip_not_allowed")
+
+
+_ALLOW: Final = "Allow it on the page of the key in the console, or use another key."
+
+
+class KeyRevoked(InvalidApiKey):
+    """What ends a request whose key is revoked while it runs."""
+
+    message = "The API key was revoked while this request ran."
+
+
 class WrongMetricsToken(InvalidRequest):
     status = 401
     code = "invalid_metrics_token"

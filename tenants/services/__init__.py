@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from tenants.services.admin_keys import (
+    NewAdminKey,
+    admin_key_create,
+    admin_key_find,
+    admin_key_revoke,
+)
 from tenants.services.invitations import (
     InvitationRefused,
     Problem,
@@ -12,12 +18,24 @@ from tenants.services.invitations import (
     invitation_send_again,
 )
 from tenants.services.keys import (
+    EVERYTHING,
+    LIFETIME,
+    OVERLAP,
     PLAYGROUND,
+    WARNED_DAYS,
+    KeyScope,
     NewKey,
+    api_key_change,
     api_key_create,
     api_key_revoke,
+    api_key_rotate,
+    api_keys_end,
+    api_keys_revoke,
+    organization_set_keys_end,
     playground_key_open,
+    retiring_secret_end,
 )
+from tenants.services.leaks import key_leak_report
 from tenants.services.lifecycle import (
     GRACE,
     organization_apply,
@@ -68,14 +86,27 @@ from tenants.services.projects import (
 )
 
 __all__ = [
+    "EVERYTHING",
     "GRACE",
     "HELPERS",
+    "LIFETIME",
+    "OVERLAP",
     "PLAYGROUND",
+    "WARNED_DAYS",
     "InvitationRefused",
+    "KeyScope",
+    "NewAdminKey",
     "NewKey",
     "Problem",
+    "admin_key_create",
+    "admin_key_find",
+    "admin_key_revoke",
+    "api_key_change",
     "api_key_create",
     "api_key_revoke",
+    "api_key_rotate",
+    "api_keys_end",
+    "api_keys_revoke",
     "impersonation_end",
     "impersonation_start",
     "impersonations_lapse",
@@ -84,6 +115,7 @@ __all__ = [
     "invitation_create",
     "invitation_revoke",
     "invitation_send_again",
+    "key_leak_report",
     "member_add",
     "member_remove",
     "member_set_role",
@@ -98,6 +130,7 @@ __all__ = [
     "organization_refuse",
     "organization_rename",
     "organization_restore",
+    "organization_set_keys_end",
     "organization_set_regions",
     "organization_set_share",
     "organization_suspend",
@@ -110,6 +143,7 @@ __all__ = [
     "project_create",
     "project_rename",
     "project_restore",
+    "retiring_secret_end",
     "service_account_archive",
     "service_account_create",
     "staff_add",
