@@ -19,6 +19,7 @@ ENVIRONMENT: Final = {
     "API_KEY_PEPPERS": "test-pepper",
     "ENCRYPTION_KEYS": "dGVzdC1lbmNyeXB0aW9uLWtleS0zMi1ieXRlcyEhISE=",
     "LOG_LEVEL": "WARNING",
+    "MFA_REQUIRED": "false",  # the tests of the policy switch it on; the others log in at once
 }
 
 _running: list[Running] = []

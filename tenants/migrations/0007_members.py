@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("tenants", "0005_audit_chain"),
+        ("tenants", "0006_people"),
     ]
 
     operations = [
@@ -111,6 +111,7 @@ class Migration(migrations.Migration):
                         verbose_name="new organizations wait until an administrator lets them in",
                     ),
                 ),
+                ("sign_up_is_open", models.BooleanField(null=True, verbose_name="anyone may sign up")),
             ],
         ),
         migrations.CreateModel(

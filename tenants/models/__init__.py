@@ -43,6 +43,7 @@ from tenants.models.organizations import (
     new_id,
 )
 from tenants.models.people import StaffRole, User, UserManager
+from tenants.models.sso import SsoDomain, SsoProvider
 
 __all__ = [
     "IMPERSONATION_LASTS",
@@ -77,6 +78,8 @@ __all__ = [
     "Role",
     "ServiceAccount",
     "ServiceAccountQuerySet",
+    "SsoDomain",
+    "SsoProvider",
     "StaffRole",
     "TenantQuerySet",
     "User",

@@ -22,6 +22,7 @@ class PlatformPolicy(models.Model):
     approves_organizations = models.BooleanField(
         _("new organizations wait until an administrator lets them in"), default=False
     )
+    sign_up_is_open = models.BooleanField(_("anyone may sign up"), null=True)
 
     class Meta:
         constraints: ClassVar = [

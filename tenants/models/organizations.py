@@ -69,6 +69,9 @@ class Organization(models.Model):
         _("share"), default=1, validators=[MinValueValidator(1), MaxValueValidator(100)]
     )
     keys_end_with_member = models.BooleanField(default=True)
+    requires_second_factor = models.BooleanField(
+        _("every member must have a second factor"), default=False
+    )
     state = models.CharField(
         _("state"), max_length=10, choices=OrganizationState, default=OrganizationState.ACTIVE
     )

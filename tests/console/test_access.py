@@ -22,6 +22,7 @@ from inference import control
 from inference.models import Task
 from tenants.models import Role
 from tests.conftest import Cast
+from tests.console.log_in import log_in_freshly
 
 type Place = str | UUID | int
 
@@ -141,7 +142,7 @@ def _budget(cast: Cast) -> UUID:
 def ask(name: str, kwargs: dict[str, Place], user: object) -> int:
     client = Client()
     if not isinstance(user, AnonymousUser):
-        client.force_login(user)  # type: ignore[arg-type] # a User
+        log_in_freshly(client, user)  # type: ignore[arg-type] # a User
     url = reverse(name, kwargs=kwargs)
     return (client.post if name in POST_ONLY else client.get)(url).status_code
 

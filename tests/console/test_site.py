@@ -107,7 +107,7 @@ def test_no_page_of_accounts_offers_sign_up(client: Client, cast: Cast) -> None:
 
 
 def test_a_forgotten_password_is_reset_by_mail(
-    client: Client, cast: Cast, mailoutbox: list[object]
+    client: Client, cast: Cast, mailoutbox: list[object], commits_at_once: None
 ) -> None:
     client.post("/accounts/password/reset/", {"email": "olivia@acme.test"})
     link = _link_in(mailoutbox[0])

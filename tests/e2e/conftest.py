@@ -21,6 +21,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tenants.models import User
 from tests.conftest import Cast, make_cast
+from tests.console.log_in import log_in_freshly
 from tests.e2e.seed import seed
 from tests.e2e.seed_limits import seed_limits, seed_refusals
 from tests.e2e.seed_live import seed_live
@@ -58,9 +59,8 @@ def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
 
 
 def _session(user: User) -> str:
-    client = Client()
-    client.force_login(user)
-    return client.cookies["sessionid"].value
+    """It asks nobody who is there again, however long these tests take."""
+    return log_in_freshly(Client(), user, age_s=-3600).cookies["sessionid"].value
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, override
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import transaction
@@ -102,7 +103,8 @@ def _login(person: tuple[str, str], known: Login | None, **fields: bool) -> Logi
     password = known["password"] if known else secrets.token_urlsafe(12)
     user = User.objects.filter(email=email).first()
     if user is None:
-        User.objects.create_user(email, password, name=name, **fields)
+        user = User.objects.create_user(email, password, name=name, **fields)
+        EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
     elif known is None:
         user.set_password(password)
         user.save(update_fields=["password"])

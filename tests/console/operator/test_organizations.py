@@ -160,7 +160,7 @@ NEW = {
 
 
 def test_a_new_customer_can_log_in_once_a_password_is_chosen(
-    operator: Client, mailoutbox: list[EmailMessage]
+    operator: Client, mailoutbox: list[EmailMessage], commits_at_once: None
 ) -> None:
     answer = operator.post(f"{URL}add/", NEW)
     assert answer.status_code == 302
