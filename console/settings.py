@@ -152,6 +152,13 @@ CELERY_BEAT_SCHEDULE = {
     "reconcile usage": {"task": "billing.tasks.usage_reconcile", "schedule": crontab(minute=7)},
     "make months of usage": {"task": "billing.tasks.usage_partitions_tend", "schedule": 3600.0},
     "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
+    "keep when keys were used": {"task": "tenants.tasks.key_uses_keep", "schedule": 60.0},
+    "tell of keys that end": {"task": "console.key_mails.ends_tell", "schedule": 600.0},
+    "tell of leaked keys": {
+        "task": "console.key_mails.leaks_tell",
+        "schedule": 10.0,
+        "options": {"expires": 20.0},
+    },
     "anchor the audit trail": {"task": "tenants.tasks.audit_anchor", "schedule": 600.0},
     "verify the audit trail": {
         "task": "tenants.tasks.audit_verify",

@@ -38,6 +38,7 @@ from billing.holds.orphans import (
     holds_read,
     orphans,
     reap,
+    running_count,
 )
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "post",
     "post_many",
     "reap",
+    "running_count",
     "scopes_state",
     "seed",
     "seed_many",

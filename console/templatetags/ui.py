@@ -23,8 +23,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from console.access import ACCESS, ROLES
-from tenants.models import Membership, Role
+from console.access import ACCESS, ROLES, may_open, why_stopped
+from tenants.models import Membership, Organization, Role
 
 register = template.Library()
 
@@ -268,6 +268,19 @@ def nav_link(context: Context, page: str, icon: str, label: str, org: str = "") 
     here = path == url or (path.startswith(url) and not is_root)
     current = mark_safe(' aria-current="page"') if here else ""
     return format_html('<a class="nv" href="{}"{}>{}{}</a>', url, current, _icon(icon), label)
+
+
+@register.filter
+def stopped(organization: Organization) -> str:
+    """Of one that is not active: what that means for its members."""
+    return why_stopped(organization)
+
+
+@register.simple_tag(takes_context=True)
+def may(context: Context, page: str) -> bool:
+    """Whether the reader has the role for `page`: `{% may "keys" as may_see %}`."""
+    request: Any = context.get("request")
+    return request is not None and may_open(request, page)
 
 
 def _path(context: Context) -> str:

@@ -89,16 +89,16 @@ def invitation_accept(*, actor: User, link: Link, verified: Collection[str]) -> 
 
     InvitationRefused says why not.
     """
-    found = Invitation.objects.filter(pk=link.invitation_id).first()
-    organization = found and organization_lock(found.organization)
+    organization_lock(invitation_check(link=link).organization)
     invitation = invitation_check(link=link, user=actor, verified=verified)
-    if organization is None:
-        raise InvitationRefused(Problem.UNKNOWN)
     invitation.accepted_at = timezone.now()
     invitation.save(update_fields=["accepted_at"])
     _told(actor, "invitation.accept", invitation)
     return member_add(
-        actor=actor, organization=organization, user=actor, role=Role(invitation.role)
+        actor=actor,
+        organization=invitation.organization,
+        user=actor,
+        role=Role(invitation.role),
     )
 
 

@@ -93,12 +93,14 @@ def organization_archive(*, actor: User, organization: Organization) -> Organiza
 
 
 @transaction.atomic
-def organization_delete(*, actor: User, organization: Organization) -> Organization:
+def organization_delete(
+    *, actor: User, organization: Organization, reason: str = ""
+) -> Organization:
     """As archived, and after `GRACE` it is erased for good."""
     organization = _locked_in(organization, *_DELETABLE)
     organization.state_before = organization.state
     organization.erase_at = timezone.now() + GRACE
-    reason = organization.state_reason
+    reason = reason or organization.state_reason
     return _move(actor, "organization.delete", organization, OrganizationState.DELETED, reason)
 
 
