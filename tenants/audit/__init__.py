@@ -9,6 +9,15 @@ from __future__ import annotations
 from tenants.audit.context import Origin, acting, origin
 from tenants.audit.erasure import person_erase
 from tenants.audit.personal import ERASED, personal_open
-from tenants.audit.recording import record
+from tenants.audit.recording import record, record_of_person
 
-__all__ = ["ERASED", "Origin", "acting", "origin", "person_erase", "personal_open", "record"]
+__all__ = [
+    "ERASED",
+    "Origin",
+    "acting",
+    "origin",
+    "person_erase",
+    "personal_open",
+    "record",
+    "record_of_person",
+]

@@ -9,8 +9,7 @@ entry up to the signed root.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from itertools import batched
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,13 +31,19 @@ def export_lines(chain: UUID, *, name: str) -> Iterator[str]:
     yield _line(format=FORMAT, chain=str(chain), name=name, exported_at=timezone.now().isoformat())
     head = Head(0, GENESIS)
     entries = AuditEntry.objects.filter(chain=chain).order_by("seq")
-    for some in batched(entries.iterator(AT_ONCE), AT_ONCE, strict=False):
-        opened = personal_open(some)
-        for entry in some:
-            head = Head(entry.seq, bytes(entry.hash))
-            personal = opened[entry.pk]
-            yield _line(seq=head.seq, hash=head.hash.hex(), body=entry.body, personal=personal)
+    while some := list(entries.filter(seq__gt=head.seq)[:AT_ONCE]):
+        yield _entries(some)
+        head = Head(some[-1].seq, bytes(some[-1].hash))
     yield _line(proof={"head": _pair(head), "anchor": anchor})
+
+
+def _entries(some: Sequence[AuditEntry]) -> str:
+    """A line for each, with what it says of people where that can still be read."""
+    opened = personal_open(some)
+    return "".join(
+        _line(seq=one.seq, hash=bytes(one.hash).hex(), body=one.body, personal=opened[one.pk])
+        for one in some
+    )
 
 
 def export_check(lines: Iterable[str], keys: list[str]) -> tuple[str, Head, int, list[Finding]]:

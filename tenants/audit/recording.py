@@ -51,6 +51,24 @@ def record(
     return _append(organization, facts)
 
 
+def record_of_person(*, actor: User | None, action: str, person: User, **data: Any) -> None:
+    """Put what concerns an account on record wherever its people look for it.
+
+    That is in each organization that the person is a member of; the platform's for staff and for
+    those who are nowhere.
+    """
+    organizations = Organization.objects.for_user(person).order_by("pk")
+    for organization in list(organizations) or [None]:
+        record(
+            actor=actor,
+            action=action,
+            target=person,
+            organization=organization,
+            about=person,
+            **data,
+        )
+
+
 def _append(organization: Organization | None, facts: Mapping[str, Any]) -> AuditEntry:
     text = json.dumps(facts, cls=DjangoJSONEncoder)
     of = organization and organization.pk

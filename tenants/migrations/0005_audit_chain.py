@@ -268,6 +268,17 @@ class Migration(migrations.Migration):
             "auditentry", "personal", models.JSONField(default=dict, editable=False)
         ),
         migrations.AlterField("auditentry", "organization", head("audit_entries", db_index=False)),
+        migrations.AlterField(
+            "auditentry",
+            "actor",
+            models.ForeignKey(
+                settings.AUTH_USER_MODEL,
+                django.db.models.deletion.PROTECT,
+                null=True,
+                related_name="+",
+                db_index=False,
+            ),
+        ),
         *(migrations.AddField("auditentry", name, unfilled(field)) for name, field in CHAINED),
         migrations.RunSQL(OPEN, migrations.RunSQL.noop),
         migrations.RunSQL(FUNCTIONS, NO_FUNCTIONS),
@@ -284,6 +295,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             "auditentry",
             models.Index(fields=["chain", "action", "seq"], name="audit_entry_action"),
+        ),
+        migrations.AddIndex(
+            "auditentry",
+            models.Index(fields=["chain", "actor", "seq"], name="audit_entry_actor"),
         ),
         migrations.AddIndex(
             "auditentry",

@@ -40,7 +40,9 @@ class AuditEntry(models.Model):
     organization = models.ForeignKey(
         Organization, models.PROTECT, null=True, related_name="audit_entries", db_index=False
     )
-    actor = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    actor = models.ForeignKey(
+        User, models.PROTECT, null=True, related_name="+", db_index=False
+    )
     on_behalf_of = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     action = models.CharField(max_length=50)
     target_type = models.CharField(max_length=50)
@@ -63,6 +65,7 @@ class AuditEntry(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["chain", "created_at"], name="audit_entry_time"),
             models.Index(fields=["chain", "action", "seq"], name="audit_entry_action"),
+            models.Index(fields=["chain", "actor", "seq"], name="audit_entry_actor"),
             models.Index(fields=["target_type", "target_id"], name="audit_entry_target"),
         ]
 
