@@ -151,6 +151,11 @@ CELERY_BEAT_SCHEDULE = {
     "tend accounts": {"task": "billing.tasks.accounts_tend", "schedule": 60.0},
     "reconcile usage": {"task": "billing.tasks.usage_reconcile", "schedule": crontab(minute=7)},
     "make months of usage": {"task": "billing.tasks.usage_partitions_tend", "schedule": 3600.0},
+    "end impersonations": {"task": "tenants.tasks.impersonations_end", "schedule": 60.0},
+    "erase organizations": {
+        "task": "billing.tasks.deleted_organizations_erase",
+        "schedule": 600.0,
+    },
     "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
     "keep when keys were used": {"task": "tenants.tasks.key_uses_keep", "schedule": 60.0},
     "tell of keys that end": {"task": "console.key_mails.ends_tell", "schedule": 600.0},

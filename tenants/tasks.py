@@ -7,6 +7,8 @@ from django.db import close_old_connections
 
 from tenants.audit.anchors import anchor_make
 from tenants.audit.checks import trail_verify
+from tenants.services import impersonations_lapse
+from tenants.uses import uses_keep
 
 
 @shared_task
@@ -21,3 +23,17 @@ def audit_verify() -> None:
     """Look through the whole trail; the audit pages show what came out."""
     close_old_connections()
     trail_verify()
+
+
+@shared_task
+def key_uses_keep() -> None:
+    """Keep when and from where keys were last used."""
+    close_old_connections()
+    uses_keep()
+
+
+@shared_task
+def impersonations_end() -> None:
+    """Put on record the end of those whose time is over."""
+    close_old_connections()
+    impersonations_lapse()

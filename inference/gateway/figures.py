@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -108,8 +109,8 @@ class LiveFigures:
         for backend, of_backend in by_backend.items():
             _add(pipeline, backend_minute_key(backend, now), of_backend, BACKEND_KEPT_S)
         if came:
-            notes = {digest: use_note(now, network_of(peer)) for digest, peer in came.items()}
-            pipeline.hset(USED, mapping=notes)
+            notes = ((digest, use_note(now, network_of(peer))) for digest, peer in came.items())
+            pipeline.execute_command("HSET", USED, *chain.from_iterable(notes))
         await pipeline.execute()
 
 
