@@ -35,9 +35,13 @@ def member_must(member: Membership) -> bool:
     return by_role or member.organization.requires_second_factor
 
 
+def lacks(user: User, must: bool) -> bool:
+    return must and not has_factor(user)
+
+
 def led_to_it(request: HttpRequest, *, must: bool) -> HttpResponseBase | None:
     """The way to the page of second factors, for who must have one and has none."""
-    if not must or not isinstance(request.user, User) or has_factor(request.user):
+    if not isinstance(request.user, User) or not lacks(request.user, must):
         return None
     messages.warning(
         request,

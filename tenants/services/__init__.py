@@ -76,6 +76,7 @@ from tenants.services.ownership import (
     ownership_offer,
     ownership_withdraw,
 )
+from tenants.services.people import user_set_name
 from tenants.services.projects import (
     project_archive,
     project_create,
@@ -150,4 +151,5 @@ __all__ = [
     "staff_remove",
     "staff_set_role",
     "user_create",
+    "user_set_name",
 ]

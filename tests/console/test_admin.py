@@ -118,7 +118,7 @@ def test_a_customer_finds_no_admin(client: Client, cast: Cast, path: str) -> Non
 
 def test_who_is_logged_out_logs_in_on_the_consoles_page(client: Client, cast: Cast) -> None:
     response = client.get("/admin/tenants/user/", follow=True)
-    assert response.redirect_chain[-1][0] == "/accounts/login/?next=/admin/tenants/user/"
+    assert response.redirect_chain[-1][0] == "/account/login/?next=/admin/tenants/user/"
 
 
 def test_a_password_is_changed_on_the_consoles_page(operator: Client) -> None:

@@ -12,7 +12,7 @@ from console.step_up import stepped_up
 from tests.conftest import PASSWORD, Cast
 from tests.console.log_in import log_in_freshly
 
-ASKS = "/accounts/reauthenticate/?next=%2Fmatters%2F"
+ASKS = "/account/reauthenticate/?next=%2Fmatters%2F"
 
 
 @stepped_up

@@ -19,13 +19,13 @@ LOOKS: Final = [(theme, width) for theme in ("light", "dark") for width in (1440
 
 PAGES: Final[dict[str, tuple[str, str]]] = {
     # name: who opens it, and its address
-    "login": ("", "/accounts/login/"),
-    "password reset": ("", "/accounts/password/reset/"),
-    "password reset done": ("", "/accounts/password/reset/done/"),
-    "password link spent": ("", "/accounts/password/reset/key/1-spent/"),
-    "password changed": ("", "/accounts/password/reset/key/done/"),
-    "sign-up closed": ("", "/accounts/signup/"),
-    "logout": ("olivia", "/accounts/logout/"),
+    "login": ("", "/account/login/"),
+    "password reset": ("", "/account/password/reset/"),
+    "password reset done": ("", "/account/password/reset/done/"),
+    "password link spent": ("", "/account/password/reset/key/1-spent/"),
+    "password changed": ("", "/account/password/reset/key/done/"),
+    "sign-up closed": ("", "/account/signup/"),
+    "logout": ("olivia", "/account/logout/"),
     "home without organization": ("nora", "/"),
     "not found": ("olivia", "/nothing/"),
     "org_home": ("olivia", "/o/acme/"),

@@ -171,14 +171,14 @@ def test_a_new_customer_can_log_in_once_a_password_is_chosen(
         "Default"
     ]
 
-    Client().post("/accounts/password/reset/", {"email": "sara@vinter.test"})
-    link = re.search(r"/accounts/password/reset/key/\S+", str(mailoutbox[0].body))
+    Client().post("/account/password/reset/", {"email": "sara@vinter.test"})
+    link = re.search(r"/account/password/reset/key/\S+", str(mailoutbox[0].body))
     assert link
     sara = Client()
     form = sara.get(link[0], follow=True)
     chosen = {"password1": PASSWORD, "password2": PASSWORD}
     sara.post(form.redirect_chain[-1][0], chosen)
-    sara.post("/accounts/login/", {"login": "sara@vinter.test", "password": PASSWORD})
+    sara.post("/account/login/", {"login": "sara@vinter.test", "password": PASSWORD})
     assert sara.get("/", follow=True).redirect_chain[-1][0] == "/o/vinter-bank/"
 
 
