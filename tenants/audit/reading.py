@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
@@ -28,16 +27,16 @@ _ACTORS: Final = _DISTINCT.format(column="actor_id")
 
 def actions_of(chain: UUID) -> list[str]:
     """The actions that are in `chain`."""
-    return [str(action) for [action] in _rows(_ACTIONS, chain)]
+    return [action for [action] in _rows(_ACTIONS, chain)]
 
 
 def actors_of(chain: UUID) -> list[User]:
     """The people who acted in `chain`, by name."""
-    ids = [id_ for [id_] in _rows(_ACTORS, chain)]
+    ids = [actor for [actor] in _rows(_ACTORS, chain)]
     return sorted(User.objects.filter(pk__in=ids), key=str)
 
 
-def _rows(query: str, chain: UUID) -> Sequence[Sequence[object]]:
+def _rows(query: str, chain: UUID) -> list[tuple[Any]]:
     with connection.cursor() as cursor:
         cursor.execute(query, {"chain": chain})
-        return cursor.fetchall()
+        return list(cursor.fetchall())

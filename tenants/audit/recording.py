@@ -57,8 +57,8 @@ def record_of_person(*, actor: User | None, action: str, person: User, **data: A
     That is in each organization that the person is a member of; the platform's for staff and for
     those who are nowhere.
     """
-    organizations = Organization.objects.for_user(person).order_by("pk")
-    for organization in list(organizations) or [None]:
+    chains: list[Organization | None] = [*Organization.objects.for_user(person).order_by("pk")]
+    for organization in chains or [None]:
         record(
             actor=actor,
             action=action,

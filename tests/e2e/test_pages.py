@@ -59,6 +59,9 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "budgets": ("olivia", "/o/acme/budgets/"),
     "budgets, none": ("rita", "/o/rival/budgets/"),
     "budget_add": ("olivia", "/o/acme/budgets/add/"),
+    "audit": ("olivia", "/o/acme/audit/"),
+    "audit, none match": ("olivia", "/o/acme/audit/?q=nothing"),
+    "audit, bad range": ("olivia", "/o/acme/audit/?from=2026-02-01&to=2026-01-01"),
     "models": ("olivia", "/o/acme/models/"),
     "models, found": ("olivia", "/o/acme/models/?q=whisper&task=transcription"),
     "models, none like this": ("rita", "/o/rival/models/?q=gemma"),
@@ -71,6 +74,8 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_organizations": ("oskar", "/operator/organizations/"),
     "operator_organization_add": ("oskar", "/operator/organizations/add/"),
     "operator_organization": ("oskar", "/operator/organizations/acme/"),
+    "operator_audit": ("oskar", "/operator/audit/"),
+    "operator_reason": ("oskar", "/operator/organizations/rival/reason/"),
     "operator_organization_routing": ("oskar", "/operator/organizations/acme/routing/"),
     "operator_organization_terms": ("oskar", "/operator/organizations/acme/terms/"),
     "operator_organization_payment": ("oskar", "/operator/organizations/acme/payment/"),
@@ -114,7 +119,8 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
 NO_PAGE: Final = {
     # not HTML, or only a POST, or a redirect
     "healthz", "readyz", "metrics", "theme", "home", "usage_csv", "key_first_request",
-    "requests_csv", "operator_requests_csv", "operator_explorer_csv", "operator_dead_retry",
+    "audit_export", "operator_audit_export", "operator_organization_audit",
+    "operator_organization_audit_export", "requests_csv", "operator_requests_csv", "operator_explorer_csv", "operator_dead_retry",
     "operator_model_release",
     "docs", "org_docs", "docs_markdown", "openapi", "llms_txt",
     "operator_backend_test", "operator_backend_state", "operator_model_enabled",
