@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.translation import gettext as _
 
-_PLAIN: Final = re.compile(r"[a-z0-9_][a-z0-9._+-]*@[a-z0-9.-]+")
+_PLAIN: Final = re.compile(r"[a-z0-9_][a-z0-9._+-]{0,63}@[a-z0-9.-]+")
 _MAX_CHARS: Final = 254
 
 

@@ -20,7 +20,7 @@ from console.organization_mails import invitation_mail, offer_mail
 from console.sheets import Sheet, act_answer, sent, sheet_answer
 from console.step_up import stepped_up
 from tenants import services
-from tenants.models import Impersonation, Invitation, Membership, OwnershipOffer
+from tenants.models import ApiKey, Impersonation, Invitation, Membership, OwnershipOffer
 
 LOOKS_SHOWN: Final = 10
 
@@ -79,7 +79,7 @@ def member_remove(request: OrganizationRequest, member: int) -> HttpResponse:
         act=_("Remove"),
         back=_page(request),
         keep=_("Keep"),
-        facts=[(_("Role"), chosen.get_role_display()), (_("E-mail"), chosen.user.email)],
+        facts=[(_("E-mail"), chosen.user.email), _keys_fact(chosen)],
         is_danger=True,
     )
     return sheet_answer(
@@ -100,6 +100,7 @@ def member_leave(request: OrganizationRequest) -> HttpResponse:
         act=_("Leave"),
         back=_page(request),
         keep=_("Stay"),
+        facts=[_keys_fact(request.member)],
         is_danger=True,
     )
     return sheet_answer(
@@ -208,13 +209,20 @@ def ownership_answer(request: OrganizationRequest) -> HttpResponse:
     )
 
 
+def _keys_fact(chosen: Membership) -> tuple[str, object]:
+    """How many of their own keys end with them, or that they stay."""
+    keys = ApiKey.objects.for_organization(chosen.organization).personal(chosen.user).active()
+    ends = chosen.organization.keys_end_with_member
+    return (_("Their keys that end") if ends else _("Their keys that stay"), keys.count())
+
+
 def _page(request: OrganizationRequest) -> str:
     return reverse("members", args=[request.organization.slug])
 
 
 def _member_or_404(request: OrganizationRequest, pk: int) -> Membership:
-    found = Membership.objects.for_organization(request.organization).select_related("user")
-    return get_object_or_404(found, pk=pk)
+    found = Membership.objects.for_organization(request.organization)
+    return get_object_or_404(found.select_related("user", "organization"), pk=pk)
 
 
 def _invitation_or_404(request: OrganizationRequest, pk: UUID) -> Invitation:

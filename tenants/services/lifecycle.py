@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from tenants import audit
 from tenants.models import (
+    AdminKey,
     ApiKey,
     Invitation,
     Membership,
@@ -21,6 +22,8 @@ from tenants.models import (
     PlatformPolicy,
     Role,
     ServiceAccount,
+    SsoDomain,
+    SsoProvider,
     User,
 )
 from tenants.services.members import member_add, organization_lock
@@ -119,12 +122,13 @@ def organization_restore(*, actor: User, organization: Organization) -> Organiza
 def organization_erase(*, organization: Organization) -> Organization:
     """Take away who its people are, for good. Its name, usage and money stay, as the law wants."""
     organization = _locked_in(organization, OrganizationState.DELETED)
-    for personal in (OwnershipOffer, Invitation, Membership):
+    for personal in (OwnershipOffer, Invitation, SsoProvider, SsoDomain, Membership):
         personal.objects.for_organization(organization).delete()
     now = timezone.now()
-    keys = ApiKey.objects.for_organization(organization)
-    keys.active().update(revoked_at=now)
-    keys.update(created_by=None)
+    for held in (ApiKey, AdminKey):
+        keys = held.objects.for_organization(organization)
+        keys.active().update(revoked_at=now)
+        keys.update(created_by=None)
     accounts = ServiceAccount.objects.for_organization(organization)
     accounts.update(created_by=None)
     accounts.active().update(archived_at=now)

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from tenants import audit
 from tenants.models import Membership, Organization, Role, User
+from tenants.services.keys import api_keys_end
 
 
 @transaction.atomic
@@ -64,7 +65,8 @@ def member_set_role(*, actor: User, membership: Membership, role: Role) -> Membe
 def member_remove(*, actor: User, membership: Membership) -> None:
     """The organization is 404 to them at once; who is removed by themselves leaves.
 
-    Their log-ins stay: they may have other organizations. ValidationError says why not.
+    Their own keys end, where the organization wants that. Their log-ins stay: they may have other
+    organizations. ValidationError says why not.
     """
     membership = _locked(membership)
     is_leaving = membership.user_id == actor.pk
@@ -82,6 +84,7 @@ def member_remove(*, actor: User, membership: Membership) -> None:
         role=membership.role,
     )
     membership.delete()
+    api_keys_end(actor=actor, organization=membership.organization, user=membership.user)
 
 
 def organization_lock(organization: Organization) -> Organization:
