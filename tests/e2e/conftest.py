@@ -22,6 +22,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from tenants.models import User
 from tests.conftest import Cast, make_cast
 from tests.console.log_in import log_in_freshly
+from tests.console.reasons import reason_given
 from tests.e2e.seed import seed
 from tests.e2e.seed_limits import seed_limits, seed_refusals
 from tests.e2e.seed_live import seed_live
@@ -53,14 +54,18 @@ def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
         seed(cast)
         seed_limits(cast)
         yield Stage(
-            cast, {user.email.partition("@")[0]: _session(user) for user in User.objects.all()}
+            cast,
+            {user.email.partition("@")[0]: _session(user, cast) for user in User.objects.all()},
         )
         call_command("flush", interactive=False, verbosity=0)
 
 
-def _session(user: User) -> str:
-    """It asks nobody who is there again, however long these tests take."""
-    return log_in_freshly(Client(), user, age_s=-3600).cookies["sessionid"].value
+def _session(user: User, cast: Cast) -> str:
+    """It asks nobody who is there again, or an operator why, however long these tests take."""
+    client = log_in_freshly(Client(), user, age_s=-3600)
+    if user.is_staff:
+        reason_given(client, cast.acme)
+    return client.cookies["sessionid"].value
 
 
 @pytest.fixture
