@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -341,9 +343,6 @@ def test_a_second_report_of_a_leak_tells_nobody_again(cast: Cast) -> None:
 
 
 def test_the_published_rule_finds_keys_of_both_kinds(client: Client) -> None:
-    import re
-    import tomllib
-
     rule = tomllib.loads(client.get("/gitleaks.toml").text)["rules"][0]
     for prefix in (tokens.PREFIX, tokens.ADMIN_PREFIX):
         key = tokens.key_mint(prefix)

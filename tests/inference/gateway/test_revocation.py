@@ -36,7 +36,7 @@ CUT_S: Final = 5.0
 type Commit = Callable[[Callable[[], object]], object]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gateways(gateway: Running) -> Iterator[list[Running]]:
     """Two; the second looks at the keys once a second, whatever it is told."""
     with gateway_running(SNAPSHOT_MAX_AGE_S="1") as other:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from tenants import keys, services
 from tenants.models import AdminKey, ApiKey
 from tenants.services import KeyScope, NewKey
+from tenants.uses import uses_keep
 from tests.inference.gateway.conftest import (
     COMPLETION_ONLY,
     MODEL,
@@ -197,8 +198,6 @@ def test_an_admin_key_calls_no_models(gateway: Running, world: World, commit: Co
 
 
 def test_a_use_is_noted_with_its_minute_and_network(gateway: Running, make: Make) -> None:
-    from tenants.uses import uses_keep
-
     new, began = make(), timezone.now().replace(second=0, microsecond=0)
     ask(gateway, new.secret, CHAT, chat())
 
