@@ -43,7 +43,7 @@ class InvitationRefused(Exception):  # noqa: N818 - named for what happened
 
 @transaction.atomic
 def invitation_create(
-    *, actor: User, organization: Organization, email: str, role: Role
+    *, actor: User | None, organization: Organization, email: str, role: Role
 ) -> Invitation:
     """An invitation to send. ValidationError says why not."""
     organization = organization_lock(organization)
@@ -62,7 +62,7 @@ def invitation_create(
 
 
 @transaction.atomic
-def invitation_send_again(*, actor: User, invitation: Invitation) -> Invitation:
+def invitation_send_again(*, actor: User | None, invitation: Invitation) -> Invitation:
     """Another 7 days, and a new link: earlier ones do not work any more."""
     invitation = _open(invitation)
     owners_check(actor, invitation.organization, invitation.role)
@@ -74,7 +74,7 @@ def invitation_send_again(*, actor: User, invitation: Invitation) -> Invitation:
 
 
 @transaction.atomic
-def invitation_revoke(*, actor: User, invitation: Invitation) -> Invitation:
+def invitation_revoke(*, actor: User | None, invitation: Invitation) -> Invitation:
     invitation = _open(invitation)
     owners_check(actor, invitation.organization, invitation.role)
     invitation.revoked_at = timezone.now()
@@ -165,7 +165,7 @@ def _invitable_check(organization: Organization, email: str) -> None:
         raise ValidationError(_("This person is invited already. Send the invitation again."))
 
 
-def _told(actor: User, action: str, invitation: Invitation) -> None:
+def _told(actor: User | None, action: str, invitation: Invitation) -> None:
     audit.record(
         actor=actor,
         action=action,

@@ -37,7 +37,7 @@ def member_add(
 
 
 @transaction.atomic
-def member_set_role(*, actor: User, membership: Membership, role: Role) -> Membership:
+def member_set_role(*, actor: User | None, membership: Membership, role: Role) -> Membership:
     """Another role, from the next page on. ValidationError says why not."""
     membership = _locked(membership)
     before = membership.role
@@ -62,14 +62,14 @@ def member_set_role(*, actor: User, membership: Membership, role: Role) -> Membe
 
 
 @transaction.atomic
-def member_remove(*, actor: User, membership: Membership) -> None:
+def member_remove(*, actor: User | None, membership: Membership) -> None:
     """The organization is 404 to them at once; who is removed by themselves leaves.
 
     Their own keys end, where the organization wants that. Their log-ins stay: they may have other
     organizations. ValidationError says why not.
     """
     membership = _locked(membership)
-    is_leaving = membership.user_id == actor.pk
+    is_leaving = actor is not None and membership.user_id == actor.pk
     if not is_leaving:
         owners_check(actor, membership.organization, membership.role)
     if membership.role == Role.OWNER:

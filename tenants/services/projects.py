@@ -22,7 +22,7 @@ def project_create(*, actor: User | None, organization: Organization, name: str)
 
 
 @transaction.atomic
-def project_rename(*, actor: User, project: Project, name: str) -> Project:
+def project_rename(*, actor: User | None, project: Project, name: str) -> Project:
     """ValidationError when the name is taken."""
     project = _locked(project)
     before, project.name = project.name, name
@@ -34,7 +34,7 @@ def project_rename(*, actor: User, project: Project, name: str) -> Project:
 
 
 @transaction.atomic
-def project_archive(*, actor: User, project: Project) -> Project:
+def project_archive(*, actor: User | None, project: Project) -> Project:
     """Its keys stop working; what it used stays. It can be restored."""
     project = _locked(project)
     if project.is_active:
@@ -46,7 +46,7 @@ def project_archive(*, actor: User, project: Project) -> Project:
 
 
 @transaction.atomic
-def project_restore(*, actor: User, project: Project) -> Project:
+def project_restore(*, actor: User | None, project: Project) -> Project:
     """Its keys work again, but for those revoked meanwhile."""
     project = _locked(project)
     if not project.is_active:
@@ -58,7 +58,7 @@ def project_restore(*, actor: User, project: Project) -> Project:
 
 
 @transaction.atomic
-def service_account_create(*, actor: User, project: Project, name: str) -> ServiceAccount:
+def service_account_create(*, actor: User | None, project: Project, name: str) -> ServiceAccount:
     """ValidationError when the project is archived, or has one of this name."""
     project = _locked(project)
     if not project.is_active:
@@ -74,7 +74,9 @@ def service_account_create(*, actor: User, project: Project, name: str) -> Servi
 
 
 @transaction.atomic
-def service_account_archive(*, actor: User, service_account: ServiceAccount) -> ServiceAccount:
+def service_account_archive(
+    *, actor: User | None, service_account: ServiceAccount
+) -> ServiceAccount:
     """For good: its keys stop working at once."""
     found = ServiceAccount.objects.select_for_update().select_related("organization", "project")
     service_account = found.get(pk=service_account.pk)
@@ -104,7 +106,7 @@ def _project_told(actor: User | None, action: str, project: Project, **data: str
     )
 
 
-def _account_told(actor: User, action: str, service_account: ServiceAccount) -> None:
+def _account_told(actor: User | None, action: str, service_account: ServiceAccount) -> None:
     audit.record(
         actor=actor,
         action=action,
