@@ -26,6 +26,8 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "password changed": ("", "/account/password/reset/key/done/"),
     "sign-up closed": ("", "/account/signup/"),
     "logout": ("olivia", "/account/logout/"),
+    "account": ("olivia", "/account/"),
+    "mailbox": ("", "/mailbox/"),
     "home without organization": ("nora", "/"),
     "not found": ("olivia", "/nothing/"),
     "org_home": ("olivia", "/o/acme/"),
@@ -118,7 +120,7 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
 }
 NO_PAGE: Final = {
     # not HTML, or only a POST, or a redirect
-    "healthz", "readyz", "metrics", "theme", "home", "usage_csv", "key_first_request",
+    "healthz", "readyz", "metrics", "theme", "home", "account_session_end", "usage_csv", "key_first_request",
     "audit_export", "operator_audit_export", "operator_organization_audit",
     "operator_organization_audit_export", "requests_csv", "operator_requests_csv", "operator_explorer_csv", "operator_dead_retry",
     "operator_model_release",
