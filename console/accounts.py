@@ -95,14 +95,14 @@ class AccountAdapter(DefaultAccountAdapter):
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         if user := User.objects.filter(email__iexact=credentials.get("email", "")).first():
             with transaction.atomic():
-                audit.record(actor=None, action="session.fail", target=user, about=user)
+                audit.record_of_person(actor=None, action="session.fail", person=user)
 
     @override
     def login(self, request: HttpRequest, user: User) -> None:
         super().login(request, user)
         sessions.begin(request.session)
         with transaction.atomic():
-            audit.record(actor=user, action="session.start", target=user)
+            audit.record_of_person(actor=user, action="session.start", person=user)
 
     @override
     def post_login(self, request: HttpRequest, user: User, **facts: Any) -> HttpResponse:
@@ -114,7 +114,9 @@ class AccountAdapter(DefaultAccountAdapter):
     def logout(self, request: HttpRequest) -> None:
         if isinstance(request.user, User):
             with transaction.atomic():
-                audit.record(actor=request.user, action="session.end", target=request.user)
+                audit.record_of_person(
+                    actor=request.user, action="session.end", person=request.user
+                )
         super().logout(request)
 
     @override
@@ -148,7 +150,7 @@ class AccountAdapter(DefaultAccountAdapter):
         note = NOTES[template_prefix]
         with transaction.atomic():
             what = template_prefix.rpartition("/")[2]
-            audit.record(actor=user, action=note.action, target=user, what=what)
+            audit.record_of_person(actor=user, action=note.action, person=user, what=what)
             mail_send(
                 "account/noted",
                 to=[email or user.email],
@@ -194,8 +196,8 @@ class SessionsAdapter(DefaultUserSessionsAdapter):
     def end_sessions(self, sessions: list[UserSession]) -> None:
         with transaction.atomic():
             for session in sessions:
-                audit.record(
-                    actor=self.request.user, action="session.end", target=session.user,
+                audit.record_of_person(
+                    actor=self.request.user, action="session.end", person=session.user,
                     session=session.pk,
                 )  # fmt: skip
                 session.end()

@@ -51,8 +51,8 @@ def details_of(entry: AuditEntry, names: dict[str, str], told: dict[str, Any]) -
     details = [value_said(told[name]) for name in NAMES if told.get(name)]
     if entry.target_id in names:
         details.insert(0, names[entry.target_id])
-    reason = [entry.reason] if entry.reason else []
-    return " · ".join([*details, *reason, *changes_said(entry)])
+    said = [*details, *filter(None, [entry.reason]), *changes_said(entry)]
+    return " · ".join({one.casefold(): one for one in said}.values())
 
 
 def names_of(entries: Sequence[AuditEntry]) -> dict[str, str]:

@@ -16,15 +16,16 @@ ACTIONS: Final = {
     "account.confirm_email": gettext_lazy("E-mail address confirmed"),
     "account.remove_email": gettext_lazy("E-mail address removed"),
     "account.reset_password": gettext_lazy("Password reset by mail"),
+    "account.set_name": gettext_lazy("Name changed"),
     "account.set_password": gettext_lazy("Password set"),
     "admin_key.create": gettext_lazy("Admin key created"),
     "admin_key.revoke": gettext_lazy("Admin key revoked"),
     "api_key.bulk_revoke": gettext_lazy("API keys revoked together"),
+    "api_key.change": gettext_lazy("API key changed"),
     "api_key.create": gettext_lazy("API key created"),
-    "api_key.leak": gettext_lazy("API key found in the open, and revoked"),
+    "api_key.end_retiring": gettext_lazy("Retiring secret of an API key ended"),
     "api_key.revoke": gettext_lazy("API key revoked"),
     "api_key.rotate": gettext_lazy("API key rotated"),
-    "api_key.update": gettext_lazy("API key changed"),
     "audit.export": gettext_lazy("Audit trail exported"),
     "backend.move": gettext_lazy("Backend moved"),
     "backend.register": gettext_lazy("Backend added"),
@@ -76,8 +77,8 @@ ACTIONS: Final = {
     "organization.set_share": gettext_lazy("Share changed"),
     "organization.suspend": gettext_lazy("Organization suspended"),
     "ownership.accept": gettext_lazy("Ownership taken over"),
+    "ownership.decline": gettext_lazy("Ownership declined"),
     "ownership.offer": gettext_lazy("Ownership offered"),
-    "ownership.refuse": gettext_lazy("Ownership refused"),
     "ownership.withdraw": gettext_lazy("Offer of ownership withdrawn"),
     "person.erase": gettext_lazy("Facts about a person erased from the trail"),
     "plan.create": gettext_lazy("Plan created"),
@@ -102,11 +103,12 @@ ACTIONS: Final = {
     "usage.export": gettext_lazy("Usage exported"),
     "user.create": gettext_lazy("Account created"),
 }
-"""Every action that is recorded; a test compares them with the code."""
+"""Every action that is recorded: a test finds them in the code."""
 MAX_SHOWN: Final = 80
 NAMES: Final = (
     "name", "public_id", "model", "hint", "backend", "component", "role", "price", "amount",
-    "reference", "plan", "mode", "credit_limit", "email", "person",
+    "reference", "plan", "mode", "credit_limit", "kind", "value", "period", "count", "email",
+    "person",
 )  # fmt: skip
 """The facts that say in a line what it was about, in their order."""
 

@@ -40,9 +40,7 @@ class AuditEntry(models.Model):
     organization = models.ForeignKey(
         Organization, models.PROTECT, null=True, related_name="audit_entries", db_index=False
     )
-    actor = models.ForeignKey(
-        User, models.PROTECT, null=True, related_name="+", db_index=False
-    )
+    actor = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", db_index=False)
     on_behalf_of = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     action = models.CharField(max_length=50)
     target_type = models.CharField(max_length=50)
@@ -149,6 +147,12 @@ class AnchoredHead(models.Model):
         return f"{self.chain} #{self.seq}"
 
 
+class AuditStandingQuerySet(TenantQuerySet["AuditStanding"]):
+    def wrong(self) -> Self:
+        """Of chains that are not as they were written."""
+        return self.exclude(findings=[])
+
+
 class AuditStanding(models.Model):
     """What the last look through a chain found: it is right up to `seq`, or what is wrong.
 
@@ -162,7 +166,7 @@ class AuditStanding(models.Model):
     checked_at = models.DateTimeField(editable=False)
     findings = models.JSONField(default=list, editable=False)
 
-    objects = TenantQuerySet["AuditStanding"].as_manager()
+    objects = AuditStandingQuerySet.as_manager()
 
     @override
     def __str__(self) -> str:

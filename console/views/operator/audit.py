@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -18,6 +21,7 @@ from console.audit_reasons import reason_first, reason_give
 from console.http import OperatorRequest
 from console.organization_forms import ReasonForm
 from console.sheets import Sheet, sheet_answer
+from console.views.operator.health import Problem
 from tenants.models import PLATFORM, AuditEntry, AuditStanding, Organization
 
 
@@ -27,7 +31,7 @@ from tenants.models import PLATFORM, AuditEntry, AuditStanding, Organization
 def operator_audit(request: OperatorRequest) -> HttpResponse:
     """The acts on the platform, and the organizations whose trail is not as it was written."""
     context = audit_context(request, AuditEntry.objects.of_platform(), PLATFORM)
-    wrong = AuditStanding.objects.exclude(organization=None).exclude(findings=[])
+    wrong = AuditStanding.objects.wrong().exclude(organization=None)
     context["wrong"] = wrong.select_related("organization")
     return render(request, "console/operator/audit.html", context)
 
@@ -87,6 +91,18 @@ def operator_reason(request: OperatorRequest, org: str) -> HttpResponse:
         lambda: reason_give(request, organization, form.cleaned_data["reason"]),
         to=_next(request) or back,
     )
+
+
+def audit_problems() -> Iterator[Problem]:
+    """What an operator must look at: trails that are not as they were written."""
+    if count := AuditStanding.objects.wrong().count():
+        said = ngettext(
+            "%(n)s audit trail is not as it was written.",
+            "%(n)s audit trails are not as they were written.",
+            count,
+        )
+        means = _("Somebody changed the database past Sluice.")
+        yield Problem(said % {"n": count}, means, reverse("operator_audit"), _("Show"))
 
 
 def _next(request: OperatorRequest) -> str:

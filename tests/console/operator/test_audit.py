@@ -105,6 +105,7 @@ def test_a_trail_that_was_tampered_with_is_told_of(operator: Client, cast: Cast)
     AuditStanding.objects.filter(chain=cast.acme.pk).update(findings=["Entry 2 was changed."])
     page = operator.get("/operator/audit/").text
     assert "The trail of Acme is not as it was written." in page
+    assert "1 audit trail is not as it was written." in operator.get("/operator/").text
 
 
 def test_the_export_of_the_platform_is_on_record(operator: Client, cast: Cast) -> None:
