@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from ipaddress import ip_network
 from math import inf
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.utils import timezone
@@ -23,7 +23,7 @@ from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.limits import Limits, limits_of
 from inference.models import Backend, BackendState, Deployment, Model, ModelStatus
 from inference.policies import Policy, policy_of
-from tenants.models import ApiKey, KeyKind, RetiringSecret
+from tenants.models import ApiKey, KeyKind, OrganizationState, RetiringSecret
 from tenants.peers import Network, address_read
 from tenants.sealing import unseal
 
@@ -51,7 +51,8 @@ class KeyEntry:
     """Whom an API key speaks for, where its requests may go (None is everywhere), their share
     when requests wait, what it may use and what it may do.
 
-    `digest` is of the secret that came, which ends at `ends_at` (unix seconds).
+    `digest` is of the secret that came, which ends at `ends_at` (unix seconds). `stopped` is the
+    state of an organization that makes no requests now.
     """
 
     id: UUID
@@ -63,6 +64,7 @@ class KeyEntry:
     scope: Scope = EVERYTHING
     digest: bytes = field(default=b"", repr=False)
     ends_at: float = inf
+    stopped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,8 @@ class Snapshot:
 
     def has_revoked(self, key: KeyEntry) -> bool:
         """Whether it is good no more; whoever was let in before it expired may go on."""
-        is_known = key.digest in self.keys or key.id in self.playground_keys
-        return not is_known and key.ends_at > time.time()
+        now = self.keys.get(key.digest) or self.playground_keys.get(key.id)
+        return key.ends_at > time.time() if now is None else bool(now.stopped)
 
     def model(self, name: str, organization_id: UUID) -> ModelEntry | None:
         """The model that `organization_id` may call by `name`, an id or an alias."""
@@ -174,30 +176,44 @@ def snapshot_load(*, with_keys: bool = True) -> Snapshot:
 
 _KEY_FIELDS: Final = (
     "id", "organization_id", "project_id", "organization__allowed_regions", "organization__share",
-    "kind", "digest", "expires_at", "allowed_tasks", "allowed_models", "allowed_networks",
+    "organization__state", "kind", "digest", "expires_at", "allowed_tasks", "allowed_models",
+    "allowed_networks",
 )  # fmt: skip
 
 
 def _keys(now: datetime) -> tuple[dict[bytes, KeyEntry], dict[UUID, KeyEntry]]:
     """Those that people hold, by digest, and those of the playground, by id. Five queries."""
-    rows = list(ApiKey.objects.working().order_by().values_list(*_KEY_FIELDS))
+    rows = list(ApiKey.objects.working().order_by().values_list(*_KEY_FIELDS, named=True))
     terms = key_terms((row[:3] for row in rows), now)
     retiring = _retiring(now)
     keys, playground_keys = dict[bytes, KeyEntry](), dict[UUID, KeyEntry]()
-    for key, organization, project, regions, share, kind, digest, expires_at, *allowed in rows:
-        places, ends_at = frozenset(regions) or None, expires_at.timestamp() if expires_at else inf
-        entry = KeyEntry(
-            key, organization, project, places, share, terms[key], scope_of(*allowed),
-            bytes(digest), ends_at,
-        )  # fmt: skip
-        if kind == KeyKind.PLAYGROUND:
-            playground_keys[key] = entry
+    for row in rows:
+        entry = _key_entry(row, terms[row.id])
+        if row.kind == KeyKind.PLAYGROUND:
+            playground_keys[row.id] = entry
             continue
         keys[entry.digest] = entry
-        if old := retiring.get(key):
-            ends_at = min(ends_at, old.until.timestamp())
+        if old := retiring.get(row.id):
+            ends_at = min(entry.ends_at, old.until.timestamp())
             keys[bytes(old.digest)] = replace(entry, digest=bytes(old.digest), ends_at=ends_at)
     return keys, playground_keys
+
+
+def _key_entry(row: Any, terms: KeyTerms) -> KeyEntry:
+    """Of a row of `_KEY_FIELDS`."""
+    state = row.organization__state
+    return KeyEntry(
+        id=row.id,
+        organization_id=row.organization_id,
+        project_id=row.project_id,
+        regions=frozenset(row.organization__allowed_regions) or None,
+        share=row.organization__share,
+        terms=terms,
+        scope=scope_of(row.allowed_tasks, row.allowed_models, row.allowed_networks),
+        digest=bytes(row.digest),
+        ends_at=row.expires_at.timestamp() if row.expires_at else inf,
+        stopped="" if state == OrganizationState.ACTIVE else state,
+    )
 
 
 def _retiring(now: datetime) -> dict[UUID, RetiringSecret]:

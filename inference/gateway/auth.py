@@ -11,7 +11,13 @@ from uuid import UUID
 
 from django.conf import settings
 
-from inference.gateway.errors import AdminKeyRefused, InvalidApiKey, InvalidRequest, KeyMayNot
+from inference.gateway.errors import (
+    AdminKeyRefused,
+    InvalidApiKey,
+    InvalidRequest,
+    KeyMayNot,
+    OrganizationStopped,
+)
 from inference.gateway.handler import GatewayRequest
 from inference.snapshot import KeyEntry, Snapshot
 from tenants.keys import ADMIN_PREFIX, key_digests, key_is_well_formed
@@ -28,7 +34,8 @@ class ApiKeyAuthentication:
     async def authenticate(self, request: GatewayRequest) -> tuple[None, KeyEntry]:
         """The entry of the key; there is no user.
 
-        Raises InvalidApiKey, InvalidRequest, and KeyMayNot from outside of its networks.
+        Raises InvalidApiKey, InvalidRequest, OrganizationStopped, and KeyMayNot from outside of its
+        networks.
         """
         snapshot = request.gateway.keeper.snapshot
         credential = credential_read(request)
@@ -36,6 +43,8 @@ class ApiKeyAuthentication:
         if entry is None or entry.ends_at <= time.time():
             refusal = AdminKeyRefused if _is_admin_key(credential) else InvalidApiKey
             raise refusal(headers={"WWW-Authenticate": self.authenticate_header(request)})
+        if entry.stopped:
+            raise OrganizationStopped.by(entry.stopped)
         peer = request.peer
         if not entry.scope.takes_from(peer):
             raise KeyMayNot.come_from(peer)

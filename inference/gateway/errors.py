@@ -130,16 +130,43 @@ class KeyMayNot(InvalidRequest):
 _ALLOW: Final = "Allow it on the page of the key in the console, or use another key."
 
 
-class KeyRevoked(InvalidApiKey):
-    """What ends a request whose key is revoked while it runs."""
+class OrganizationStopped(InvalidRequest):
+    """A good key, of an organization that makes no requests now."""
 
-    message = "The API key was revoked while this request ran."
+    status = 403
+
+    @classmethod
+    def by(cls, state: str) -> OrganizationStopped:
+        """`state` is suspended, archived or deleted."""
+        text = (
+            f"Your organization is {state}, so its requests are refused. "
+            "The console tells its members why; an owner or the operator can change that."
+        )
+        return cls(text, code=f"organization_{state}")
+
+
+class KeyRevoked(InvalidApiKey):
+    """What ends a request whose key is revoked, or its organization stopped, while it runs."""
+
+    message = "The API key was revoked while this request ran, or its organization was stopped."
 
 
 class WrongMetricsToken(InvalidRequest):
     status = 401
     code = "invalid_metrics_token"
     message = "Send `Authorization: Bearer …` with the METRICS_TOKEN of this server."
+
+
+class BadSignature(InvalidRequest):
+    """A report of leaked keys by nobody that is known."""
+
+    status = 401
+    code = "invalid_signature"
+    message = (
+        "A report must be signed: `Github-Public-Key-Identifier` names one of the keys that this "
+        "server knows, and `Github-Public-Key-Signature` is the signature of the body by it. "
+        "Whoever holds a key can revoke it in the console."
+    )
 
 
 class UnknownPath(InvalidRequest):

@@ -137,3 +137,60 @@ def test_a_stream_goes_on_past_the_end_of_its_key(
     answer = httpx.post(gateway.url + CHAT, json=body, headers={"x-api-key": new.secret})
     assert status_of(gateway, new.secret) == 401
     assert "[DONE]" in answer.text
+
+
+def test_a_stopped_organization_is_refused_at_once_and_let_go_on(
+    gateways: list[Running], world: World, commit: Commit, engine: FakeVllm, key: str
+) -> None:
+    engine.wait_for(running=0)
+    acme, oskar = world.cast.acme, world.cast.oskar
+    with begun(gateways[0], key) as stream:
+        began = monotonic()
+        commit(
+            lambda: services.organization_suspend(actor=oskar, organization=acme, reason="unpaid")
+        )
+        try:
+            for one in gateways:
+                wait_until(lambda one=one: status_of(one, key) == 403)  # type: ignore[misc]
+            assert monotonic() - began < AT_ONCE_S
+            assert "stopped" in list(stream.lines)[-1]
+            assert monotonic() - began < CUT_S
+            refused = httpx.post(gateways[0].url + CHAT, json={}, headers={"x-api-key": key})
+            error = refused.json()["error"]
+            assert (refused.status_code, error["type"]) == (403, "invalid_request_error")
+            assert error["code"] == "organization_suspended"
+        finally:
+            commit(lambda: services.organization_lift(actor=oskar, organization=acme))
+    for one in gateways:
+        wait_until(lambda one=one: status_of(one, key) == 200)  # type: ignore[misc]
+
+
+def test_the_keys_of_an_archived_project_and_service_account_are_refused(
+    gateways: list[Running], world: World, commit: Commit
+) -> None:
+    owner = world.cast.olivia
+    project: Any = commit(
+        lambda: services.project_create(
+            actor=owner, organization=world.cast.acme, name="to archive"
+        )
+    )
+    account: Any = commit(
+        lambda: services.service_account_create(actor=owner, project=project, name="ci")
+    )
+    new: Any = commit(
+        lambda: services.api_key_create(
+            actor=owner, project=project, name="of ci", service_account=account
+        )
+    )
+
+    def is_answered(status: int) -> None:
+        for one in gateways:
+            wait_until(lambda one=one: status_of(one, new.secret) == status)  # type: ignore[misc]
+
+    is_answered(200)
+    commit(lambda: services.project_archive(actor=owner, project=project))
+    is_answered(401)
+    commit(lambda: services.project_restore(actor=owner, project=project))
+    is_answered(200)
+    commit(lambda: services.service_account_archive(actor=owner, service_account=account))
+    is_answered(401)
