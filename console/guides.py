@@ -17,13 +17,14 @@ from django.utils.translation import gettext_lazy as _
 from console import markdown, reference
 from console.templatetags.ui import THIN
 from inference.models import Capability, Model, Task
+from tenants.audit import signing
 from tenants.models import Organization
 
 SITE: Final = settings.BASE_DIR / "docs" / "site"
 GROUPS: Final = (
     (_("Begin"), ("quickstart", "from-openai", "from-anthropic")),
     (_("Use"), ("streaming", "structured-output", "vision", "audio", "embeddings", "reliability")),
-    (_("Look up"), ("endpoints", "objects", "errors", "limits", "privacy")),
+    (_("Look up"), ("endpoints", "objects", "errors", "limits", "privacy", "audit")),
 )
 SLUGS: Final = tuple(slug for _name, slugs in GROUPS for slug in slugs)
 FIRST: Final = SLUGS[0]
@@ -100,6 +101,7 @@ def settings_values() -> dict[str, str]:
         "total_timeout": f"{settings.GATEWAY_TOTAL_TIMEOUT_S / 60:g}{THIN}min",
         "queue_timeout": f"{settings.GATEWAY_QUEUE_TIMEOUT_S:g}{THIN}s",
         "max_waiting": str(settings.GATEWAY_MAX_WAITING),
+        "audit_key": signing.public_key() or "none yet: ask your provider",
     }
 
 

@@ -21,6 +21,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--file", type=Path, help="an export; then no database is asked")
         parser.add_argument(
+            "--show-key", action="store_true", help="print the public key of the signing key"
+        )
+        parser.add_argument(
             "--public-key",
             action="append",
             default=[],
@@ -29,6 +32,9 @@ class Command(BaseCommand):
 
     @override
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["show_key"]:
+            self.stdout.write(signing.public_key() or "AUDIT_SIGNING_KEY is not set.")
+            return
         findings = (
             self._export(options["file"], options["public_key"])
             if options["file"]

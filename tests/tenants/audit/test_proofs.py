@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import subprocess
+import sys
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
@@ -214,3 +217,20 @@ def test_the_command_verifies_a_file(
     file.write_text("{}\n")
     with pytest.raises(CommandError, match="no export of an audit trail"):
         call_command("verify_audit", file=file)
+
+
+def test_the_program_in_the_documentation_verifies_an_export(acts: Cast, tmp_path: Path) -> None:
+    page = (Path(settings.BASE_DIR) / "docs/site/audit.md").read_text()
+    program, file = tmp_path / "verify.py", tmp_path / "acme.jsonl"
+    program.write_text("import" + page.partition("```text\nimport")[2].partition("```")[0])
+    anchor_make()
+    file.write_text("".join(export(acts)))
+
+    def run() -> str:
+        asked = [sys.executable, program, file, signing.public_key()]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+        return done.stdout + done.stderr
+
+    assert run().startswith("17 entries; signed up to 17 at ")
+    file.write_text(file.read_text().replace("Search", "Starch"))
+    assert "entry 4 was changed" in run()
