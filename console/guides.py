@@ -24,7 +24,7 @@ SITE: Final = settings.BASE_DIR / "docs" / "site"
 GROUPS: Final = (
     (_("Begin"), ("quickstart", "from-openai", "from-anthropic")),
     (_("Use"), ("streaming", "structured-output", "vision", "audio", "embeddings", "reliability")),
-    (_("Look up"), ("endpoints", "objects", "errors", "limits", "privacy", "audit")),
+    (_("Look up"), ("endpoints", "objects", "errors", "keys", "limits", "privacy", "audit")),
 )
 SLUGS: Final = tuple(slug for _name, slugs in GROUPS for slug in slugs)
 FIRST: Final = SLUGS[0]

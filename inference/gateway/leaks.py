@@ -22,7 +22,7 @@ from django.conf import settings
 from django.http import HttpResponse
 
 from inference.gateway.drf import AsyncAPIView
-from inference.gateway.errors import InvalidRequest, UnknownPath
+from inference.gateway.errors import BadSignature, InvalidRequest, UnknownPath
 from inference.gateway.handler import GatewayRequest
 from inference.gateway.metering import in_thread
 from tenants.models import LeakSource
@@ -54,16 +54,6 @@ class Verdict(msgspec.Struct):
 
 
 _leaks: Final = msgspec.json.Decoder(list[Leak])
-
-
-class BadSignature(InvalidRequest):
-    status = 401
-    code = "invalid_signature"
-    message = (
-        "A report must be signed: `Github-Public-Key-Identifier` names one of the keys that this "
-        "server knows, and `Github-Public-Key-Signature` is the signature of the body by it. "
-        "Whoever holds a key can revoke it in the console."
-    )
 
 
 class LeakView(AsyncAPIView):
