@@ -93,9 +93,12 @@ class AccountAdapter(DefaultAccountAdapter):
 
     @override
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        if user := User.objects.filter(email__iexact=credentials.get("email", "")).first():
-            with transaction.atomic():
+        user = User.objects.filter(email__iexact=credentials.get("email", "")).first()
+        with transaction.atomic():
+            if user:
                 audit.record_of_person(actor=None, action="session.fail", person=user)
+            else:  # nothing of what was typed: it may be a password
+                audit.record(actor=None, action="session.fail", target=None)
 
     @override
     def login(self, request: HttpRequest, user: User) -> None:

@@ -16,7 +16,6 @@ from console.audit_words import action_said
 from console.exports import text_stream
 from console.filters import Filter, filter_read
 from console.forms import LOG_RANGES, LogForm
-from tenants.audit import signing
 from tenants.audit.proofs import export_lines
 from tenants.audit.reading import actions_of, actors_of
 from tenants.models import AuditEntry, AuditStanding
@@ -65,7 +64,6 @@ def audit_context(
         "page": page,
         "rows": audit_rows(page.entries),
         "standing": AuditStanding.objects.filter(chain=chain).first(),
-        "is_anchored": signing.can_sign(),
     }
 
 

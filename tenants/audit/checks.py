@@ -91,8 +91,17 @@ def _standing(chain: UUID, looked: Looked) -> AuditStanding:
         seq=looked.heads[chain].seq if chain in looked.heads else 0,
         anchored_seq=anchored.seq if anchored else 0,
         checked_at=timezone.now(),
-        findings=[one.what for one in looked.findings if one.chain == chain][:MOST_KEPT],
+        findings=_said(chain, looked)[:MOST_KEPT],
     )
+
+
+def _said(chain: UUID, looked: Looked) -> list[str]:
+    """What is wrong with `chain`; the platform's tells of chains that are gone, too."""
+    own = [one.what for one in looked.findings if one.chain == chain]
+    if chain != PLATFORM:
+        return own
+    gone = [one for one in looked.findings if one.chain not in {*looked.heads, PLATFORM}]
+    return own + said_of(gone)
 
 
 def body_of(entry: AuditEntry) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def record(
     *,
     actor: User | None,
     action: str,
-    target: models.Model,
+    target: models.Model | None,
     organization: Organization | None = None,
     reason: str = "",
     about: User | str | None = None,
@@ -27,7 +27,8 @@ def record(
 ) -> AuditEntry:
     """Put `action` on record, in the transaction of the act itself.
 
-    `actor` is None for the platform's own acts; `organization` is None for acts on the platform.
+    `actor` is None for the platform's own acts, and for strangers'; `organization` is None for acts
+    on the platform, and `target` where it is nothing that we have.
     `data` holds JSON values and never a secret or a prompt. What it says of a person (`email`,
     `person`, `ip`) is encrypted under the key of whom it is `about`: an account, an e-mail
     address, else the actor. Who records in two chains begins with the organization's.
@@ -40,8 +41,8 @@ def record(
         "action": action,
         "actor": actor and actor.pk,
         "on_behalf_of": here.on_behalf_of and here.on_behalf_of.pk,
-        "target_type": target._meta.model_name or "",
-        "target_id": str(target.pk),
+        "target_type": (target and target._meta.model_name) or "",
+        "target_id": str(target.pk) if target else "",
         "data": redacted(rest),
         "personal": personal_seal(_by_person(actor, about, personal, here)),
         "auth": here.auth()[:50],

@@ -29,7 +29,9 @@ def public_key() -> str:
 
 
 def trusted_keys() -> list[str]:
-    """The public keys whose anchors count: of the signing key, and those that signed before it."""
+    """The public keys whose anchors count, newest first: of the signing key, and those that are
+    named besides it.
+    """
     keys = [public_key(), *settings.AUDIT_PUBLIC_KEYS]
     return [key for key in dict.fromkeys(keys) if key]
 

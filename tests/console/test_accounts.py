@@ -144,7 +144,8 @@ def test_a_wrong_password_and_an_unknown_address_are_answered_alike(cast: Cast) 
     said = [re.findall(r'class="errorlist.*?</ul>', answer.text, re.DOTALL) for answer in answers]
     assert said[0] == said[1] != []
     failed = AuditEntry.objects.filter(action="session.fail")
-    assert [entry.target_id for entry in failed] == [str(cast.olivia.pk)]
+    assert [entry.target_id for entry in failed] == ["", str(cast.olivia.pk)]
+    assert failed[1].organization == cast.acme
 
 
 def test_a_changed_password_is_told_and_on_record(

@@ -24,6 +24,8 @@ from console.local import RUN_DIR, private_write
 from inference import control
 from inference.models import Backend, BackendState, Engine, Model, Region
 from tenants import keys, services
+from tenants.audit.anchors import anchor_make
+from tenants.audit.checks import trail_verify
 from tenants.models import ApiKey, Organization, Project, Role, User
 
 OPERATOR: Final = ("operator@example.com", "Olle Operator")
@@ -69,6 +71,8 @@ class Command(BaseCommand):
         served = dict(model.split("=", 1) for model in options["serve"])
         made = demo_make(known, served=served)
         private_write(file, json.dumps(made, indent=2) + "\n")
+        anchor_make()
+        trail_verify()
 
 
 @transaction.atomic

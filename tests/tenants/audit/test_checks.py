@@ -20,6 +20,7 @@ from tests.tenants.audit.conftest import project
 from tests.tenants.audit.tampering import (
     ACTS,
     ENTRY,
+    HEAD,
     Act,
     head_move,
     insert,
@@ -140,6 +141,17 @@ def test_what_came_out_is_on_record(acts: Cast) -> None:
         trail_verify()
         standing.refresh_from_db()
         assert "is not the one of anchor 1" in standing.findings[0]
+
+
+def test_a_chain_that_is_gone_with_its_head_is_told_of_by_the_platforms(acts: Cast) -> None:
+    anchor_make()
+    chain = acts.rival.pk
+    with superuser():
+        sql(f"DELETE FROM {ENTRY} WHERE chain = %s", chain)
+        sql(f"DELETE FROM {HEAD} WHERE chain = %s", chain)
+        trail_verify()
+        [said] = AuditStanding.objects.get(chain=PLATFORM).findings
+        assert said.startswith(f"{chain} #4: Entry 4 is not the one of anchor 1")
 
 
 def test_the_command_says_what_it_found(acts: Cast, capsys: pytest.CaptureFixture[str]) -> None:

@@ -227,7 +227,7 @@ def test_the_program_in_the_documentation_verifies_an_export(acts: Cast, tmp_pat
     file.write_text("".join(export(acts)))
 
     def run() -> str:
-        asked = [sys.executable, program, file, signing.public_key()]
+        asked = [sys.executable, str(program), str(file), signing.public_key()]
         done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
         return done.stdout + done.stderr
 
