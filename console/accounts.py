@@ -5,22 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, override
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.authentication import get_authentication_records
+from allauth.account.internal.stagekit import clear_login
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
 from console import log_in_limits, sessions
 from console.http import client_address
 from console.mails import mail_send
 from console.step_up import is_fresh
-from tenants import audit
+from tenants import audit, services
 from tenants.emails import email_clean
 from tenants.models import PlatformPolicy, User
 from tenants.sealing import seal, unseal
@@ -54,6 +59,12 @@ NOTES: Final = {
     "mfa/email/totp_deactivated": Note("mfa.remove", _("Your authenticator app was removed.")),
     "mfa/email/webauthn_added": Note("mfa.add", _("A passkey was added.")),
     "mfa/email/webauthn_removed": Note("mfa.remove", _("A passkey was removed.")),
+    "socialaccount/email/account_connected": Note(
+        "sso.link", _("Your account can now be opened through your organization’s provider.")
+    ),
+    "socialaccount/email/account_disconnected": Note(
+        "sso.unlink", _("Your account is no longer opened through your organization’s provider.")
+    ),
 }
 
 STRONG: Final = ("mfa_reauthenticate:webauthn", "mfa_reauthenticate")
@@ -99,6 +110,18 @@ class AccountAdapter(DefaultAccountAdapter):
                 audit.record_of_person(actor=None, action="session.fail", person=user)
             else:  # nothing of what was typed: it may be a password
                 audit.record(actor=None, action="session.fail", target=None)
+
+    @override
+    def pre_login(self, request: HttpRequest, user: User, **facts: Any) -> HttpResponse | None:
+        """Who must come through their organization's provider is sent there."""
+        records = get_authentication_records(request, user)
+        came_by = records[-1]["method"] if records else ""
+        if came_by != "socialaccount" and services.sso_demanded_of(user):
+            clear_login(request)
+            messages.info(request, _("Your organization logs in through its own provider."))
+            return redirect(f"{reverse('sso_start')}?{urlencode({'email': user.email})}")
+        answer: HttpResponse | None = super().pre_login(request, user, **facts)
+        return answer
 
     @override
     def login(self, request: HttpRequest, user: User) -> None:

@@ -80,7 +80,9 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
     "allauth.usersessions",
+    "console.sso",
     "django_htmx",
 ]
 
@@ -164,6 +166,10 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 20.0},
     },
+    "forget idempotent answers": {
+        "task": "console.api.idempotency.answers_forget",
+        "schedule": 3600.0,
+    },
     "anchor the audit trail": {"task": "tenants.tasks.audit_anchor", "schedule": 600.0},
     "verify the audit trail": {
         "task": "tenants.tasks.audit_verify",
@@ -219,6 +225,11 @@ MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_TOTP_ISSUER = SITE_NAME
 MFA_TOTP_TOLERANCE = 1
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
+SOCIALACCOUNT_ADAPTER = "console.sso.adapter.SsoAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"  # a verified domain vouches for its addresses
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads elsewhere is against the policy of pages
+SSO_PRIVATE = env_bool("SSO_PRIVATE")
 USERSESSIONS_ADAPTER = "console.accounts.SessionsAdapter"
 USERSESSIONS_TRACK_ACTIVITY = True
 SESSION_ENGINE = "console.sessions"
@@ -262,6 +273,8 @@ ENCRYPTION_KEYS = env_secret("ENCRYPTION_KEYS").split(",")
 AUDIT_SIGNING_KEY = env_secret("AUDIT_SIGNING_KEY", optional=True)
 AUDIT_PUBLIC_KEYS = env_list("AUDIT_PUBLIC_KEYS")
 AUDIT_ANCHOR_URL = env("AUDIT_ANCHOR_URL", (BASE_DIR / ".run" / "anchors").as_uri())
+AUDIT_ANCHOR_S3_ENDPOINT = env("AUDIT_ANCHOR_S3_ENDPOINT", "")
+AUDIT_ANCHOR_KEEP_DAYS = int(env("AUDIT_ANCHOR_KEEP_DAYS", "2557"))
 
 # Usage: after so many months the event of a request goes, and its sums stay
 USAGE_EVENT_MONTHS = int(env("USAGE_EVENT_MONTHS", "84"))
@@ -294,6 +307,8 @@ SPOOL_MAX_MB = int(env("SPOOL_MAX_MB", "4096"))
 SPOOL_MIN_FREE_MB = int(env("SPOOL_MIN_FREE_MB", "512"))
 SPOOL_SLOW_S = float(env("SPOOL_SLOW_S", "0.25"))
 SPOOL_PATIENCE_S = float(env("SPOOL_PATIENCE_S", "10"))
+# The management API
+MANAGEMENT_REQUESTS_PER_MINUTE = int(env("MANAGEMENT_REQUESTS_PER_MINUTE", "600"))
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SORT_OPERATIONS": False}
 REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None, "UNAUTHENTICATED_TOKEN": None}
 

@@ -14,9 +14,12 @@ from typing import Concatenate
 from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.flows.reauthentication import suspend_request
+from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import resolve_url
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
 from console.http import UserRequest
@@ -46,8 +49,22 @@ def is_fresh(request: HttpRequest) -> bool:
 
 
 def _asked_again(request: UserRequest) -> HttpResponse:
-    """To the page that asks; the dialog of htmx leaves for it as a whole page."""
+    """To the page that asks; the dialog of htmx leaves for it as a whole page.
+
+    Who has no way but their organization's provider goes there, and comes back to where they were.
+    """
     methods = get_adapter(request).get_reauthentication_methods(request.user)
-    asks = methods[0]["url"] if methods else resolve_url(settings.LOGIN_URL)
-    response = suspend_request(request, asks)
+    if methods:
+        response = suspend_request(request, methods[0]["url"])
+    else:
+        response = redirect(_at_provider(request))
     return HttpResponseClientRedirect(response.url) if request.htmx else response
+
+
+def _at_provider(request: UserRequest) -> str:
+    account = SocialAccount.objects.filter(user=request.user).order_by("-last_login").first()
+    if account is None:
+        return reverse("account_reset_password")
+    here = request.get_full_path() if request.method == "GET" else reverse("home")
+    way = reverse("sso_login", kwargs={"provider_id": account.provider})
+    return f"{way}?{urlencode({'again': '', 'next': here})}"

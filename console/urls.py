@@ -25,6 +25,7 @@ from console.views import (
     projects,
     requests,
     site,
+    sso,
     usage,
 )
 from console.views.operator import audit as operator_audit
@@ -122,6 +123,14 @@ customer = [
     path("requests/", requests.requests, name="requests"),
     path("requests.csv", requests.requests_csv, name="requests_csv"),
     path("requests/<uuid:request_id>/", requests.request_detail, name="request_detail"),
+    path("sign-on/", sso.sign_on, name="sign_on"),
+    path("sign-on/second-factor/", sso.second_factor_rule, name="second_factor_rule"),
+    path("sign-on/provider/", sso.sso_provider, name="sso_provider"),
+    path("sign-on/provider/remove/", sso.sso_remove, name="sso_remove"),
+    path("sign-on/provider/enforce/", sso.sso_enforce, name="sso_enforce"),
+    path("sign-on/domains/add/", sso.sso_domain_add, name="sso_domain_add"),
+    path("sign-on/domains/<uuid:domain>/verify/", sso.sso_domain_verify, name="sso_domain_verify"),
+    path("sign-on/domains/<uuid:domain>/remove/", sso.sso_domain_remove, name="sso_domain_remove"),
     path("limits/", limits.limits, name="limits"),
     path("limits/add/", limits.limit_add, name="limit_add"),
     path("limits/<uuid:limit>/remove/", limits.limit_remove, name="limit_remove"),
@@ -212,7 +221,9 @@ operator = [
         operator_audit.operator_organization_audit_export,
         name="operator_organization_audit_export",
     ),
-    path("organizations/<slug:org>/reason/", operator_audit.operator_reason, name="operator_reason"),
+    path(
+        "organizations/<slug:org>/reason/", operator_audit.operator_reason, name="operator_reason"
+    ),
     path("audit/", operator_audit.operator_audit, name="operator_audit"),
     path("audit.jsonl", operator_audit.operator_audit_export, name="operator_audit_export"),
     path("backends/", backends.operator_backends, name="operator_backends"),
@@ -311,6 +322,7 @@ urlpatterns = [
         account.account_session_end,
         name="account_session_end",
     ),
+    path("account/sso/", sso.sso_start, name="sso_start"),
     path("account/", include("allauth.urls")),
     path("mailbox/", mailbox.mailbox, name="mailbox"),
     path("o/<slug:org>/", include(customer)),

@@ -43,11 +43,12 @@ from tenants.models.organizations import (
     new_id,
 )
 from tenants.models.people import StaffRole, User, UserManager
-from tenants.models.sso import SsoDomain, SsoProvider
+from tenants.models.sso import JOINS_AS, SsoDomain, SsoProvider
 
 __all__ = [
     "IMPERSONATION_LASTS",
     "INVITATION_LASTS",
+    "JOINS_AS",
     "OFFER_LASTS",
     "PLATFORM",
     "UNUSED",

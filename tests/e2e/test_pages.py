@@ -28,6 +28,11 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "logout": ("olivia", "/account/logout/"),
     "account": ("olivia", "/account/"),
     "mailbox": ("", "/mailbox/"),
+    "sso_start": ("", "/account/sso/"),
+    "sign_on": ("olivia", "/o/acme/sign-on/"),
+    "sso_provider": ("olivia", "/o/acme/sign-on/provider/"),
+    "sso_remove": ("olivia", "/o/acme/sign-on/provider/remove/"),
+    "sso_domain_add": ("olivia", "/o/acme/sign-on/domains/add/"),
     "home without organization": ("nora", "/"),
     "not found": ("olivia", "/nothing/"),
     "org_home": ("olivia", "/o/acme/"),
@@ -35,8 +40,19 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "keys": ("olivia", "/o/acme/keys/"),
     "keys, revoked": ("olivia", "/o/acme/keys/?state=revoked"),
     "keys, none revoked": ("rita", "/o/rival/keys/?state=revoked"),
+    "keys_revoke": ("olivia", "/o/acme/keys/revoke/?unused=90"),
+    "keys_revoke, none": ("rita", "/o/rival/keys/revoke/?unused=90"),
     "key_create": ("olivia", "/o/acme/keys/create/"),
+    "key_detail": ("olivia", "/o/acme/keys/{key}/"),
+    "key_detail, scoped": ("olivia", "/o/acme/keys/{scoped}/"),
+    "key_edit": ("olivia", "/o/acme/keys/{scoped}/edit/"),
+    "key_rotate": ("olivia", "/o/acme/keys/{scoped}/rotate/"),
     "key_revoke": ("olivia", "/o/acme/keys/{key}/revoke/"),
+    "admin_keys": ("olivia", "/o/acme/admin-keys/"),
+    "admin_keys, none": ("rita", "/o/rival/admin-keys/"),
+    "admin_key_create": ("olivia", "/o/acme/admin-keys/create/"),
+    "admin_key_revoke": ("olivia", "/o/acme/admin-keys/{admin}/revoke/"),
+    "leaked_key": ("", "/leaked-key/"),
     "usage": ("olivia", "/o/acme/usage/"),
     "usage by key, tokens": ("olivia", "/o/acme/usage/?group=api_key&measure=tokens&days=7"),
     "usage by hour": ("olivia", "/o/acme/usage/?from={today}&to={today}&measure=requests"),
@@ -120,7 +136,9 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
 }
 NO_PAGE: Final = {
     # not HTML, or only a POST, or a redirect
-    "healthz", "readyz", "metrics", "theme", "home", "account_session_end", "usage_csv", "key_first_request",
+    "healthz", "readyz", "metrics", "theme", "home", "account_session_end",
+    "second_factor_rule", "sso_enforce", "sso_domain_verify", "sso_domain_remove", "usage_csv", "key_first_request",
+    "keys_policy", "key_retiring_end", "gitleaks",
     "audit_export", "operator_audit_export", "operator_organization_audit",
     "operator_organization_audit_export", "requests_csv", "operator_requests_csv", "operator_explorer_csv", "operator_dead_retry",
     "operator_model_release",
@@ -156,10 +174,14 @@ def _filled(address: str, people: Cast) -> str:
     from uuid_utils.compat import uuid7
 
     from billing.models import UsageEvent
+    from tenants.models import AdminKey, ApiKey
 
     newest = UsageEvent.objects.for_organization(people.acme).first()
+    keys = ApiKey.objects.for_organization(people.acme)
     return address.format(
         key=people.key.api_key.id,
+        scoped=keys.get(name="kyc-service prod").pk if "{scoped}" in address else "",
+        admin=AdminKey.objects.get().pk if "{admin}" in address else "",
         today=timezone.now().date(),
         request=newest.request_id if newest else "",
         fresh=uuid7(),
