@@ -325,6 +325,7 @@ urlpatterns = [
     path("account/sso/", sso.sso_start, name="sso_start"),
     path("account/", include("allauth.urls")),
     path("mailbox/", mailbox.mailbox, name="mailbox"),
+    path("api/v1/", include("console.api.urls")),
     path("o/<slug:org>/", include(customer)),
     path("operator/", include(operator)),
     path("admin/", admin.site.urls),

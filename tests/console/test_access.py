@@ -39,8 +39,9 @@ from tests.console.log_in import log_in_freshly, looking_in
 
 type Place = str | UUID | int
 
-THEIR_OWN: Final = {"admin", "allauth"}
-"""Parts with access rules of their own: the stock admin asks for staff, allauth for itself."""
+THEIR_OWN: Final = {"admin", "allauth", "api"}
+"""Parts with access rules of their own: the stock admin asks for staff, allauth for itself; the
+management API has its table in `console.api.access`, and its own walk."""
 
 
 KEY_PAGES: Final = (
@@ -63,7 +64,7 @@ def names(patterns: list[URLPattern | URLResolver]) -> Iterator[str]:
 
 def _has_rules_of_its_own(resolver: URLResolver) -> bool:
     module = getattr(resolver.urlconf_name, "__name__", "")
-    return resolver.app_name == "admin" or module.partition(".")[0] in THEIR_OWN
+    return resolver.app_name in THEIR_OWN or module.partition(".")[0] in THEIR_OWN
 
 
 def test_every_page_has_its_row_and_every_row_its_page() -> None:
