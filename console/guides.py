@@ -101,7 +101,7 @@ def settings_values() -> dict[str, str]:
         "total_timeout": f"{settings.GATEWAY_TOTAL_TIMEOUT_S / 60:g}{THIN}min",
         "queue_timeout": f"{settings.GATEWAY_QUEUE_TIMEOUT_S:g}{THIN}s",
         "max_waiting": str(settings.GATEWAY_MAX_WAITING),
-        "audit_key": signing.public_key() or "none yet: ask your provider",
+        "audit_key": signing.published_key() or "none yet: ask your provider",
     }
 
 

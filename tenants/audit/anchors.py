@@ -130,12 +130,15 @@ def anchor_make() -> Anchor | None:
 
 
 def anchors_stored(
-    store: AnchorStore, numbers: Iterable[int]
+    store: AnchorStore, numbers: Iterable[int], known: Mapping[int, str]
 ) -> Iterator[tuple[int, Anchor | None]]:
-    """Those that are kept elsewhere, by number; None for what is no anchor."""
+    """Those that are kept elsewhere, by number; None for what is no anchor.
+
+    `known` are documents that need not be read again.
+    """
     for number in numbers:
         try:
-            yield number, Anchor.read(store.read(number) or "")
+            yield number, Anchor.read(known.get(number) or store.read(number) or "")
         except ValueError:
             yield number, None
 

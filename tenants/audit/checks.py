@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain as joined
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -27,14 +28,25 @@ MOST_KEPT: Final = 100
 log = structlog.get_logger()
 
 
+class Promise(NamedTuple):
+    """What an anchor says of an entry."""
+
+    hash: bytes
+    anchor: int
+    at: datetime
+
+
 @dataclass(slots=True)
 class Looked:
-    """What a look through the trail found. `heads` is how far each chain is."""
+    """What a look through the trail found. `heads` is how far each chain is, `anchored` how far it
+    is in an anchor, and `promised` what anchors say of entries by their numbers.
+    """
 
     entries: int = 0
     anchors: int = 0
     heads: dict[UUID, Head] = field(default_factory=dict)
     anchored: dict[UUID, Head] = field(default_factory=dict)
+    promised: dict[UUID, dict[int, list[Promise]]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -42,17 +54,21 @@ class Looked:
         return not self.findings
 
 
-def trail_check() -> Looked:
-    """Look through every chain and every anchor, as one moment sees them."""
+def trail_check(reread: int | None = None) -> Looked:
+    """Look through every chain and every anchor, as one moment sees them.
+
+    Of the anchors the latest `reread` are read from where they are kept, or all. The others are
+    read from their copies in the database, which are signed as well, and must only be kept.
+    """
     store = anchor_store()
     numbers = list(store.numbers())  # first, so that what they hold is there to be seen
     with _one_moment():
         looked = Looked(heads=heads_now())
+        looked.findings += _anchors_check(looked, store, numbers, reread)
         known = set(AuditEntry.objects.values_list("chain", flat=True).distinct())
-        for chain in sorted(known | set(looked.heads)):
+        for chain in sorted(known | set(looked.heads) | set(looked.promised)):
             links, marks = _links(chain, looked)
             looked.findings += joined(chain_check(chain, links, looked.heads.get(chain)), marks)
-        looked.findings += _anchors_check(looked, store, numbers)
     return looked
 
 
@@ -67,9 +83,9 @@ def _one_moment() -> Iterator[None]:
         yield
 
 
-def trail_verify() -> Looked:
+def trail_verify(reread: int | None = None) -> Looked:
     """Look through the trail, leave on record what came out, and log what is wrong."""
-    looked = trail_check()
+    looked = trail_check(reread)
     for one in looked.findings:
         log.error("audit.wrong", chain=str(one.chain), seq=one.seq, what=one.what)
     now = timezone.now()
@@ -126,6 +142,7 @@ def body_of(entry: AuditEntry) -> dict[str, Any]:
 def _links(chain: UUID, looked: Looked) -> tuple[Iterator[Link], list[Finding]]:
     """The links of `chain` as they are read, and what is found on the way besides the links."""
     marks: list[Finding] = []
+    promised = looked.promised.get(chain, {})
 
     def read() -> Iterator[Link]:
         entries = AuditEntry.objects.filter(chain=chain).order_by("seq", "id")
@@ -134,9 +151,20 @@ def _links(chain: UUID, looked: Looked) -> tuple[Iterator[Link], list[Finding]]:
             if not _says_its_body(entry):
                 said = f"Entry {entry.seq} shows other facts than were recorded."
                 marks.append(Finding(chain, entry.seq, said))
+            marks.extend(_broken(chain, entry.seq, promised.pop(entry.seq, []), bytes(entry.hash)))
             yield Link(entry.seq, bytes(entry.prev), bytes(entry.hash), entry.body)
+        for seq, promises in promised.items():
+            marks.extend(_broken(chain, seq, promises, b""))
 
     return read(), marks
+
+
+def _broken(chain: UUID, seq: int, promises: Iterable[Promise], hash_: bytes) -> Iterator[Finding]:
+    """Those of `promises` that the entry with `hash_` does not keep."""
+    for one in promises:
+        if one.hash != hash_:
+            said = f"Entry {seq} is not the one of anchor {one.anchor}, made {one.at}."
+            yield Finding(chain, seq, said)
 
 
 def _says_its_body(entry: AuditEntry) -> bool:
@@ -149,11 +177,18 @@ def _says_its_body(entry: AuditEntry) -> bool:
     return bool(said == body_of(entry)) and entry.organization_id == owner
 
 
-def _anchors_check(looked: Looked, store: AnchorStore, numbers: list[int]) -> Iterator[Finding]:
-    """Each anchor that is kept elsewhere: its signature, its place, its root, its heads."""
+def _anchors_check(
+    looked: Looked, store: AnchorStore, numbers: list[int], reread: int | None
+) -> Iterator[Finding]:
+    """Each anchor: its signature, its place, its root, and that it is kept. It leaves in `looked`
+    what they say.
+    """
     rows = dict(AuditAnchor.objects.values_list("number", "document"))
+    known = {
+        number: rows[number] for number in numbers[: _aside(numbers, reread)] if number in rows
+    }
     last: Anchor | None = None
-    for number, anchor in anchors_stored(store, numbers):
+    for number, anchor in anchors_stored(store, numbers, known):
         looked.anchors += 1
         if anchor is None:
             yield _of_anchor(number, "is no anchor")
@@ -162,11 +197,22 @@ def _anchors_check(looked: Looked, store: AnchorStore, numbers: list[int]) -> It
         yield from _anchor_check(number, anchor, last, looked.anchored)
         if rows.pop(number, anchor.document) != anchor.document:
             yield _of_anchor(number, "is another one than the database has on record")
-        yield from _heads_check(anchor)
+        _promise(anchor, looked)
         last = anchor
     for number, document in rows.items():
         if store.read(number) != document:
             yield _of_anchor(number, "is not where it was kept")
+
+
+def _aside(numbers: list[int], reread: int | None) -> int:
+    """How many of `numbers` are not read again."""
+    return 0 if reread is None else max(0, len(numbers) - reread)
+
+
+def _promise(anchor: Anchor, looked: Looked) -> None:
+    for chain, head in anchor.moved.items():
+        promises = looked.promised.setdefault(chain, {}).setdefault(head.seq, [])
+        promises.append(Promise(head.hash, anchor.number, anchor.at))
 
 
 def _anchor_check(
@@ -180,15 +226,6 @@ def _anchor_check(
     is_idle = last is not None and not anchor.moved and anchor.root == last.root
     if not is_idle and anchor.root != root(leaves_of(heads)):
         yield _of_anchor(number, "has a root that its heads do not make")
-
-
-def _heads_check(anchor: Anchor) -> Iterator[Finding]:
-    """The heads that `anchor` has, against the entries as they are."""
-    for chain, head in anchor.moved.items():
-        found = AuditEntry.objects.filter(chain=chain, seq=head.seq)
-        if not any(bytes(hash_) == head.hash for hash_ in found.values_list("hash", flat=True)):
-            said = f"Entry {head.seq} is not the one of anchor {anchor.number}, made {anchor.at}."
-            yield Finding(chain, head.seq, said)
 
 
 def _of_anchor(number: int, what: str) -> Finding:

@@ -58,7 +58,8 @@ def chain_check(chain: UUID, links: Iterable[Link], head: Head | None) -> Iterat
     """Look through the `links` of `chain` up to its `head`."""
     last = yield from links_check(chain, links)
     if head is None:
-        yield Finding(chain, 0, "The chain has entries, and no head.")
+        if last.seq:
+            yield Finding(chain, 0, "The chain has entries, and no head.")
     elif head != last:
         said = f"The chain should end with entry {head.seq}, and ends with another one: {last.seq}."
         yield Finding(chain, last.seq, said)

@@ -28,6 +28,11 @@ def public_key() -> str:
     return b64encode(_private().public_key().public_bytes_raw()).decode() if can_sign() else ""
 
 
+def published_key() -> str:
+    """What customers verify by: the newest of `trusted_keys`, empty where there is none."""
+    return next(iter(trusted_keys()), "")
+
+
 def trusted_keys() -> list[str]:
     """The public keys whose anchors count, newest first: of the signing key, and those that are
     named besides it.

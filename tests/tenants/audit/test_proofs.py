@@ -21,7 +21,6 @@ from tenants.audit import merkle, signing
 from tenants.audit.anchors import Anchor, anchor_make
 from tenants.audit.checks import trail_check
 from tenants.audit.proofs import export_check, export_lines
-from tenants.audit.stores import Folder, anchor_store
 from tenants.models import AnchoredHead, AuditAnchor
 from tests.conftest import Cast
 from tests.tenants.audit.conftest import project
@@ -118,24 +117,6 @@ def test_what_only_the_store_knows_of_is_taken_over(acts: Cast) -> None:
     assert third.number == 3
     assert AuditAnchor.objects.count() == 3
     assert trail_check().is_right
-
-
-def test_a_store_never_takes_a_number_twice(tmp_path: Path) -> None:
-    store = Folder(tmp_path)
-    for number in (2, 1, 1_000, 10):
-        store.write(number, f"{number}")
-    with pytest.raises(FileExistsError):
-        store.write(2, "another")
-    assert list(store.numbers()) == [1, 2, 10, 1_000]
-    assert (store.read(2), store.read(3)) == ("2", None)
-    assert not list(tmp_path.rglob("*.part"))
-
-
-@pytest.mark.parametrize("url", ["s3://bucket", "/plain/path", "file://"])
-def test_a_store_of_an_unknown_kind_is_refused(url: str, settings: Settings) -> None:
-    settings.AUDIT_ANCHOR_URL = url
-    with pytest.raises(Exception, match="AUDIT_ANCHOR_URL is a folder"):
-        anchor_store()
 
 
 @pytest.mark.parametrize("document", ["", "{}", "[]", "nothing", '{"statement": "{}"}'])
