@@ -275,8 +275,6 @@ AUDIT_PUBLIC_KEYS = env_list("AUDIT_PUBLIC_KEYS")
 AUDIT_ANCHOR_URL = env("AUDIT_ANCHOR_URL", (BASE_DIR / ".run" / "anchors").as_uri())
 AUDIT_ANCHOR_S3_ENDPOINT = env("AUDIT_ANCHOR_S3_ENDPOINT", "")
 AUDIT_ANCHOR_KEEP_DAYS = int(env("AUDIT_ANCHOR_KEEP_DAYS", "2557"))
-AUDIT_ANCHOR_S3_ENDPOINT = env("AUDIT_ANCHOR_S3_ENDPOINT", "")
-AUDIT_ANCHOR_KEEP_DAYS = int(env("AUDIT_ANCHOR_KEEP_DAYS", "2557"))
 
 # Usage: after so many months the event of a request goes, and its sums stay
 USAGE_EVENT_MONTHS = int(env("USAGE_EVENT_MONTHS", "84"))
