@@ -84,7 +84,9 @@ def errors_of(status: int | None = None) -> Iterator[type[GatewayError]]:
 
 
 def _subclasses(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
-    yield error
+    """Those of the gateway; the management API of the console has some of its own."""
+    if error.__module__.startswith("inference."):
+        yield error
     for child in error.__subclasses__():
         yield from _subclasses(child)
 
