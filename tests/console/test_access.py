@@ -205,13 +205,6 @@ def _log_in_of(user: User) -> int:
     return int(session.pk)
 
 
-def _admin_key(cast: Cast) -> UUID:
-    new = services.admin_key_create(
-        actor=None, organization=cast.acme, name="ci", may_write=False, expires_at=None
-    )
-    return new.admin_key.pk
-
-
 def _sso_domain(cast: Cast) -> UUID:
     """Of a provider that is set up."""
     SsoProvider.objects.create(
