@@ -42,7 +42,10 @@ def test_every_app_has_a_readme_of_one_screen(app: str) -> None:
 
 
 def test_the_views_reach_rows_of_tenants_by_the_one_door_only() -> None:
-    models = "ApiKey|Project|Membership|AuditEntry|UsageEvent|UsageHour|Limit|Budget|BudgetAlert"
+    models = (
+        "ApiKey|Project|Membership|AuditEntry|UsageEvent|UsageHour|Limit|Budget|BudgetAlert"
+        "|Invitation|OwnershipOffer|ServiceAccount|Impersonation"
+    )
     tenant_owned = rf"\b({models})\.objects\.(\w+)"
     for path in (ROOT / "console" / "views").glob("*.py"):
         for model, method in re.findall(tenant_owned, path.read_text()):
