@@ -151,6 +151,7 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_staff_remove": Who.ADMINISTRATOR,
     "operator_waiting": Who.OPERATOR,
     "operator_waiting_rule": Who.ADMINISTRATOR,
+    "operator_sign_up": Who.ADMINISTRATOR,
     "operator_waiting_approve": Who.ADMINISTRATOR,
     "operator_waiting_refuse": Who.ADMINISTRATOR,
     "operator_organization_suspend": Who.ADMINISTRATOR,

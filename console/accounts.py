@@ -24,10 +24,11 @@ from django.utils.translation import gettext_lazy as _
 from console import log_in_limits, sessions
 from console.http import client_address
 from console.mails import mail_send
+from console.sign_up import invited_address, sign_up_is_open
 from console.step_up import is_fresh
 from tenants import audit, services
 from tenants.emails import email_clean
-from tenants.models import PlatformPolicy, User
+from tenants.models import User
 from tenants.sealing import seal, unseal
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
     @override
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        return sign_up_is_open()
+        """To whoever opened the link of an invitation it is open for that address."""
+        return sign_up_is_open() or bool(invited_address(request))
 
     @override
     def clean_email(self, email: str) -> str:
@@ -188,12 +190,6 @@ class AccountAdapter(DefaultAccountAdapter):
             )
 
 
-def sign_up_is_open() -> bool:
-    """As an administrator has set it; until one has, as SIGN_UP_OPEN says."""
-    chosen = PlatformPolicy.read().sign_up_is_open
-    return bool(settings.SIGN_UP_OPEN) if chosen is None else chosen
-
-
 class SecondFactorAdapter(DefaultMFAAdapter):
     error_messages = DefaultMFAAdapter.error_messages | {
         "incorrect_code": _("This is not the code, or no longer."),
@@ -214,7 +210,8 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 
     @override
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        return super().get_public_key_credential_rp_entity() | {"name": settings.SITE_NAME}
+        entity: dict[str, str] = super().get_public_key_credential_rp_entity()
+        return entity | {"name": settings.SITE_NAME}
 
 
 class SessionsAdapter(DefaultUserSessionsAdapter):

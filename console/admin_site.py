@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, override
 from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Model
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
@@ -67,7 +67,7 @@ class OperatorAdminSite(admin.AdminSite):
             super().register(model_or_iterable, admin_class, **options)
 
     @override
-    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseBase:
+    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         if led := led_to_it(request, must=staff_must()):
             return led
         if self.has_permission(request):

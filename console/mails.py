@@ -58,11 +58,12 @@ def mail_write(name: str, *, to: str, url: str, context: Mapping[str, Any]) -> M
     usual = {"site_name": settings.SITE_NAME, "email": to, "url": url}
     parts = ("subject", "body", "why", "action") if url else ("subject", "body", "why")
     said = {part: _paragraphs(_part(name, part, usual | dict(context))) for part in parts}
-    laid_out = usual | said | {"subject": " ".join(said["subject"])}
+    subject = " ".join(said["subject"])
+    laid_out = usual | said | {"subject": subject}
     return Mail(
         id=f"<{new_id()}@{urlsplit(settings.CONSOLE_URL).hostname}>",
         to=to,
-        subject=laid_out["subject"],
+        subject=subject,
         text=render_to_string("mails/base.txt", laid_out).strip() + "\n",
         html=render_to_string("mails/base.html", laid_out),
     )
@@ -82,7 +83,7 @@ def _paragraphs(text: str) -> list[str]:
 def _hand_over(mail: Mail) -> None:
     """To the worker, sealed: a link in a mail may be as good as a password."""
     try:
-        mail_deliver.apply_async([sealed(mail)], retry=False)
+        mail_deliver.apply_async((sealed(mail),), retry=False)
     except (OperationalError, RedisError):
         log.warning("mail.sent_without_worker")
         mail_deliver(sealed(mail))

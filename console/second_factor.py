@@ -10,7 +10,7 @@ from typing import Final
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 
@@ -22,7 +22,7 @@ ALWAYS: Final = frozenset({Role.OWNER, Role.BILLING})
 
 def has_factor(user: User) -> bool:
     """Recovery codes are none: they come with one, and go with the last."""
-    return Authenticator.objects.filter(user=user, type__in=FACTORS).exists()
+    return bool(Authenticator.objects.filter(user=user, type__in=FACTORS).exists())
 
 
 def staff_must() -> bool:
@@ -39,7 +39,7 @@ def lacks(user: User, must: bool) -> bool:
     return must and not has_factor(user)
 
 
-def led_to_it(request: HttpRequest, *, must: bool) -> HttpResponseBase | None:
+def led_to_it(request: HttpRequest, *, must: bool) -> HttpResponse | None:
     """The way to the page of second factors, for who must have one and has none."""
     if not isinstance(request.user, User) or not lacks(request.user, must):
         return None

@@ -18,6 +18,7 @@ from cryptography.fernet import InvalidToken
 from django.contrib.auth import logout
 from django.contrib.sessions.backends import db
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.encoding import force_bytes
 
 from tenants.models import User
 from tenants.sealing import seal, unseal
@@ -42,10 +43,10 @@ class SessionStore(db.SessionStore):
         return seal(json.dumps(session_dict)).decode()
 
     @override
-    def decode(self, session_data: str) -> dict[str, Any]:
+    def decode(self, session_data: bytes | str) -> dict[str, Any]:
         """Nothing, where the key it was sealed with is gone: its person logs in again."""
         try:
-            return dict(json.loads(unseal(session_data.encode())))
+            return dict(json.loads(unseal(force_bytes(session_data))))
         except InvalidToken:
             return {}
 

@@ -240,7 +240,7 @@ LOGIN_REDIRECT_URL = "home"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
 # Mail: by an SMTP server, into a folder that the console shows, or printed
-MAIL_FOLDER = env("MAIL_FOLDER", "")
+MAIL_FOLDER = "" if "SMTP_HOST" in os.environ else env("MAIL_FOLDER", "")
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "Sluice <no-reply@localhost>")
 MAILERS = {
     "default": {

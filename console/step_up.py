@@ -27,7 +27,7 @@ from console.http import UserRequest
 
 def stepped_up[R: UserRequest, **P](
     view: Callable[Concatenate[R, P], HttpResponseBase],
-) -> Callable[Concatenate[R, P], HttpResponseBase]:
+) -> Callable[..., HttpResponseBase]:
     """A page for people who showed in the last 5 minutes that it is they: by logging in, or again.
 
     Stands right below `@member_page` or `@operator_page`, on the GET of a form as on its POST. A

@@ -43,6 +43,7 @@ from console.views.operator import (
     queues,
     regions,
     routing,
+    sign_up,
     staff,
     waiting,
 )
@@ -169,6 +170,7 @@ operator = [
     path(
         "organizations/waiting/rule/", waiting.operator_waiting_rule, name="operator_waiting_rule"
     ),
+    path("organizations/waiting/sign-up/", sign_up.operator_sign_up, name="operator_sign_up"),
     *(
         path(f"organizations/<slug:org>/{tail}/", view, name=view.__name__)
         for tail, view in (
@@ -328,6 +330,7 @@ urlpatterns = [
     path("api/v1/", include("console.api.urls")),
     path("o/<slug:org>/", include(customer)),
     path("operator/", include(operator)),
+    path("api/v1/", include("console.api.urls")),
     path("admin/", admin.site.urls),
 ]
 

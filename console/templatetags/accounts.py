@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from console.accounts import sign_up_is_open
+from console.sign_up import sign_up_is_open
 
 register = template.Library()
 register.simple_tag(sign_up_is_open)

@@ -76,7 +76,7 @@ from tenants.services.ownership import (
     ownership_offer,
     ownership_withdraw,
 )
-from tenants.services.people import user_set_name
+from tenants.services.people import sign_up_set, user_set_name
 from tenants.services.projects import (
     project_archive,
     project_create,
@@ -163,6 +163,7 @@ __all__ = [
     "retiring_secret_end",
     "service_account_archive",
     "service_account_create",
+    "sign_up_set",
     "sso_demanded_of",
     "sso_domain_add",
     "sso_domain_remove",

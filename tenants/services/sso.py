@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -166,7 +166,7 @@ def _domains(organization: Organization) -> QuerySet[SsoDomain]:
     return SsoDomain.objects.for_organization(organization).verified()
 
 
-def _recorded(actor: User, action: str, sso: SsoProvider, **facts: str | bool) -> None:
+def _recorded(actor: User, action: str, sso: SsoProvider, **facts: Any) -> None:
     audit.record(actor=actor, action=action, target=sso, organization=sso.organization, **facts)
 
 

@@ -12,7 +12,9 @@ from django.core.mail import EmailMultiAlternatives
 from django.test import Client, override_settings
 
 from console.passwords import is_listed
-from tenants.models import AuditEntry, PlatformPolicy, User
+from tenants import services
+from tenants.invitations import token_mint
+from tenants.models import AuditEntry, PlatformPolicy, Role, User
 from tests.conftest import PASSWORD, Cast
 from tests.console.log_in import log_in_freshly
 
@@ -63,6 +65,34 @@ def test_nobody_signs_up_where_it_is_closed(client: Client, cast: Cast) -> None:
         assert "Sign-up is closed" in client.post(path, NEW).text
     assert not User.objects.filter(email="nina@new.test").exists()
     assert "signup" not in client.get("/account/login/").text
+
+
+def test_an_invited_person_signs_up_where_it_is_closed(cast: Cast, mailoutbox: Mails) -> None:
+    client = Client()
+    invitation = services.invitation_create(
+        actor=cast.olivia, organization=cast.acme, email=NEW["email"], role=Role.AUDITOR
+    )
+    page = f"/invitations/{token_mint(invitation.pk, invitation.serial)}/"
+    client.get(page)
+
+    other = client.post("/account/signup/", NEW | {"email": "other@new.test"})
+    invited = client.post(f"/account/signup/?next={page}", NEW, follow=True)
+
+    assert "Sign-up is closed, but for nina@new.test." in other.text
+    assert invited.redirect_chain[-1][0] == page
+    client.post(page)
+    assert cast.acme.memberships.get(user__email="nina@new.test").role == Role.AUDITOR
+
+
+def test_an_administrator_opens_and_closes_sign_up(cast: Cast) -> None:
+    oskar = log_in_freshly(Client(), cast.oskar)
+    asked = []
+    for is_open in ("1", "0"):
+        oskar.post("/operator/organizations/waiting/sign-up/", {"is_open": is_open})
+        asked.append("Sign-up is closed" in Client().get("/account/signup/").text)
+
+    assert asked == [False, True]
+    assert AuditEntry.objects.filter(action="platform.set_sign_up").count() == 2
 
 
 def test_an_address_that_has_an_account_is_answered_like_a_new_one(

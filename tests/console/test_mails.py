@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,11 @@ Come soon.{% endpartialdef %}
 
 
 @pytest.fixture(autouse=True)
-def _a_mail(tmp_path: Path) -> object:
+def _a_mail(tmp_path: Path) -> Iterator[None]:
     """A folder of templates with one mail more."""
     (tmp_path / "mails").mkdir()
     (tmp_path / "mails/invited.txt").write_text(INVITED)
-    engine = settings.TEMPLATES[0]
-    more = engine | {"DIRS": [tmp_path, *engine["DIRS"]]}
+    more = settings.TEMPLATES[0] | {"DIRS": [tmp_path, settings.BASE_DIR / "console/templates"]}
     with override_settings(TEMPLATES=[more]):
         yield
 
@@ -59,7 +59,7 @@ def test_each_person_gets_a_mail_of_their_own(
 
     assert [mail.to for mail in mailoutbox] == [["a@b.test"], ["c@d.test"]]
     assert "Come in" not in mailoutbox[0].body
-    assert mailoutbox[0].alternatives[0].mimetype == "text/html"
+    assert mailoutbox[0].alternatives[0][1] == "text/html"
 
 
 def test_an_act_that_came_to_nothing_tells_nobody(

@@ -34,6 +34,34 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "sso_remove": ("olivia", "/o/acme/sign-on/provider/remove/"),
     "sso_domain_add": ("olivia", "/o/acme/sign-on/domains/add/"),
     "home without organization": ("nora", "/"),
+    "organization_create": ("nora", "/organizations/create/"),
+    "invitation": ("", "/invitations/{invitation}/"),
+    "invitation, unknown": ("", "/invitations/x/"),
+    "org_closed": ("wanda", "/o/wanda/closed/"),
+    "org_home, suspended": ("sam", "/o/sunk/"),
+    "org_home, looked at": ("sara", "/o/acme/"),
+    "org_settings": ("olivia", "/o/acme/settings/"),
+    "org_archive": ("olivia", "/o/acme/settings/archive/"),
+    "org_restore": ("olivia", "/o/acme/settings/restore/"),
+    "org_delete": ("olivia", "/o/acme/settings/delete/"),
+    "members": ("olivia", "/o/acme/members/"),
+    "members, to manage none": ("max", "/o/acme/members/"),
+    "member_role": ("olivia", "/o/acme/members/{member}/role/"),
+    "member_remove": ("olivia", "/o/acme/members/{member}/remove/"),
+    "member_leave": ("olivia", "/o/acme/members/leave/"),
+    "invitation_create": ("olivia", "/o/acme/members/invite/"),
+    "not with this role": ("max", "/o/acme/members/invite/"),
+    "ownership_offer": ("olivia", "/o/acme/members/hand-over/"),
+    "ownership_answer": ("max", "/o/acme/members/hand-over/answer/"),
+    "projects": ("olivia", "/o/acme/projects/"),
+    "projects, archived": ("olivia", "/o/acme/projects/?state=archived"),
+    "project_create": ("olivia", "/o/acme/projects/create/"),
+    "project": ("olivia", "/o/acme/projects/{project}/"),
+    "project_rename": ("olivia", "/o/acme/projects/{project}/rename/"),
+    "project_archive": ("olivia", "/o/acme/projects/{project}/archive/"),
+    "project_restore": ("olivia", "/o/acme/projects/{project}/restore/"),
+    "service_account_create": ("olivia", "/o/acme/projects/{project}/service-accounts/add/"),
+    "service_account_archive": ("olivia", "/o/acme/service-accounts/{account}/archive/"),
     "not found": ("olivia", "/nothing/"),
     "org_home": ("olivia", "/o/acme/"),
     "org_home, nothing yet": ("rita", "/o/rival/"),
@@ -92,6 +120,18 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_organizations": ("oskar", "/operator/organizations/"),
     "operator_organization_add": ("oskar", "/operator/organizations/add/"),
     "operator_organization": ("oskar", "/operator/organizations/acme/"),
+    "operator_waiting": ("oskar", "/operator/organizations/waiting/"),
+    "operator_waiting_approve": ("oskar", "/operator/organizations/wanda/approve/"),
+    "operator_waiting_refuse": ("oskar", "/operator/organizations/wanda/refuse/"),
+    "operator_organization_suspend": ("oskar", "/operator/organizations/acme/suspend/"),
+    "operator_organization_lift": ("oskar", "/operator/organizations/sunk/lift/"),
+    "operator_organization_delete": ("oskar", "/operator/organizations/acme/delete/"),
+    "operator_organization_restore": ("oskar", "/operator/organizations/acme/restore/"),
+    "operator_impersonate": ("oskar", "/operator/organizations/acme/members/{member}/see/"),
+    "operator_staff": ("oskar", "/operator/staff/"),
+    "operator_staff_add": ("oskar", "/operator/staff/add/"),
+    "operator_staff_role": ("oskar", "/operator/staff/{staff}/role/"),
+    "operator_staff_remove": ("oskar", "/operator/staff/{staff}/remove/"),
     "operator_audit": ("oskar", "/operator/audit/"),
     "operator_reason": ("oskar", "/operator/organizations/rival/reason/"),
     "operator_organization_routing": ("oskar", "/operator/organizations/acme/routing/"),
@@ -136,8 +176,9 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
 }
 NO_PAGE: Final = {
     # not HTML, or only a POST, or a redirect
+    "invitation_send_again", "invitation_revoke", "operator_waiting_rule", "impersonation_end",
     "healthz", "readyz", "metrics", "theme", "home", "account_session_end",
-    "second_factor_rule", "sso_enforce", "sso_domain_verify", "sso_domain_remove", "usage_csv", "key_first_request",
+    "operator_sign_up", "second_factor_rule", "sso_enforce", "sso_domain_verify", "sso_domain_remove", "usage_csv", "key_first_request",
     "keys_policy", "key_retiring_end", "gitleaks",
     "audit_export", "operator_audit_export", "operator_organization_audit",
     "operator_organization_audit_export", "requests_csv", "operator_requests_csv", "operator_explorer_csv", "operator_dead_retry",
@@ -174,11 +215,18 @@ def _filled(address: str, people: Cast) -> str:
     from uuid_utils.compat import uuid7
 
     from billing.models import UsageEvent
-    from tenants.models import AdminKey, ApiKey
+    from tenants.invitations import token_mint
+    from tenants.models import AdminKey, ApiKey, Invitation, ServiceAccount
 
     newest = UsageEvent.objects.for_organization(people.acme).first()
     keys = ApiKey.objects.for_organization(people.acme)
+    invited = Invitation.objects.get(email="nina@acme.test")
     return address.format(
+        invitation=token_mint(invited.pk, invited.serial),
+        member=people.acme.memberships.get(user=people.max).pk,
+        project=people.project.pk,
+        account=ServiceAccount.objects.filter(archived_at=None)[0].pk,
+        staff=people.oskar.pk,
         key=people.key.api_key.id,
         scoped=keys.get(name="kyc-service prod").pk if "{scoped}" in address else "",
         admin=AdminKey.objects.get().pk if "{admin}" in address else "",
