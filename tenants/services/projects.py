@@ -93,7 +93,7 @@ def _locked(project: Project) -> Project:
 
 
 def _name_check(organization: Organization, name: str, but: Project | None = None) -> None:
-    others = Project.objects.for_organization(organization).exclude(pk=but.pk if but else None)
+    others = Project.objects.for_organization(organization).exclude(pk__in=[but.pk] if but else [])
     if taken := others.filter(name__iexact=name).first():
         archived = _("An archived project has this name. Restore it, or choose another name.")
         active = _("Another project has this name.")
