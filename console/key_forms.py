@@ -11,6 +11,7 @@ from uuid import UUID
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -207,9 +208,10 @@ class KeyEditForm(EndForm, ScopeForm):
         super().__init__(data, initial=_first(api_key))
         self._before = api_key
         self.models_offer(api_key.organization, api_key.allowed_models)
-        kept = [("as is", _("As it is"))] if api_key.expires_at else []
         expires = cast("forms.ChoiceField", self.fields["expires"])
-        expires.choices = [*kept, *LIFETIMES]
+        if api_key.expires_at:
+            kept = _("As it is: %(day)s") % {"day": date_format(api_key.expires_at, "j M Y H:i")}
+            expires.choices = [("as is", kept), *LIFETIMES]
 
     @property
     @override
