@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
 from django.core import mail
 from django.test import override_settings
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
+from tenants.models import Organization, SsoDomain, SsoProvider
+from tenants.sealing import seal
+from tests.conftest import Cast
+from tests.console.sso.provider import CLIENT_ID, CLIENT_SECRET, Provider, provider_running
 from tests.e2e.conftest import LogIn
 from tests.e2e.test_pages import axe, listen, look, save
+from tests.e2e.test_story import in_server_sight
 
 pytestmark = pytest.mark.django_db
 
@@ -105,4 +112,41 @@ def test_a_customer_signs_up_by_passkey_and_logs_in_with_it(page: Page) -> None:
     page.wait_for_url(lambda url: "/account/" not in url)
     page.goto(page.url.partition("/")[0] + "//" + page.url.split("/")[2] + "/account/")
     expect(page.get_by_text("petra@new.test")).to_be_visible()
+    assert faults == []
+
+
+@pytest.fixture
+def provider(people: Cast) -> Iterator[Provider]:
+    """Rival's own, over HTTP, with the domain rival.test verified."""
+    with provider_running() as provider, override_settings(SSO_PRIVATE=True):
+        in_server_sight(offer, organization=people.rival, issuer=provider.issuer)
+        yield provider
+        in_server_sight(SsoProvider.objects.all().delete)
+
+
+def offer(*, organization: Organization, issuer: str) -> None:
+    SsoDomain.objects.get_or_create(
+        organization=organization, name="rival.test", token="t", verified_at=timezone.now()
+    )
+    SsoProvider.objects.create(
+        organization=organization,
+        issuer=issuer,
+        client_id=CLIENT_ID,
+        sealed_secret=seal(CLIENT_SECRET),
+    )
+
+
+def test_a_colleague_logs_in_through_the_organizations_provider(
+    context_of: LogIn, provider: Provider
+) -> None:
+    provider.person = {"sub": "1", "email": "ruth@rival.test", "name": "Ruth Dahl"}
+    page = context_of("").new_page()
+    faults = listen(page)
+    page.goto("/o/rival/usage/")
+    page.get_by_role("link", name="Log in through your organization").click()
+    page.get_by_label("E-mail").fill("ruth@rival.test")
+    page.get_by_role("button", name="Continue").click()
+
+    page.wait_for_url("**/o/rival/usage/")
+    expect(page.get_by_text("Ruth Dahl · developer")).to_be_visible()
     assert faults == []
