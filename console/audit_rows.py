@@ -19,8 +19,8 @@ from console.audit_words import (
     who_said,
 )
 from inference.models import Backend
-from tenants.audit import ERASED, personal_open
-from tenants.models import AuditEntry, Membership
+from tenants.audit import ERASED, KEY_ACTS, personal_open
+from tenants.models import AdminKey, AuditEntry, Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Row:
 
 
 def audit_rows(entries: Sequence[AuditEntry]) -> list[Row]:
-    """Three queries at most, whatever their number."""
+    """Four queries at most, whatever their number."""
     names, personal = names_of(entries), personal_open(entries)
     return [_row(entry, names, personal[entry.pk]) for entry in entries]
 
@@ -56,10 +56,11 @@ def details_of(entry: AuditEntry, names: dict[str, str], told: dict[str, Any]) -
 
 
 def names_of(entries: Sequence[AuditEntry]) -> dict[str, str]:
-    """What backends and members are called, by their ids."""
+    """What backends, members and admin keys that acted are called, by their ids."""
     backends = {e.target_id for e in entries if e.target_type == "backend" and "name" not in e.data}
     members = {entry.target_id for entry in entries if entry.target_type == "membership"}
-    return _backend_names(backends) | _member_names(members)
+    keys = {entry.auth.removeprefix(KEY_ACTS) for entry in entries if _is_of_key(entry)}
+    return _backend_names(backends) | _member_names(members) | _admin_key_names(keys)
 
 
 def _row(entry: AuditEntry, names: dict[str, str], personal: dict[str, Any]) -> Row:
@@ -67,11 +68,22 @@ def _row(entry: AuditEntry, names: dict[str, str], personal: dict[str, Any]) -> 
         entry=entry,
         what=action_said(entry.action),
         details=details_of(entry, names, entry.data | personal),
-        who=who_said(entry),
+        who=_who(entry, names),
         changes=changes_of(entry),
         facts=facts_of(entry, personal),
         origin=_origin(entry, personal),
     )
+
+
+def _is_of_key(entry: AuditEntry) -> bool:
+    return entry.auth.startswith(KEY_ACTS)
+
+
+def _who(entry: AuditEntry, names: dict[str, str]) -> str:
+    if not _is_of_key(entry):
+        return who_said(entry)
+    name = names.get(entry.auth.removeprefix(KEY_ACTS), _("deleted"))
+    return _("Admin key %(name)s") % {"name": name}
 
 
 def _origin(entry: AuditEntry, personal: dict[str, Any]) -> list[tuple[str, str]]:
@@ -81,7 +93,7 @@ def _origin(entry: AuditEntry, personal: dict[str, Any]) -> list[tuple[str, str]
         (_("Reason"), entry.reason),
         (_("Address"), personal.get("ip", gone)),
         (_("Browser"), personal.get("user_agent", gone)),
-        (_("Logged in by"), entry.auth.replace("+", " + ")),
+        (_("Logged in by"), "" if _is_of_key(entry) else entry.auth.replace("+", " + ")),
         (_("Request"), entry.request_id),
     )
     return [(label, value) for label, value in told if value]
@@ -89,6 +101,11 @@ def _origin(entry: AuditEntry, personal: dict[str, Any]) -> list[tuple[str, str]
 
 def _backend_names(ids: set[str]) -> dict[str, str]:
     rows = Backend.objects.filter(pk__in=ids).values_list("pk", "name") if ids else ()
+    return {str(pk): name for pk, name in rows}
+
+
+def _admin_key_names(ids: set[str]) -> dict[str, str]:
+    rows = AdminKey.objects.filter(pk__in=ids).values_list("pk", "name") if ids else ()
     return {str(pk): name for pk, name in rows}
 
 

@@ -11,12 +11,12 @@ import msgspec
 from django.db.models import Q
 from msgspec import Meta, Struct
 
-from console.api.callers import KEY_ACTS, Caller
+from console.api.callers import Caller
 from console.api.operations import OrganizationView, operation
 from console.api.paging import Page, PagedByNumber, page_made, rows_of
 from console.api.projects import seconds
 from console.api.reading import Moment, Text
-from tenants.audit import personal_open
+from tenants.audit import KEY_ACTS, personal_open
 from tenants.models import AuditEntry
 
 Texts = Annotated[tuple[Text, ...], Meta(max_length=100)]

@@ -39,14 +39,13 @@ from console.http import client_address
 from console.second_factor import lacks, member_must, staff_must
 from console.step_up import is_fresh
 from tenants import keys, services
+from tenants.audit import KEY_ACTS
 from tenants.models import AdminKey, Membership, Organization, OrganizationState, Role, User
 from tenants.peers import network_of
 from tenants.uses import USED, use_note
 from tenants.valkey import client
 
 CHOSEN: Final = "OpenAI-Organization"
-KEY_ACTS: Final = "admin_key:"
-"""In the audit trail: an act of this admin key, which is no person's."""
 _CLOSED: Final = frozenset({
     OrganizationState.WAITING, OrganizationState.REFUSED, OrganizationState.ERASED,
 })  # fmt: skip

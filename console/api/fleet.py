@@ -27,6 +27,7 @@ from console.api.words import (
     EngineName,
     TaskName,
 )
+from console.operator_forms import clean_base_url
 from inference import control
 from inference.gateway.errors import InvalidRequest
 from inference.models import Backend as BackendRow
@@ -233,10 +234,12 @@ class BackendsView(PlatformView):
         region = Region.objects.filter(code=body.region).first()
         if region is None:
             raise InvalidRequest("There is no such region.", param="region")
+        if body.name == "add" or BackendRow.objects.filter(name=body.name).exists():
+            raise InvalidRequest("Choose another name: this one is taken.", param="name")
         made = control.backend_register(
             actor=caller.user,
             name=body.name,
-            base_url=body.base_url,
+            base_url=clean_base_url(body.base_url),
             engine=body.engine,
             region=region,
             key=body.engine_key,

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from celery import shared_task
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
+from psycopg.errors import LockNotAvailable
 from rest_framework.request import Request
 
 from console.api.callers import Caller, Operator
@@ -76,7 +77,9 @@ def _row(
                 defaults={"organization": caller.organization, **facts},
             )
             cursor.execute("SET LOCAL lock_timeout TO DEFAULT")
-    except OperationalError:
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
         raise IdempotencyReused("A request with this key is still being worked on.") from None
     return made
 

@@ -19,10 +19,13 @@ from console.api.paging import Page, Paged, page_of
 from console.api.projects import seconds, seconds_or_none
 from console.api.reading import Moment, Name, Sent, Text
 from console.api.words import LimitKindName, OrganizationStateName
+from console.organization_forms import RESERVED
 from console.organization_mails import state_mail
+from inference.gateway.errors import InvalidRequest
 from tenants import services
+from tenants.emails import email_clean
 from tenants.models import Organization as OrganizationRow
-from tenants.models import OrganizationState
+from tenants.models import OrganizationState, User
 
 Slug = Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)")]
 Email = Annotated[str, Meta(max_length=254, pattern=r"^[^\x00-\x20@]+@[^\x00-\x20@]+$(?!\n)")]
@@ -123,11 +126,25 @@ class OrganizationsView(PlatformView):
         made = services.organization_open(
             actor=caller.user,
             name=body.name,
-            slug=body.slug,
-            owner_email=body.owner_email,
+            slug=_slug_free(body.slug),
+            owner_email=_owner_email(body.owner_email),
             owner_name=body.owner_name,
         )
         return _shown(made)
+
+
+def _slug_free(slug: str) -> str:
+    if slug in RESERVED or OrganizationRow.objects.filter(slug=slug).exists():
+        raise InvalidRequest("Another organization has this short name.", param="slug")
+    return slug
+
+
+def _owner_email(typed: str) -> str:
+    email = email_clean(typed)
+    if User.objects.filter(email__iexact=email, is_staff=True).exists():
+        said = "This is an operator, and operators own no organization."
+        raise InvalidRequest(said, param="owner_email")
+    return email
 
 
 class OrganizationView(PlatformView):

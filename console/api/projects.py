@@ -71,7 +71,8 @@ def project_shown(row: ProjectRow) -> Project:
 
 def project_of(caller: Caller, project: UUID) -> ProjectRow:
     """NotFound for one of another organization."""
-    return get_object_or_404(ProjectRow.objects.for_organization(caller.organization), pk=project)
+    mine = ProjectRow.objects.for_organization(caller.organization)
+    return get_object_or_404(mine.select_related("organization"), pk=project)
 
 
 class ProjectsView(OrganizationView):

@@ -8,17 +8,23 @@ from functools import cache
 from typing import Annotated, Any, Final, get_args, get_origin
 
 import msgspec
+from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from msgspec import Meta, Struct
 
 from console.api.errors import MOST_BYTES
+from console.organization_forms import line_check
 from inference.gateway.errors import BodyTooLarge, InvalidRequest, UnsupportedMedia
 
 Text = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$")]
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]*[^\x00-\x20]$")]
+Name = Annotated[
+    str,
+    Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x20]([^\x00-\x1f]*[^\x00-\x20])?$(?!\n)"),
+]
 Moment = Annotated[int, Meta(ge=0, le=4_102_444_800, description="Unix seconds, UTC")]
 
 _AT: Final = re.compile(r" - at `\$\.?([^`]*)`")
+_LINES: Final = ("name", "owner_name", "owned_by", "reason")
 _FIELD: Final = re.compile(r"(?:field|fields) `([^`]+)`")
 
 
@@ -58,11 +64,21 @@ def body_read[S: Struct](body: bytes, content_type: str, shape: type[S]) -> S:
     if body and content_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMedia("Send the body as `Content-Type: application/json`.")
     try:
-        return msgspec.json.decode(body or b"{}", type=shape)
+        return _plain(msgspec.json.decode(body or b"{}", type=shape))
     except msgspec.ValidationError as error:
         raise _refusal(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequest("The body is not valid JSON.") from None
+
+
+def _plain[S: Struct](sent: S) -> S:
+    """What people read in one line hides nothing."""
+    for name in _LINES:
+        try:
+            line_check(getattr(sent, name, None) or "")
+        except ValidationError as error:
+            raise InvalidRequest(error.messages[0], param=name) from None
+    return sent
 
 
 def _refusal(error: msgspec.ValidationError) -> InvalidRequest:

@@ -81,7 +81,7 @@ class AudioSeconds(Result, kw_only=True):
 class Amount(Struct, kw_only=True):
     """Exact to twelve decimals."""
 
-    value: Decimal
+    value: Annotated[Decimal, Meta(extra_json_schema={"type": "number"})]
     currency: str = "eur"
 
 
@@ -105,7 +105,7 @@ class Bucket[R: Struct](Struct, kw_only=True):
     results: list[R]
 
 
-class Buckets_[R: Struct](Struct, kw_only=True):  # noqa: N801 - `Buckets` is how many
+class UsagePage[R: Struct](Struct, kw_only=True):
     object: Literal["page"] = "page"
     data: list[Bucket[R]]
     has_more: bool
@@ -161,7 +161,7 @@ def span_of(asked: Spanned, width: Width, usual: tuple[int, int]) -> Span:
     first = _whole(datetime.fromtimestamp(asked.start_time, UTC), step)
     end = datetime.fromtimestamp(asked.end_time, UTC) if asked.end_time else timezone.now()
     last = _whole(end - timedelta(microseconds=1), step) + step
-    if last <= first:
+    if last <= first or end.timestamp() <= asked.start_time:
         raise InvalidRequest("The span ends before it begins.", param="end_time")
     if width == "1m" and last - first > MOST_MINUTES:
         raise InvalidRequest(
@@ -259,7 +259,7 @@ def _moment(at: Any) -> datetime:
     return at if isinstance(at, datetime) else datetime(at.year, at.month, at.day, tzinfo=UTC)
 
 
-def page_of_buckets[R: Struct](span: Span, results: dict[datetime, list[R]]) -> Buckets_[R]:
+def page_of_buckets[R: Struct](span: Span, results: dict[datetime, list[R]]) -> UsagePage[R]:
     shown = [
         Bucket(
             start_time=int(at.timestamp()),
@@ -269,7 +269,7 @@ def page_of_buckets[R: Struct](span: Span, results: dict[datetime, list[R]]) -> 
         for at in span.moments
     ]
     following = f"page_{int(span.following.timestamp())}" if span.following else None
-    return Buckets_(data=shown, has_more=following is not None, next_page=following)
+    return UsagePage(data=shown, has_more=following is not None, next_page=following)
 
 
 KINDS: Final = {
@@ -309,7 +309,7 @@ class UsageView(OrganizationView):
 
     def buckets[R: Struct](
         self, caller: Caller, query: UsageAsked, show: Callable[[Sums, dict[str, Any]], R]
-    ) -> Buckets_[R]:
+    ) -> UsagePage[R]:
         span = span_of(query, query.bucket_width, USUAL[query.bucket_width])
         if self.kind in NEVER:
             return page_of_buckets(span, {})
@@ -330,28 +330,28 @@ class UsageView(OrganizationView):
 
 class CompletionsView(UsageView):
     @operation
-    def get(self, caller: Caller, query: UsageAsked) -> Buckets_[Tokens]:
+    def get(self, caller: Caller, query: UsageAsked) -> UsagePage[Tokens]:
         """What chats and completions used, in buckets of time."""
         return self.buckets(caller, query, _tokens)
 
 
 class InputView(UsageView):
     @operation
-    def get(self, caller: Caller, query: UsageAsked) -> Buckets_[TokensIn]:
+    def get(self, caller: Caller, query: UsageAsked) -> UsagePage[TokensIn]:
         """What embeddings or reranks used, in buckets of time."""
         return self.buckets(caller, query, _tokens_in)
 
 
 class AudioView(UsageView):
     @operation
-    def get(self, caller: Caller, query: UsageAsked) -> Buckets_[AudioSeconds]:
+    def get(self, caller: Caller, query: UsageAsked) -> UsagePage[AudioSeconds]:
         """What transcriptions and translations used, in buckets of time."""
         return self.buckets(caller, query, _seconds)
 
 
 class NeverView(UsageView):
     @operation
-    def get(self, caller: Caller, query: UsageAsked) -> Buckets_[Result]:
+    def get(self, caller: Caller, query: UsageAsked) -> UsagePage[Result]:
         """Buckets of nothing: this is OpenAI's, and not offered here."""
         return self.buckets(caller, query, lambda sums, facts: Result(**facts))
 
@@ -387,7 +387,7 @@ class CostsView(OrganizationView):
     route = "costs"
 
     @operation
-    def get(self, caller: Caller, query: CostsAsked) -> Buckets_[Cost]:
+    def get(self, caller: Caller, query: CostsAsked) -> UsagePage[Cost]:
         """What it cost, by day."""
         span = span_of(query, query.bucket_width, COSTS_USUAL)
         which = Q(model__in=query.line_items) if query.line_items else Q()

@@ -5,28 +5,44 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('tenants', '0001_initial'),
+        ("tenants", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='IdempotentAnswer',
+            name="IdempotentAnswer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('caller', models.CharField(max_length=60)),
-                ('key', models.CharField(max_length=255)),
-                ('asked', models.BinaryField(max_length=32)),
-                ('sealed_answer', models.BinaryField(default=bytes)),
-                ('expires_at', models.DateTimeField()),
-                ('organization', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("caller", models.CharField(max_length=60)),
+                ("key", models.CharField(max_length=255)),
+                ("asked", models.BinaryField(max_length=32)),
+                ("sealed_answer", models.BinaryField(default=bytes)),
+                ("expires_at", models.DateTimeField()),
+                (
+                    "organization",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.organization",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['expires_at'], name='idempotent_answer_end')],
-                'constraints': [models.UniqueConstraint(fields=('caller', 'key'), name='idempotent_answer_unique')],
+                "indexes": [models.Index(fields=["expires_at"], name="idempotent_answer_end")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("caller", "key"), name="idempotent_answer_unique"
+                    )
+                ],
             },
         ),
     ]

@@ -6,13 +6,14 @@ heads elsewhere, and `proofs` makes exports that anyone can verify.
 
 from __future__ import annotations
 
-from tenants.audit.context import Origin, acting, origin
+from tenants.audit.context import KEY_ACTS, Origin, acting, origin
 from tenants.audit.erasure import person_erase
 from tenants.audit.personal import ERASED, personal_open
 from tenants.audit.recording import record, record_of_person
 
 __all__ = [
     "ERASED",
+    "KEY_ACTS",
     "Origin",
     "acting",
     "origin",

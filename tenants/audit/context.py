@@ -15,6 +15,10 @@ def _none() -> str:
     return ""
 
 
+KEY_ACTS: Final = "admin_key:"
+"""How an admin key has proven itself: this and its id. What it does has no person as its actor."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What is known of the request besides who sent it; nothing for the platform's own acts.
