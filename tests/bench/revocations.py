@@ -41,7 +41,7 @@ MODEL: Final = engine.MODEL
 def main() -> int:
     """0 when 99 of 100 were refused within 2 s, untold within 15 s, and streams cut within 5 s."""
     with ExitStack() as stack:
-        folder = stack.enter_context(run_folder(sys.stderr.write))
+        folder = stack.enter_context(run_folder(_note))
         stack.enter_context(servers.stores_running(folder))
         backend = stack.enter_context(fake_vllm.running(model=MODEL))
         load_key = servers.platform_seed(backend.url)
@@ -150,6 +150,10 @@ def _answered_at(client: httpx.Client, url: str, headers: dict[str, str], status
 
 def _body(text: str, **fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "messages": [{"role": "user", "content": text}], **fields}
+
+
+def _note(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _say(what: str, times_s: Sequence[float]) -> None:
