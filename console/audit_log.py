@@ -16,6 +16,7 @@ from console.audit_words import action_said
 from console.exports import text_stream
 from console.filters import Filter, filter_read
 from console.forms import LOG_RANGES, LogForm
+from console.http import UserRequest
 from tenants.audit.proofs import export_lines
 from tenants.audit.reading import actions_of, actors_of
 from tenants.models import AuditEntry, AuditStanding
@@ -49,7 +50,7 @@ class AuditPage:
 
 
 def audit_context(
-    request: HttpRequest, entries: QuerySet[AuditEntry], chain: UUID
+    request: UserRequest, entries: QuerySet[AuditEntry], chain: UUID
 ) -> dict[str, Any]:
     """What the template of an audit page needs. `entries` are those of `chain`."""
     form = AuditForm(request.GET)
@@ -62,14 +63,17 @@ def audit_context(
         "is_filtered": form.search or any(one.value for one in filters),
         "ranges": [(name, label) for name, (_length, label) in LOG_RANGES.items()],
         "page": page,
-        "rows": audit_rows(page.entries),
+        "rows": audit_rows(page.entries, to_staff=request.user.is_staff),
         "standing": AuditStanding.objects.filter(chain=chain).first(),
     }
 
 
-def export_answer(chain: UUID, *, name: str, file: str) -> StreamingHttpResponse:
+def export_answer(
+    request: UserRequest, chain: UUID, *, name: str, file: str
+) -> StreamingHttpResponse:
     """The whole chain with its proof, as a file."""
-    return text_stream(f"{file}.jsonl", JSONL, export_lines(chain, name=name))
+    lines = export_lines(chain, name=name, to_staff=request.user.is_staff)
+    return text_stream(f"{file}.jsonl", JSONL, lines)
 
 
 def _matching(

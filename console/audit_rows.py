@@ -40,9 +40,9 @@ class Row:
         return bytes(self.entry.hash).hex()
 
 
-def audit_rows(entries: Sequence[AuditEntry]) -> list[Row]:
+def audit_rows(entries: Sequence[AuditEntry], *, to_staff: bool) -> list[Row]:
     """Four queries at most, whatever their number."""
-    names, personal = names_of(entries), personal_open(entries)
+    names, personal = names_of(entries), personal_open(entries, to_staff=to_staff)
     return [_row(entry, names, personal[entry.pk]) for entry in entries]
 
 

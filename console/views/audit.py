@@ -32,4 +32,4 @@ def audit_export(request: OrganizationRequest) -> HttpResponseBase:
     organization = request.organization
     export_told(request, "audit.export", organization)
     file = f"audit-{organization.slug}"
-    return export_answer(organization.pk, name=organization.name, file=file)
+    return export_answer(request, organization.pk, name=organization.name, file=file)

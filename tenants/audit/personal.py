@@ -21,6 +21,7 @@ from tenants.models import AuditEntry, PersonKey, User
 from tenants.sealing import seal, unseal
 
 NONCE_BYTES: Final = 12
+SEAT: Final = frozenset({"ip", "user_agent"})
 ERASED: Final = "erased"
 """The name under which a reader is told that there were facts about someone."""
 
@@ -46,12 +47,21 @@ def personal_seal(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return sealed
 
 
-def personal_open(entries: Iterable[AuditEntry]) -> dict[int, dict[str, Any]]:
-    """The facts about people in each of `entries`, by its id. One query."""
+def personal_open(
+    entries: Iterable[AuditEntry], *, to_staff: bool = False
+) -> dict[int, dict[str, Any]]:
+    """The facts about people in each of `entries`, by its id. One query.
+
+    Where staff sits is for staff to know: customers read who it was, and why.
+    """
     entries = list(entries)
     ids = {UUID(key) for entry in entries for key in entry.personal}
     keys = {str(key.pk): key for key in PersonKey.objects.filter(pk__in=ids)} if ids else {}
-    return {entry.pk: _facts(entry.personal, keys) for entry in entries}
+    facts = {entry.pk: _facts(entry.personal, keys) for entry in entries}
+    for entry in entries:
+        if not to_staff and entry.actor and entry.actor.is_staff:
+            facts[entry.pk] = {n: v for n, v in facts[entry.pk].items() if n not in SEAT}
+    return facts
 
 
 def _facts(personal: Mapping[str, str], keys: Mapping[str, PersonKey]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ entry up to the signed root.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,21 +25,20 @@ FORMAT: Final = "sluice-audit-1"
 AT_ONCE: Final = 500
 
 
-def export_lines(chain: UUID, *, name: str) -> Iterator[str]:
+def export_lines(chain: UUID, *, name: str, to_staff: bool = False) -> Iterator[str]:
     """The whole of `chain`, of the organization called `name`. Reads as it goes."""
     anchor = _anchored(chain)  # first, so that what it is about is among the entries
     yield _line(format=FORMAT, chain=str(chain), name=name, exported_at=timezone.now().isoformat())
     head = Head(0, GENESIS)
-    entries = AuditEntry.objects.filter(chain=chain).order_by("seq")
+    entries = AuditEntry.objects.filter(chain=chain).select_related("actor").order_by("seq")
     while some := list(entries.filter(seq__gt=head.seq)[:AT_ONCE]):
-        yield _entries(some)
+        yield _entries(some, personal_open(some, to_staff=to_staff))
         head = Head(some[-1].seq, bytes(some[-1].hash))
     yield _line(proof={"head": _pair(head), "anchor": anchor})
 
 
-def _entries(some: Sequence[AuditEntry]) -> str:
+def _entries(some: Sequence[AuditEntry], opened: Mapping[int, dict[str, Any]]) -> str:
     """A line for each, with what it says of people where that can still be read."""
-    opened = personal_open(some)
     return "".join(
         _line(seq=one.seq, hash=bytes(one.hash).hex(), body=one.body, personal=opened[one.pk])
         for one in some

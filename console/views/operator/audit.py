@@ -40,7 +40,7 @@ def operator_audit(request: OperatorRequest) -> HttpResponse:
 @operator_page
 def operator_audit_export(request: OperatorRequest) -> HttpResponseBase:
     export_told(request, "audit.export", None)
-    return export_answer(PLATFORM, name=settings.SITE_NAME, file="audit-platform")
+    return export_answer(request, PLATFORM, name=settings.SITE_NAME, file="audit-platform")
 
 
 @require_safe
@@ -64,7 +64,7 @@ def operator_organization_audit_export(request: OperatorRequest, org: str) -> Ht
         return asked
     export_told(request, "audit.export", organization)
     file = f"audit-{organization.slug}"
-    return export_answer(organization.pk, name=organization.name, file=file)
+    return export_answer(request, organization.pk, name=organization.name, file=file)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

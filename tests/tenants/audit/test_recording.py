@@ -58,6 +58,17 @@ def test_the_entry_says_where_the_act_came_from(cast: Cast) -> None:
     assert entry_of(cast).request_id == "", "what was set for one request is over with it"
 
 
+def test_where_staff_sits_is_for_staff_to_know(cast: Cast) -> None:
+    with audit.acting(ip="203.0.113.9"):
+        entry = audit.record(
+            actor=cast.oskar, action="x.y", target=cast.acme, organization=cast.acme,
+            email="max@acme.test",
+        )  # fmt: skip
+    assert personal(entry) == {"email": "max@acme.test"}
+    told = audit.personal_open([entry], to_staff=True)[entry.pk]
+    assert told == {"email": "max@acme.test", "ip": "203.0.113.9"}
+
+
 def test_facts_about_people_can_be_read_and_are_not_in_the_chain(cast: Cast) -> None:
     entry = entry_of(cast, email="nora@nowhere.test", role="admin", emails=["a@b.test"])
     assert entry.data == {"role": "admin"}
