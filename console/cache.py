@@ -93,6 +93,8 @@ class ValkeyCache(BaseCache):
         """Whether it was put: not when it is there already and only a new one is asked for."""
         lasts_s = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
         if lasts_s is not None and lasts_s <= 0:
+            if not only_new:
+                self.delete(key, version)
             return False
         lasts_ms = None if lasts_s is None else max(1, int(lasts_s * 1000))
         name = self.make_and_validate_key(key, version)
