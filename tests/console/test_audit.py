@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
@@ -17,6 +18,7 @@ from tenants.audit.checks import trail_verify
 from tenants.models import AuditEntry, AuditStanding, Role
 from tests.conftest import Cast
 from tests.console.downloads import downloaded
+from tests.console.log_in import log_in_freshly
 
 URL = "/o/acme/audit/"
 
@@ -113,6 +115,17 @@ def test_the_answer_names_the_request_that_the_trail_names(owner: Client, cast: 
     assert entry.action == "requests.export"
     assert entry.request_id == answer["X-Request-Id"]
     assert owner.get("/o/acme/requests.csv")["X-Request-Id"] != entry.request_id
+
+
+def test_how_the_actor_had_logged_in_is_told(client: Client, cast: Cast) -> None:
+    log_in_freshly(client, cast.olivia)
+    session = client.session
+    session[AUTHENTICATION_METHODS_SESSION_KEY] += [{"method": "mfa", "type": "totp", "at": 0}]
+    session.save()
+    client.get("/o/acme/usage.csv")
+    entry = AuditEntry.objects.for_organization(cast.acme).latest("seq")
+    assert entry.auth == "password+totp"
+    assert "password + totp" in client.get(URL).text
 
 
 def test_both_names_stand_where_staff_acts_for_a_member(owner: Client, cast: Cast) -> None:
