@@ -246,10 +246,15 @@ class NotNow(PermissionDenied):
 
 
 def may_open(request: HttpRequest, page: str) -> bool:
-    """Whether whoever asks has the role for `page`, an operator's or one of their organization."""
+    """Whether whoever asks has the role for `page`, an operator's or one of their organization.
+
+    Who looks over a member's shoulder has the member's, but for secrets.
+    """
     who = ACCESS[page]
     if who in STAFF:
         return getattr(request.user, "staff_role", "") in STAFF[who]
+    if who in SECRETIVE and getattr(request, "impersonation", None):
+        return False
     member: Membership | None = getattr(request, "member", None)
     return member is not None and member.role in ROLES[who]
 

@@ -23,8 +23,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from console.access import ACCESS, ROLES, may_open, why_stopped
-from tenants.models import Membership, Organization, Role
+from console.access import may_open, why_stopped
+from tenants.models import Organization
 
 register = template.Library()
 
@@ -259,8 +259,7 @@ def nav_link(context: Context, page: str, icon: str, label: str, org: str = "") 
 
     Who may not open the page sees no entry.
     """
-    member: Membership | None = context.get("member")
-    if member and member.role not in ROLES.get(ACCESS[page], frozenset(Role)):
+    if context.get("member") and not may_open(context["request"], page):
         return mark_safe("")
     url = reverse(page, kwargs={"org": org} if org else {})
     path = _path(context)

@@ -59,7 +59,6 @@ def org_closed(request: OrganizationRequest) -> HttpResponseBase:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page
-@stepped_up
 def org_settings(request: OrganizationRequest) -> HttpResponse:
     """Its name, and what can be done to all of it."""
     form = NameForm(sent(request), initial={"name": request.organization.name})
