@@ -26,16 +26,17 @@ from tenants.models import (
 
 @admin.register(User)
 class UserAdmin(ReadOnlyAdmin):
-    list_display = ("email", "name", "is_staff", "is_active", "last_login")
+    list_display = ("email", "name", "staff_role", "is_active", "last_login")
     search_fields = ("email", "name")
-    list_filter = ("is_staff", "is_active")
+    list_filter = ("staff_role", "is_active")
     exclude = ("password", "groups", "user_permissions")
 
 
 @admin.register(Organization)
 class OrganizationAdmin(ReadOnlyAdmin):
-    list_display = ("name", "slug", "created_at")
+    list_display = ("name", "slug", "state", "created_at")
     search_fields = ("name", "slug")
+    list_filter = ("state",)
 
 
 @admin.register(Project)

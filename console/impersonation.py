@@ -61,19 +61,23 @@ def _running(request: UserRequest) -> Impersonation | None:
     """The session's, while it runs; one that is over is put on record and forgotten."""
     if SESSION_KEY not in request.session:
         return None
-    mine = Impersonation.objects.filter(pk=UUID(request.session[SESSION_KEY]))
-    found = mine.select_related("organization", "member").get()
-    is_running = found.ended_at is None and timezone.now() < found.expires_at
-    if is_running and request.user.pk == found.operator_id and _still_holds(request, found):
+    mine = Impersonation.objects.filter(
+        pk=UUID(request.session[SESSION_KEY]), operator=request.user.pk
+    )
+    found = mine.select_related("organization", "member").first()
+    if found and _still_holds(request, found):
         return found
-    services.impersonation_end(actor=None, impersonation=found)
+    if found:
+        services.impersonation_end(actor=None, impersonation=found)
     del request.session[SESSION_KEY]
     messages.info(request, _("You see your own pages again: the 30 minutes are over."))
     return None
 
 
 def _still_holds(request: UserRequest, impersonation: Impersonation) -> bool:
-    """Whether the operator may still help, and the member is still one and no operator."""
+    """Whether it has not ended, the operator may still help, and the member is still one."""
+    if impersonation.ended_at or timezone.now() >= impersonation.expires_at:
+        return False
     members = Membership.objects.for_organization(impersonation.organization)
     is_member = members.filter(user=impersonation.member_id, user__is_staff=False).exists()
     return is_member and request.user.staff_role in services.HELPERS
