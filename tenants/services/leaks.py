@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.db import transaction
+from django.db.models import Model, QuerySet
 
 from tenants import keys
 from tenants.models import AdminKey, ApiKey, KeyLeak, LeakSource, RetiringSecret
 from tenants.services.admin_keys import admin_key_revoke
 from tenants.services.keys import api_key_revoke, retiring_secret_end
 
-LEAKED = "leaked"
+LEAKED: Final = "leaked"
 
 
 @transaction.atomic
@@ -22,15 +25,20 @@ def key_leak_report(*, secret: str, source: LeakSource, url: str = "") -> bool:
     if not keys.key_is_well_formed(secret):
         return False
     digests = list(keys.key_digests(secret))
-    if admin_key := AdminKey.objects.filter(digest__in=digests).first():
+    if admin_key := _locked(AdminKey.objects.all(), digests):
         _end_admin_key(admin_key, source, url)
-    elif api_key := ApiKey.objects.filter(digest__in=digests).first():
+    elif api_key := _locked(ApiKey.objects.all(), digests):
         _end_api_key(api_key, source, url)
-    elif retiring := RetiringSecret.objects.filter(digest__in=digests).first():
+    elif retiring := _locked(RetiringSecret.objects.all(), digests):
         _end_retiring(retiring, source, url)
     else:
         return False
     return True
+
+
+def _locked[M: Model](found: QuerySet[M], digests: list[bytes]) -> M | None:
+    """One report of a key at a time: the next finds it revoked, and tells nobody again."""
+    return found.select_for_update().filter(digest__in=digests).first()
 
 
 def _end_admin_key(admin_key: AdminKey, source: LeakSource, url: str) -> None:
