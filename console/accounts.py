@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, override
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.stagekit import clear_login
+from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
@@ -25,7 +27,7 @@ from console import log_in_limits, sessions
 from console.http import client_address
 from console.mails import mail_send
 from console.sign_up import invited_address, sign_up_is_open
-from console.step_up import is_fresh
+from console.step_up import is_fresh, way_to_provider
 from tenants import audit, services
 from tenants.emails import email_clean
 from tenants.models import User
@@ -150,7 +152,11 @@ class AccountAdapter(DefaultAccountAdapter):
     @override
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """allauth's own pages follow the rule of ours: a log-in counts as well."""
-        return not is_fresh(self.request)
+        if is_fresh(self.request):
+            return False
+        if not self.get_reauthentication_methods(self.request.user):
+            raise ImmediateHttpResponse(redirect(way_to_provider(self.request)))
+        return True
 
     @override
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
@@ -176,6 +182,8 @@ class AccountAdapter(DefaultAccountAdapter):
     ) -> None:
         """Put on record what was changed, and tell its person, at the old address if need be."""
         note = NOTES[template_prefix]
+        if note.action == "account.reset_password":
+            _proven_by_mail(user)
         with transaction.atomic():
             what = template_prefix.rpartition("/")[2]
             audit.record_of_person(actor=user, action=note.action, person=user, what=what)
@@ -188,6 +196,13 @@ class AccountAdapter(DefaultAccountAdapter):
                 address=self.get_client_ip(self.request),
                 browser=self.get_http_user_agent(self.request)[:200],
             )
+
+
+def _proven_by_mail(user: User) -> None:
+    """Who followed the link of a reset has read a mail to their only address."""
+    addresses = EmailAddress.objects.filter(user=user)
+    if addresses.count() == 1:
+        addresses.filter(email=user.email).update(verified=True, primary=True)
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):

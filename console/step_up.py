@@ -57,11 +57,12 @@ def _asked_again(request: UserRequest) -> HttpResponse:
     if methods:
         response = suspend_request(request, methods[0]["url"])
     else:
-        response = redirect(_at_provider(request))
+        response = redirect(way_to_provider(request))
     return HttpResponseClientRedirect(response.url) if request.htmx else response
 
 
-def _at_provider(request: UserRequest) -> str:
+def way_to_provider(request: HttpRequest) -> str:
+    """For who has no password and no second factor; who has no provider either makes a password."""
     account = SocialAccount.objects.filter(user=request.user).order_by("-last_login").first()
     if account is None:
         return reverse("account_reset_password")

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from uuid import UUID
 
 from allauth.account.utils import get_next_redirect_url
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -22,7 +23,7 @@ from console.sso import dns
 from console.sso.forms import DomainForm, ProviderForm, StartForm
 from console.step_up import stepped_up
 from tenants import services
-from tenants.models import SsoDomain, SsoProvider
+from tenants.models import Membership, Organization, SsoDomain, SsoProvider
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -117,9 +118,15 @@ def sso_remove(request: OrganizationRequest) -> HttpResponse:
 def sso_enforce(request: OrganizationRequest) -> HttpResponse:
     sso = get_object_or_404(SsoProvider.objects.for_organization(request.organization))
     wanted = request.POST.get("is_enforced") == "1"
+
+    def change() -> None:
+        services.sso_enforce(actor=request.user, provider=sso, is_enforced=wanted)
+        if wanted:
+            _end_log_ins(request.organization)
+
     return act_answer(
         request,
-        lambda: services.sso_enforce(actor=request.user, provider=sso, is_enforced=wanted),
+        change,
         said=_("It is the only way in now.") if wanted else _("Other ways in are open again."),
         to=_page(request),
     )
@@ -189,6 +196,14 @@ def second_factor_rule(request: OrganizationRequest) -> HttpResponse:
         else _("Only owners and billing need a second factor now."),
         to=_page(request),
     )
+
+
+def _end_log_ins(organization: Organization) -> None:
+    """Of those who must come through the provider from now on."""
+    for member in Membership.objects.for_organization(organization).select_related("user"):
+        if services.sso_demanded_of(member.user):
+            for session in UserSession.objects.filter(user=member.user):
+                session.end()
 
 
 def _provider(request: OrganizationRequest) -> SsoProvider | None:

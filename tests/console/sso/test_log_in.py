@@ -60,6 +60,12 @@ def come_in(client: Client, sso: SsoProvider, query: str = "") -> HttpResponse:
     return answer
 
 
+def password_typed(user: User) -> Client:
+    client = Client()
+    client.post("/account/login/", {"login": user.email, "password": PASSWORD})
+    return client
+
+
 def is_in(client: Client) -> bool:
     return "_auth_user_id" in client.session
 
@@ -190,7 +196,11 @@ def test_who_must_use_the_provider_is_sent_there_and_owners_keep_a_way(
 ) -> None:
     come_in(Client(), sso)
     sso.refresh_from_db()
-    services.sso_enforce(actor=cast.olivia, provider=sso, is_enforced=True)
+    before = {user.name: password_typed(user) for user in (cast.max, cast.olivia)}
+    assert all(map(is_in, before.values()))
+    before["Olivia Ek"].post("/o/acme/sign-on/provider/enforce/", {"is_enforced": "1"})
+    assert before["Max Berg"].get("/account/").status_code == 302
+    assert before["Olivia Ek"].get("/account/").status_code == 200
 
     answers = {}
     for user in (cast.max, cast.olivia, cast.rita):
@@ -215,7 +225,10 @@ def test_who_has_no_other_way_shows_who_they_are_at_the_provider(
 
     asked = client.get("/o/acme/sign-on/provider/")
 
+    passkey = client.get("/account/2fa/webauthn/add/")
+
     where = f"/account/sso/{sso.organization_id}/login/"
+    assert passkey["Location"] == f"{where}?again=&next=%2Faccount%2F2fa%2Fwebauthn%2Fadd%2F"
     assert asked["Location"] == f"{where}?again=&next=%2Fo%2Facme%2Fsign-on%2Fprovider%2F"
     come_in(client, sso, "?again=&next=/o/acme/sign-on/provider/")
     assert provider.asked["prompt"] == "login"
