@@ -42,9 +42,9 @@ def test_what_is_kept_is_found_until_its_time_is_over() -> None:
 def test_what_is_kept_in_valkey_is_json_and_goes_by_itself() -> None:
     cache.set("tries", [1.5], 60)
 
-    [key] = client().keys("cache:*tries")  # type: ignore[misc] # a list
+    [key] = client().keys("cache:*tries")
     assert client().get(key) == b"[1.5]"
-    assert 0 < int(client().pttl(key)) <= 60_000  # type: ignore[arg-type] # a number
+    assert 0 < int(client().pttl(key)) <= 60_000
     cache.clear()
     assert not client().exists(key)
 
