@@ -55,8 +55,8 @@ def member(cast: Cast, user: User) -> Membership:
 
 def test_the_page_lists_members_with_their_roles(olivia: Client) -> None:
     page = words_of(olivia.get(URL))
-    assert "Olivia Ek you olivia@acme.test Owner" in page
-    assert "Max Berg max@acme.test Developer" in page
+    assert "Olivia Ek you olivia@acme.test Role… Owner" in page
+    assert "Max Berg max@acme.test Role… Remove… Developer" in page
 
 
 def test_who_may_not_manage_sees_no_buttons(cast: Cast) -> None:

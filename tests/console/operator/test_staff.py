@@ -40,7 +40,7 @@ def test_an_operator_is_added_by_mail(
 ) -> None:
     typed = {"email": "Sara@sluice.test", "name": "Sara Ny", "role": "finance"}
     assert oskar.post(f"{STAFF}add/", typed)["Location"] == STAFF
-    assert "Sara Ny sara@sluice.test Finance" in words_of(oskar.get(STAFF))
+    assert "Sara Ny sara@sluice.test Role… Remove… Finance" in words_of(oskar.get(STAFF))
     assert mailoutbox[0].to == ["sara@sluice.test"]
     assert "Your role is finance" in mailoutbox[0].body
 
