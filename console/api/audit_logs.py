@@ -161,18 +161,16 @@ def _shown(row: AuditEntry, personal: Mapping[str, Any]) -> AuditLog:
 
 
 def _actor(row: AuditEntry, personal: Mapping[str, Any]) -> Actor | None:
-    """Of the operator's staff only the name, not where they sit."""
+    """Of the operator's staff the name alone."""
     if row.auth.startswith(KEY_ACTS):
         return Actor(type="api_key", api_key=ActorKey(id=row.auth.removeprefix(KEY_ACTS)))
     if row.actor is None:
         return None
-    is_staff = row.actor.is_staff
-    user = ActorUser(
-        id=str(row.actor.pk), email=None if is_staff else row.actor.email, name=row.actor.name
-    )
+    email = None if row.actor.is_staff else row.actor.email
+    user = ActorUser(id=str(row.actor.pk), email=email, name=row.actor.name)
     session = ActorSession(
         user=user,
-        ip_address=None if is_staff else personal.get("ip"),
-        user_agent=None if is_staff else personal.get("user_agent"),
+        ip_address=personal.get("ip"),
+        user_agent=personal.get("user_agent"),
     )
     return Actor(type="session", session=session)

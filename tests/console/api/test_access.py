@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -13,6 +13,7 @@ from console.access import ROLES, STAFF, Who
 from console.api import urls
 from console.api.access import ROUTES
 from console.api.operations import METHODS
+from console.impersonation import SESSION_KEY
 from tenants import services
 from tenants.models import OrganizationState, Role, StaffRole
 from tests.conftest import Cast
@@ -38,7 +39,7 @@ def _routes() -> list[tuple[str, str, str]]:
 
 def _filled(route: str) -> str:
     parts = [str(NOBODYS) if part.startswith("<uuid") else part for part in route.split("/")]
-    return "/".join("9" if part.startswith("<int") else part for part in parts)
+    return "/".join("999999999" if part.startswith("<int") else part for part in parts)
 
 
 ALL: Final = _routes()
@@ -247,3 +248,26 @@ def test_the_audiences_of_the_routes_are_those_of_the_pages() -> None:
     for name, allowed in ROUTES.items():
         for who in (allowed.reads, allowed.changes):
             assert who is None or who in ROLES or who in STAFF or who is Who.ANYONE, name
+
+
+@override_settings(MFA_REQUIRED=True)
+def test_who_must_have_a_second_factor_and_has_none_is_told_so(cast: Cast) -> None:
+    for caller, path in (
+        (logged_in(cast.olivia), "/organization/projects"),
+        (logged_in(cast.oskar), "/platform/models"),
+    ):
+        told = caller.get(path)
+        assert (told.status, told.error["code"]) == (403, "second_factor_required")
+    assert logged_in(cast.max).get("/organization/projects").status == 200
+
+
+def test_an_operator_who_sees_as_a_member_has_no_api(cast: Cast) -> None:
+    operator = logged_in(cast.oskar)
+    started = services.impersonation_start(
+        actor=cast.oskar, membership=cast.olivia.memberships.get(), reason="They asked for help."
+    )
+    session = operator.client.session
+    session[SESSION_KEY] = str(started.pk)
+    session.save()
+    told = operator.get("/organization/projects")
+    assert (told.status, told.error["code"]) == (403, "impersonation_not_allowed")

@@ -92,7 +92,7 @@ def test_a_spend_limit_is_a_hard_budget_of_the_month(api: Api, path: str, cast: 
         is_hard=False, thresholds=[90], emails=["cfo@acme.test"],
     )  # fmt: skip
     assert api.get(f"{path}/spend_limit").status == 404
-    wanted = {"threshold_amount": 1250, "currency": "EUR", "interval": "month"}
+    wanted: dict[str, Any] = {"threshold_amount": 1250, "currency": "EUR", "interval": "month"}
     told = api.post(f"{path}/spend_limit", **wanted).body
     assert told == {
         "object": "project.spend_limit", "enforcement": {"status": "enforcing"}, **wanted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from typing import Any, Final, cast
 from urllib.parse import urlencode
@@ -21,7 +22,7 @@ from tests.console.api.conftest import BASE, Api, logged_in
 
 pytestmark = pytest.mark.django_db
 
-EXAMPLES: Final = 300
+EXAMPLES: Final = int(os.environ.get("API_EXAMPLES", "150"))
 
 
 def test_the_document_is_valid_openapi_without_a_word_of_complaint(
@@ -63,7 +64,7 @@ def test_whatever_the_document_allows_is_answered_as_it_says(api: Api, cast: Cas
         status, body = _sent(caller, case, cast)
         assert status < 500, case
         told = case.operation.definition.raw["responses"]["200" if status == 200 else "4XX"]
-        jsonschema.validate(body, _with_components(told["content"]["application/json"]["schema"]))
+        _shape(told["content"]["application/json"]["schema"]).validate(body)
         answered[status] += 1
 
     with override_settings(MANAGEMENT_REQUESTS_PER_MINUTE=10**6):
@@ -77,8 +78,9 @@ def _operations() -> list[Any]:
     return [cast("Any", found).ok() for found in schema.get_all_operations()]
 
 
-def _with_components(schema: dict[str, Any]) -> dict[str, Any]:
-    return {**schema, "components": openapi_document()["components"]}
+def _shape(schema: dict[str, Any]) -> Any:
+    components = openapi_document()["components"]
+    return jsonschema.Draft202012Validator({**schema, "components": components})
 
 
 def _sent(caller: Api, case: Any, cast: Cast) -> tuple[int, Any]:

@@ -122,16 +122,13 @@ def test_filters_and_groups_part_it(api: Api, cast: Cast) -> None:
 @pytest.mark.usefixtures("rows")
 def test_pages_follow_one_another_without_gap_or_overlap(api: Api) -> None:
     query: dict[str, Any] = {"start_time": _unix(FIRST), "bucket_width": "1h", "limit": 25}
-    whole = api.get(f"{USAGE}/completions", **query | {"limit": 168}).body
-    pages, following = list[Any](), None
-    while True:
-        cursor = {"page": following} if following else {}
-        body = api.get(f"{USAGE}/completions", **query, **cursor).body
+    whole = api.get(f"{USAGE}/completions", **(query | {"limit": 168})).body
+    pages, has_more = list[Any](), True
+    while has_more:
+        body = api.get(f"{USAGE}/completions", **query).body
         pages += body["data"]
-        following = body["next_page"]
-        assert body["has_more"] is bool(following)
-        if not following:
-            break
+        has_more, query["page"] = body["has_more"], body["next_page"]
+    assert query["page"] is None
     assert pages == whole["data"]
     assert len(pages) == 64
 
