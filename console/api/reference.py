@@ -37,7 +37,7 @@ def _sections() -> Iterator[str]:
         for method, operation in methods.items()
     ]
     for tag, rows in groupby(sorted(found, key=lambda row: row[0]), key=lambda row: row[0]):
-        yield f"## {tag.replace('_', ' ').capitalize()}\n"
+        yield f"## {tag.replace('_', ' ').capitalize().replace('api', 'API')}\n"
         for _tag, method, path, operation in rows:
             yield f"### {method.upper()} {path}\n\n{_section(operation)}"
 
