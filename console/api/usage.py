@@ -159,9 +159,8 @@ class Span:
 def span_of(asked: Spanned, width: Width, usual: tuple[int, int]) -> Span:
     step = WIDTHS[width]
     first = _whole(datetime.fromtimestamp(asked.start_time, UTC), step)
-    end = datetime.fromtimestamp(asked.end_time, UTC) if asked.end_time else timezone.now()
-    last = _whole(end - timedelta(microseconds=1), step) + step
-    if last <= first or end.timestamp() <= asked.start_time:
+    last = _whole(_last(asked), step) + step
+    if last <= first or (asked.end_time or last.timestamp()) <= asked.start_time:
         raise InvalidRequest("The span ends before it begins.", param="end_time")
     if width == "1m" and last - first > MOST_MINUTES:
         raise InvalidRequest(
@@ -170,6 +169,13 @@ def span_of(asked: Spanned, width: Width, usual: tuple[int, int]) -> Span:
     start = _cursor(asked, first, last, step)
     stop = min(last, start + _count(asked, usual) * step)
     return Span(start, stop, step, stop if stop < last else None)
+
+
+def _last(asked: Spanned) -> datetime:
+    """The last moment that was asked for; what ends now is in it."""
+    if asked.end_time is None:
+        return timezone.now()
+    return datetime.fromtimestamp(asked.end_time, UTC) - timedelta(microseconds=1)
 
 
 def _whole(moment: datetime, step: timedelta) -> datetime:

@@ -13,12 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
+from billing.ingest import ingest
+from billing.metering import UsageRecord
+from billing.models import Component, Outcome
+from billing.services import rate_set
 from console.api.usage import KINDS, UsageAsked, kind_of, span_of
 from console.forms import Days
 from console.reports import UsageReport
 from inference import control
 from inference.models import Task
 from tenants import services
+from tenants.models import new_id
+from tests.billing.records import MODEL, put_settled
 from tests.conftest import Cast
 from tests.console.api.conftest import Api
 from tests.console.event_rows import ended
@@ -94,9 +100,9 @@ def test_minutes_come_from_the_requests_themselves(api: Api, cast: Cast) -> None
     ended(cast.rival_key.api_key, NOW - timedelta(seconds=15))
     start = int((NOW - timedelta(minutes=5)).timestamp())
     body = api.get(f"{USAGE}/completions", start_time=start, bucket_width="1m").body
-    assert [bucket["start_time"] - start for bucket in body["data"]] == [0, 60, 120, 180, 240]
+    assert [bucket["start_time"] - start for bucket in body["data"]] == [0, 60, 120, 180, 240, 300]
     counts = [[one["num_model_requests"] for one in bucket["results"]] for bucket in body["data"]]
-    assert counts == [[], [], [], [1], [2]]
+    assert counts == [[], [], [], [1], [2], []]
     assert _results(body)[0]["input_tokens"] == 1000
 
 
@@ -217,3 +223,41 @@ def test_buckets_cover_what_was_asked_from_its_first_second_to_its_last(
 @given(st.lists(st.sampled_from([task.value for task in Task]), min_size=1))
 def test_a_model_is_of_one_kind(tasks: list[str]) -> None:
     assert kind_of(tasks) in KINDS
+
+
+def _request(cast: Cast, at: datetime, **fields: Any) -> UsageRecord:
+    usual: dict[str, Any] = {
+        "request_id": new_id(), "organization_id": cast.acme.pk, "project_id": cast.project.pk,
+        "api_key_id": cast.key.api_key.pk, "model": MODEL, "backend": "gpu-1", "region": "se-lulea",
+        "endpoint": "/v1/chat/completions", "streamed": False, "outcome": Outcome.COMPLETED,
+        "admitted_at": at, "occurred_at": at, "ttft_ms": 80, "duration_ms": 2000,
+        "input_tokens": 1000, "cached_tokens": 400, "output_tokens": 50,
+    }  # fmt: skip
+    return UsageRecord(**usual | fields)
+
+
+def test_minutes_hours_days_costs_and_the_page_are_one_number(api: Api, cast: Cast) -> None:
+    """From the records that gateways leave, through the ingest, to each answer."""
+    for component in (Component.INPUT, Component.CACHED_INPUT, Component.OUTPUT):
+        price, since = Decimal("0.333333"), NOW - timedelta(days=9)
+        rate_set(actor=None, model=MODEL, component=component, price=price, valid_from=since)
+    endings = [Outcome.COMPLETED, Outcome.CLIENT_DISCONNECT, Outcome.UPSTREAM_ERROR]
+    put_settled(*(
+        _request(cast, NOW - timedelta(minutes=7 * n), output_tokens=n, outcome=endings[n % 3])
+        for n in range(40)
+    ))  # fmt: skip
+    while ingest():
+        pass
+    page = UsageReport(cast.acme, Days(NOW.date(), NOW.date()), "model").totals
+    assert (page.requests, page.amount > 0) == (40, True)
+    start = _unix(NOW.date())
+    for width, most in (("1m", 1440), ("1h", 24), ("1d", 1)):
+        body = api.get(
+            f"{USAGE}/completions", start_time=start, bucket_width=width, limit=most
+        ).body
+        told = _results(body)
+        assert sum(one["num_model_requests"] for one in told) == page.requests
+        assert sum(one["input_tokens"] for one in told) == page.input_tokens
+        assert sum(one["output_tokens"] for one in told) == page.output_tokens
+    [cost] = _results(api.get("/organization/costs", start_time=start).body)
+    assert f"{cost['amount']['value']:.12f}" == f"{page.amount:.12f}"
