@@ -24,8 +24,8 @@ UNIT := --ignore tests/e2e --ignore tests/engines
 ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
-.PHONY: up down clean demo-data test lint unit e2e fmt bench bench-affinity ingest-bench bench-pages soak \
-	simulate kill-tests chromium engines test-engines storm engines-lock
+.PHONY: up down clean demo-data test lint unit e2e fmt bench bench-affinity bench-revocations ingest-bench \
+	audit-bench bench-pages soak simulate kill-tests chromium engines test-engines storm engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
 	@ENGINE=$(ENGINE) $(PY) manage.py up
@@ -67,6 +67,12 @@ bench-pages: $(VENV)/.dev ## how long every page of the console takes with demo 
 
 ingest-bench: $(VENV)/.dev ## records a second from the streams into the books; EVENTS=200000
 	EVENTS=$(or $(EVENTS),200000) $(PY) -m tests.bench.ingest
+
+bench-revocations: $(VENV)/.dev ## how long a revoked key still works, over two gateways under load
+	$(PY) -m tests.bench.revocations
+
+audit-bench: $(VENV)/.dev ## audit entries a second into one chain and into eight
+	$(PY) -m tests.bench.audit
 
 soak: $(VENV)/.dev ## 800 streams at once; MINUTES=5
 	$(PY) -m tests.bench --soak $(or $(MINUTES),5)

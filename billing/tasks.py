@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from billing import seeding
 from billing.alerts import alerts_tell
+from billing.erasure import organizations_erase
 from billing.ingest import LANES, dead_retry, ingest
 from billing.ledger import check, pendings_expire, promo_expire
 from billing.models import ModelHalt
@@ -90,3 +91,10 @@ def usage_reconcile() -> None:
     """Compare sums with their events, and our counts with the engines'."""
     close_old_connections()
     reconcile()
+
+
+@shared_task
+def deleted_organizations_erase() -> None:
+    """Take away who their people were, once nobody can restore them any more."""
+    close_old_connections()
+    organizations_erase()

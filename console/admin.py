@@ -5,26 +5,38 @@ Usage events and their rollup are left out: the admin takes no composite primary
 
 from __future__ import annotations
 
+from typing import override
+
 from django.contrib import admin
+from django.http import HttpRequest
 
 from billing.models import Rate
 from console.admin_site import ReadOnlyAdmin
 from inference.models import Backend, Deployment, Model, Region
-from tenants.models import ApiKey, AuditEntry, Membership, Organization, Project, User
+from tenants.models import (
+    ApiKey,
+    AuditEntry,
+    AuditEntryQuerySet,
+    Membership,
+    Organization,
+    Project,
+    User,
+)
 
 
 @admin.register(User)
 class UserAdmin(ReadOnlyAdmin):
-    list_display = ("email", "name", "is_staff", "is_active", "last_login")
+    list_display = ("email", "name", "staff_role", "is_active", "last_login")
     search_fields = ("email", "name")
-    list_filter = ("is_staff", "is_active")
+    list_filter = ("staff_role", "is_active")
     exclude = ("password", "groups", "user_permissions")
 
 
 @admin.register(Organization)
 class OrganizationAdmin(ReadOnlyAdmin):
-    list_display = ("name", "slug", "created_at")
+    list_display = ("name", "slug", "state", "created_at")
     search_fields = ("name", "slug")
+    list_filter = ("state",)
 
 
 @admin.register(Project)
@@ -58,11 +70,17 @@ class ApiKeyAdmin(ReadOnlyAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "action", "target_type", "target_id", "organization", "actor")
-    list_select_related = ("organization", "actor")
+    """Of the platform alone: what customers did is read on its own page, for a reason."""
+
+    list_display = ("created_at", "action", "target_type", "target_id", "actor")
+    list_select_related = ("actor",)
     list_filter = ("action",)
-    search_fields = ("target_id", "organization__name", "actor__email")
+    search_fields = ("target_id", "actor__email")
     show_full_result_count = False
+
+    @override
+    def get_queryset(self, request: HttpRequest) -> AuditEntryQuerySet:
+        return AuditEntry.objects.of_platform()
 
 
 @admin.register(Region)

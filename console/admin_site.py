@@ -11,6 +11,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
+from console.second_factor import lacks, led_to_it, staff_must
+from tenants.models import User
+
 if TYPE_CHECKING:
     AnyModelAdmin = admin.ModelAdmin[Any]
 else:
@@ -54,7 +57,8 @@ class OperatorAdminSite(admin.AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         if request.user.is_authenticated and not request.user.is_staff:
             raise Http404
-        return super().has_permission(request)
+        may = super().has_permission(request)
+        return may and not (isinstance(request.user, User) and lacks(request.user, staff_must()))
 
     @override
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
@@ -64,6 +68,8 @@ class OperatorAdminSite(admin.AdminSite):
 
     @override
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if led := led_to_it(request, must=staff_must()):
+            return led
         if self.has_permission(request):
             return redirect("admin:index")
         return redirect_to_login(request.GET.get("next", request.get_full_path()))

@@ -29,15 +29,20 @@ def attachment(name: str) -> dict[str, str]:
 
 def csv_stream(name: str, pieces: Iterator[Rows]) -> StreamingHttpResponse:
     """A file `name` whose `pieces` are read from the database one after the other."""
-    return StreamingHttpResponse(_lines(pieces), content_type=CSV, headers=attachment(name))
+    return text_stream(name, CSV, map(_text, pieces))
 
 
-async def _lines(pieces: Iterator[Rows]) -> AsyncIterator[str]:
-    def following() -> Rows | None:
-        return next(pieces, None)
+def text_stream(name: str, kind: str, texts: Iterator[str]) -> StreamingHttpResponse:
+    """A file `name` of the content type `kind`, made a text at a time."""
+    return StreamingHttpResponse(_sent(texts), content_type=kind, headers=attachment(name))
 
-    while (rows := await sync_to_async(following)()) is not None:
-        yield _text(rows)
+
+async def _sent(texts: Iterator[str]) -> AsyncIterator[str]:
+    def following() -> str | None:
+        return next(texts, None)
+
+    while (text := await sync_to_async(following)()) is not None:
+        yield text
 
 
 def _text(rows: Rows) -> str:

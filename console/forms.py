@@ -13,8 +13,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from tenants.models import Organization, Project
-
 
 def is_taken(form: forms.Form, change: Callable[[], object]) -> bool:
     """Whether it was taken; a refusal becomes the form's error."""
@@ -24,25 +22,6 @@ def is_taken(form: forms.Form, change: Callable[[], object]) -> bool:
         form.add_error(None, error)
         return False
     return True
-
-
-class KeyForm(forms.Form):
-    """A new API key: a name, and one of the organization's projects."""
-
-    name = forms.CharField(
-        label=gettext_lazy("Name"),
-        max_length=100,
-        help_text=gettext_lazy("Says later what the key is for: “search, production”."),
-        widget=forms.TextInput(attrs={"autocomplete": "off", "data-focus": True}),
-    )
-    project = forms.ModelChoiceField(
-        label=gettext_lazy("Project"), queryset=Project.objects.none(), empty_label=None
-    )
-
-    def __init__(self, organization: Organization, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = cast("forms.ModelChoiceField[Project]", self.fields["project"])
-        field.queryset = Project.objects.for_organization(organization)
 
 
 LOG_RANGES: Final = {

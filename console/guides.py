@@ -15,15 +15,18 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from console import markdown, reference
+from console.api.reference import management_markdown
 from console.templatetags.ui import THIN
 from inference.models import Capability, Model, Task
+from tenants.audit import signing
 from tenants.models import Organization
 
 SITE: Final = settings.BASE_DIR / "docs" / "site"
 GROUPS: Final = (
     (_("Begin"), ("quickstart", "from-openai", "from-anthropic")),
     (_("Use"), ("streaming", "structured-output", "vision", "audio", "embeddings", "reliability")),
-    (_("Look up"), ("endpoints", "objects", "errors", "limits", "privacy")),
+    (_("Manage"), ("management", "management-reference")),
+    (_("Look up"), ("endpoints", "objects", "errors", "keys", "limits", "privacy", "audit")),
 )
 SLUGS: Final = tuple(slug for _name, slugs in GROUPS for slug in slugs)
 FIRST: Final = SLUGS[0]
@@ -38,6 +41,7 @@ MODELS: Final[Mapping[str, tuple[Task, Capability | None]]] = {
     "translation_model": (Task.TRANSLATION, None),
 }
 """What a page may call a model by, and what that model must be able to do."""
+_WRITTEN: Final = {**reference.PAGES, "management-reference": management_markdown}
 _GAP: Final = re.compile(r"\{\{ (\w+) \}\}")
 
 
@@ -72,7 +76,7 @@ def guides() -> dict[str, Guide]:
 
 
 def _source(slug: str) -> str:
-    written = reference.PAGES.get(slug)
+    written = _WRITTEN.get(slug)
     return written() if written else Path(SITE / f"{slug}.md").read_text()
 
 
@@ -91,6 +95,8 @@ def settings_values() -> dict[str, str]:
         "base_url": settings.GATEWAY_URL,
         "host_url": settings.GATEWAY_URL.removesuffix("/v1"),
         "console_url": settings.CONSOLE_URL,
+        "management_url": settings.MANAGEMENT_URL,
+        "management_rpm": str(settings.MANAGEMENT_REQUESTS_PER_MINUTE),
         "max_body": _size(settings.GATEWAY_MAX_BODY_BYTES),
         "max_images_body": _size(settings.GATEWAY_MAX_IMAGES_BODY_BYTES),
         "max_audio_body": _size(settings.GATEWAY_MAX_AUDIO_BODY_BYTES),
@@ -100,6 +106,7 @@ def settings_values() -> dict[str, str]:
         "total_timeout": f"{settings.GATEWAY_TOTAL_TIMEOUT_S / 60:g}{THIN}min",
         "queue_timeout": f"{settings.GATEWAY_QUEUE_TIMEOUT_S:g}{THIN}s",
         "max_waiting": str(settings.GATEWAY_MAX_WAITING),
+        "audit_key": signing.published_key() or "none yet: ask your provider",
     }
 
 

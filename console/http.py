@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django_htmx.middleware import HtmxDetails
 from prometheus_client import Histogram
 
-from tenants.models import Membership, Organization, User
+from tenants.models import Impersonation, Membership, Organization, User
+from tenants.peers import peer_of
 
 THEMES: Final = ("light", "dark")
 THEME_COOKIE: Final = "theme"
@@ -24,8 +25,11 @@ REQUEST_SECONDS: Final = Histogram(
 
 
 class UserRequest(HttpRequest):
+    """A request by somebody; `impersonation` is set for an operator who sees as a member does."""
+
     user: User
     htmx: HtmxDetails
+    impersonation: Impersonation | None
 
 
 class OrganizationRequest(UserRequest):
@@ -49,9 +53,17 @@ def page_context(request: HttpRequest) -> dict[str, Any]:
         "theme": chosen_theme(request),
         "organization": getattr(request, "organization", None),
         "member": getattr(request, "member", None),
+        "impersonation": getattr(request, "impersonation", None),
         "organizations": lambda: Organization.objects.for_user(user) if user else (),
         "is_operator": user is not None and user.is_authenticated and user.is_staff,
     }
+
+
+def client_address(request: HttpRequest) -> str:
+    """Of whoever asks, behind TRUSTED_PROXIES; as the gateway sees it."""
+    forwarded = request.headers.get("x-forwarded-for")
+    hops = [forwarded] if forwarded else []
+    return peer_of(request.META.get("REMOTE_ADDR", ""), hops, settings.TRUSTED_PROXIES)
 
 
 def chosen_theme(request: HttpRequest) -> str:

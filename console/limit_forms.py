@@ -31,7 +31,7 @@ class ScopeField(forms.ChoiceField):
 
     def offer(self, organization: Organization, *, whole: Any = "") -> None:
         """`whole` is what all of it is called, where that can be chosen."""
-        projects = Project.objects.for_organization(organization)
+        projects = Project.objects.for_organization(organization).active()
         keys = ApiKey.objects.for_organization(organization).active().listed()[:KEYS_LISTED]
         groups: list[Any] = [("", whole)] if whole else []
         groups += _group(_("Projects"), "p", projects) + _group(_("API keys"), "k", keys)

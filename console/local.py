@@ -68,6 +68,7 @@ def secrets_make(run_dir: Path = RUN_DIR) -> dict[str, str]:
         "ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "POSTGRES_PASSWORD": secrets.token_urlsafe(32),
         "VALKEY_PASSWORD": secrets.token_urlsafe(32),
+        "AUDIT_SIGNING_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
         "ENGINE_KEY": secrets.token_urlsafe(32),
     }
     values = fresh | environment_read(run_dir)

@@ -30,6 +30,8 @@ STARTING_FILE: Final = "demo.starting.json"
 
 VLLM_START_S: Final = 180
 JUST_NOW_S: Final = 3
+TRYING: Final = {"SIGN_UP_OPEN": "true", "MFA_REQUIRED": "false"}
+"""On one machine, for one person to try: anyone may sign up, and the demo people log in at once."""
 DRAIN_S: Final = 5
 """For streams that run when a person stops everything, and waits."""
 
@@ -169,7 +171,7 @@ class Machine:
     def _environment(self) -> dict[str, str]:
         """What a person sets wins over what is kept in the run folder, but for addresses."""
         mark = {local.MARK: str(self._run_dir)}
-        usual = self._secrets | {"GATEWAY_DRAIN_S": str(DRAIN_S)}
+        usual = self._secrets | TRYING | {"GATEWAY_DRAIN_S": str(DRAIN_S)}
         return usual | dict(os.environ) | self._addresses | mark
 
     def _addresses_find(self) -> dict[str, str]:
@@ -178,6 +180,7 @@ class Machine:
             "CONSOLE_URL": f"http://localhost:{self._console_port}",
             "GATEWAY_URL": f"http://localhost:{self._gateway_port}/v1",
             "STATIC_ROOT": str(self._run_dir / "static"),
+            "MAIL_FOLDER": str(self._run_dir / "mail"),
         }
         names = {*ours, "DATABASE_URL", "VALKEY_URL"}
         given = {name: value for name in names if (value := local.given(name))}

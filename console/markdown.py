@@ -213,7 +213,9 @@ def _part(part: list[Token], heading: str, tables: Counter[str]) -> str:
             )
         case "heading_open":
             id_ = part[0].attrs["id"]
-            inner = format_html('<a class="text-reset" href="#{}">{}</a>', id_, _html(part[1:2]))
+            inner = format_html(
+                '<a class="text-reset text-break" href="#{}">{}</a>', id_, _html(part[1:2])
+            )
             return _html(part[:1]) + inner + _html(part[2:])
     return html
 

@@ -63,7 +63,7 @@ def _overview() -> str:
         for row in ENDPOINTS.values()
     )
     free = (("[`/v1/models`](#models)", "What your key can call.", "free"),)
-    return _table(("Path", "Does", "Billed"), (*rows, *free))
+    return table(("Path", "Does", "Billed"), (*rows, *free))
 
 
 def _anchor(row: Endpoint[Any]) -> str:
@@ -116,7 +116,7 @@ def _fields(schema: Json) -> str:
             schema["properties"].items(), key=lambda item: item[0] not in required
         )
     )
-    return _table(("Field", "Is"), rows)
+    return table(("Field", "Is"), rows)
 
 
 def _field(field: Json) -> str:
@@ -149,7 +149,8 @@ def _component(name: str) -> Json:
     return found
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Of Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return (
         "\n".join(

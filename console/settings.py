@@ -33,12 +33,14 @@ def env_list(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in env(name, default).split(",") if item.strip()]
 
 
-def env_secret(name: str) -> str:
+def env_secret(name: str, *, optional: bool = False) -> str:
     """The secret `name`, from the environment or from the file that `<name>_FILE` points at."""
     if path := os.environ.get(f"{name}_FILE"):
         return Path(path).read_text().strip()
     if value := os.environ.get(name):
         return value
+    if optional:
+        return ""
     raise ImproperlyConfigured(f"Set {name} or {name}_FILE; `make up` makes one for you.")
 
 
@@ -56,6 +58,7 @@ SITE_NAME = env("SITE_NAME", "Sluice")
 DEBUG = False
 SECRET_KEY = env_secret("SECRET_KEY")
 CONSOLE_URL = env("CONSOLE_URL", "http://localhost:8000").rstrip("/")
+HTTPS = env_bool("HTTPS", default=CONSOLE_URL.startswith("https://"))
 GATEWAY_URL = env("GATEWAY_URL", "http://localhost:8001/v1").rstrip("/")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 ROOT_URLCONF = "console.urls"
@@ -76,6 +79,10 @@ INSTALLED_APPS = [
     "django.forms",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.usersessions",
+    "console.sso",
     "django_htmx",
 ]
 
@@ -89,7 +96,10 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "console.sessions.SessionAgeMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "console.audit_context.AuditContextMiddleware",
+    "console.impersonation.ImpersonationMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -150,7 +160,28 @@ CELERY_BEAT_SCHEDULE = {
     "tend accounts": {"task": "billing.tasks.accounts_tend", "schedule": 60.0},
     "reconcile usage": {"task": "billing.tasks.usage_reconcile", "schedule": crontab(minute=7)},
     "make months of usage": {"task": "billing.tasks.usage_partitions_tend", "schedule": 3600.0},
+    "end impersonations": {"task": "tenants.tasks.impersonations_end", "schedule": 60.0},
+    "erase organizations": {
+        "task": "billing.tasks.deleted_organizations_erase",
+        "schedule": 600.0,
+    },
     "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
+    "keep when keys were used": {"task": "tenants.tasks.key_uses_keep", "schedule": 60.0},
+    "tell of keys that end": {"task": "console.key_mails.ends_tell", "schedule": 600.0},
+    "tell of leaked keys": {
+        "task": "console.key_mails.leaks_tell",
+        "schedule": 10.0,
+        "options": {"expires": 20.0},
+    },
+    "forget idempotent answers": {
+        "task": "console.api.idempotency.answers_forget",
+        "schedule": 3600.0,
+    },
+    "anchor the audit trail": {"task": "tenants.tasks.audit_anchor", "schedule": 600.0},
+    "verify the audit trail": {
+        "task": "tenants.tasks.audit_verify",
+        "schedule": crontab(minute=23),
+    },
     "verify the books": {
         "task": "billing.tasks.books_verify",
         "schedule": crontab(hour=2, minute=40),
@@ -161,14 +192,15 @@ CELERY_BEAT_SCHEDULE = {
 AUTH_USER_MODEL = "tenants.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "console.passwords.BreachedPasswordValidator"},
 ]
+BREACHED_PASSWORDS_FILE = env("BREACHED_PASSWORDS_FILE", "")
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -176,15 +208,46 @@ PASSWORD_HASHERS = [
 ACCOUNT_ADAPTER = "console.accounts.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_SIGNUP_FORM_CLASS = "console.account_forms.SignUpForm"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+ACCOUNT_RATE_LIMITS = {"login_account": "20/15m/key", "login_failed": "10/m/ip,5/5m/key"}
+SIGN_UP_OPEN = env_bool("SIGN_UP_OPEN")
+MFA_REQUIRED = env_bool("MFA_REQUIRED", default=True)
+MFA_ADAPTER = "console.accounts.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["webauthn", "totp", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_PASSKEY_SIGNUP_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_ISSUER = SITE_NAME
+MFA_TOTP_TOLERANCE = 1
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
+SOCIALACCOUNT_ADAPTER = "console.sso.adapter.SsoAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"  # a verified domain vouches for its addresses
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a form that leads elsewhere is against the policy of pages
+SSO_PRIVATE = env_bool("SSO_PRIVATE")
+USERSESSIONS_ADAPTER = "console.accounts.SessionsAdapter"
+USERSESSIONS_TRACK_ACTIVITY = True
+SESSION_ENGINE = "console.sessions"
+SESSION_COOKIE_AGE = 7 * 86400
+CACHES = {"default": {"BACKEND": "console.cache.ValkeyCache", "KEY_PREFIX": "cache"}}
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
-# Mail: printed, unless an SMTP server is named
+# Mail: by an SMTP server, into a folder that the console shows, or printed
+MAIL_FOLDER = "" if "SMTP_HOST" in os.environ else env("MAIL_FOLDER", "")
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "Sluice <no-reply@localhost>")
 MAILERS = {
     "default": {
@@ -198,6 +261,11 @@ MAILERS = {
         },
     }
     if "SMTP_HOST" in os.environ
+    else {
+        "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+        "OPTIONS": {"file_path": MAIL_FOLDER},
+    }
+    if MAIL_FOLDER
     else {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
 }
 
@@ -207,6 +275,13 @@ API_KEY_PEPPERS = {
     for number, pepper in enumerate(env_secret("API_KEY_PEPPERS").split(","), start=1)
 }
 ENCRYPTION_KEYS = env_secret("ENCRYPTION_KEYS").split(",")
+
+# The audit trail: what signs its anchors, and where they are kept, which is better elsewhere
+AUDIT_SIGNING_KEY = env_secret("AUDIT_SIGNING_KEY", optional=True)
+AUDIT_PUBLIC_KEYS = env_list("AUDIT_PUBLIC_KEYS")
+AUDIT_ANCHOR_URL = env("AUDIT_ANCHOR_URL", (BASE_DIR / ".run" / "anchors").as_uri())
+AUDIT_ANCHOR_S3_ENDPOINT = env("AUDIT_ANCHOR_S3_ENDPOINT", "")
+AUDIT_ANCHOR_KEEP_DAYS = int(env("AUDIT_ANCHOR_KEEP_DAYS", "2557"))
 
 # Usage: after so many months the event of a request goes, and its sums stay
 USAGE_EVENT_MONTHS = int(env("USAGE_EVENT_MONTHS", "84"))
@@ -239,8 +314,17 @@ SPOOL_MAX_MB = int(env("SPOOL_MAX_MB", "4096"))
 SPOOL_MIN_FREE_MB = int(env("SPOOL_MIN_FREE_MB", "512"))
 SPOOL_SLOW_S = float(env("SPOOL_SLOW_S", "0.25"))
 SPOOL_PATIENCE_S = float(env("SPOOL_PATIENCE_S", "10"))
+# The management API
+MANAGEMENT_URL = f"{CONSOLE_URL}/api/v1"
+MANAGEMENT_REQUESTS_PER_MINUTE = int(env("MANAGEMENT_REQUESTS_PER_MINUTE", "600"))
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "SORT_OPERATIONS": False}
 REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None, "UNAUTHENTICATED_TOKEN": None}
+
+# Who is in front: so many proxies append to X-Forwarded-For, and all in it left of them is hearsay
+TRUSTED_PROXIES = int(env("TRUSTED_PROXIES", "0"))
+
+# Leaked keys: who may report them signed, as `id:base64 of its ECDSA P-256 public key in DER`
+SECRET_SCANNING_KEYS = env_list("SECRET_SCANNING_KEYS")
 
 # Browsers: nothing inline, nothing from elsewhere
 SECURE_CSP = {
@@ -254,12 +338,13 @@ SECURE_CSP = {
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],
 }
-HTTPS = env_bool("HTTPS", default=CONSOLE_URL.startswith("https://"))
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env_bool("BEHIND_PROXY") else None
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+COOKIE_PREFIX = "__Host-" if HTTPS else ""  # no other host, and no plain HTTP, can set these
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}sessionid", f"{COOKIE_PREFIX}csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = [CONSOLE_URL]

@@ -5,11 +5,14 @@ Built from PostgreSQL off the request path; a request reads it from memory and a
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Final
+from ipaddress import ip_network
+from math import inf
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
@@ -21,14 +24,36 @@ from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.limits import Limits, limits_of
 from inference.models import Backend, BackendState, Deployment, Model, ModelStatus
 from inference.policies import Policy, policy_of
-from tenants.models import ApiKey, KeyKind
+from tenants.models import ApiKey, KeyKind, OrganizationState, RetiringSecret
+from tenants.peers import Network, address_read
 from tenants.sealing import unseal
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a key may do: tasks, models by public id, from which networks; None are all."""
+
+    tasks: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    networks: tuple[Network, ...] | None = None
+
+    def takes_from(self, peer: str) -> bool:
+        if self.networks is None:
+            return True
+        address = address_read(peer)
+        return address is not None and any(address in network for network in self.networks)
+
+
+EVERYTHING: Final = Scope()
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
     """Whom an API key speaks for, where its requests may go (None is everywhere), their share
-    when requests wait, and what it may use.
+    when requests wait, what it may use and what it may do.
+
+    `digest` is of the secret that came, which ends at `ends_at` (unix seconds). `stopped` is the
+    state of an organization that makes no requests now.
     """
 
     id: UUID
@@ -37,6 +62,10 @@ class KeyEntry:
     regions: frozenset[str] | None = None
     share: int = 1
     terms: KeyTerms = NO_TERMS
+    scope: Scope = EVERYTHING
+    digest: bytes = field(default=b"", repr=False)
+    ends_at: float = inf
+    stopped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +144,11 @@ class Snapshot:
     retired: Mapping[str, ModelEntry]
     backends: Sequence[BackendEntry]
 
+    def has_revoked(self, key: KeyEntry) -> bool:
+        """Whether it is good no more; whoever was let in before it expired may go on."""
+        now = self.keys.get(key.digest) or self.playground_keys.get(key.id)
+        return key.ends_at > time.time() if now is None else bool(now.stopped)
+
     def model(self, name: str, organization_id: UUID) -> ModelEntry | None:
         """The model that `organization_id` may call by `name`, an id or an alias."""
         model = self.names.get(name)
@@ -152,23 +186,57 @@ def _installation() -> UUID:
 
 _KEY_FIELDS: Final = (
     "id", "organization_id", "project_id", "organization__allowed_regions", "organization__share",
-    "kind", "digest",
+    "organization__state", "kind", "digest", "expires_at", "allowed_tasks", "allowed_models",
+    "allowed_networks",
 )  # fmt: skip
 
 
 def _keys(now: datetime) -> tuple[dict[bytes, KeyEntry], dict[UUID, KeyEntry]]:
-    """Those that people hold, by digest, and those of the playground, by id. Four queries."""
-    rows = list(ApiKey.objects.active().order_by().values_list(*_KEY_FIELDS))
+    """Those that people hold, by digest, and those of the playground, by id. Five queries."""
+    rows = list(ApiKey.objects.working().order_by().values_list(*_KEY_FIELDS, named=True))
     terms = key_terms((row[:3] for row in rows), now)
+    retiring = _retiring(now)
     keys, playground_keys = dict[bytes, KeyEntry](), dict[UUID, KeyEntry]()
-    for key, organization, project, regions, share, kind, digest in rows:
-        places = frozenset(regions) if regions else None
-        entry = KeyEntry(key, organization, project, places, share, terms[key])
-        if kind == KeyKind.PLAYGROUND:
-            playground_keys[key] = entry
-        else:
-            keys[bytes(digest)] = entry
+    for row in rows:
+        entry = _key_entry(row, terms[row.id])
+        if row.kind == KeyKind.PLAYGROUND:
+            playground_keys[row.id] = entry
+            continue
+        keys[entry.digest] = entry
+        if old := retiring.get(row.id):
+            ends_at = min(entry.ends_at, old.until.timestamp())
+            keys[bytes(old.digest)] = replace(entry, digest=bytes(old.digest), ends_at=ends_at)
     return keys, playground_keys
+
+
+def _key_entry(row: Any, terms: KeyTerms) -> KeyEntry:
+    """Of a row of `_KEY_FIELDS`."""
+    state = row.organization__state
+    return KeyEntry(
+        id=row.id,
+        organization_id=row.organization_id,
+        project_id=row.project_id,
+        regions=frozenset(row.organization__allowed_regions) or None,
+        share=row.organization__share,
+        terms=terms,
+        scope=scope_of(row.allowed_tasks, row.allowed_models, row.allowed_networks),
+        digest=bytes(row.digest),
+        ends_at=row.expires_at.timestamp() if row.expires_at else inf,
+        stopped="" if state == OrganizationState.ACTIVE else state,
+    )
+
+
+def _retiring(now: datetime) -> dict[UUID, RetiringSecret]:
+    """The secrets that keys had before and that still work, by key."""
+    return {one.api_key_id: one for one in RetiringSecret.objects.filter(until__gt=now)}
+
+
+def scope_of(tasks: Sequence[str], models: Sequence[str], networks: Sequence[str]) -> Scope:
+    """What a key may do that allows these; none of one kind are all."""
+    if not (tasks or models or networks):
+        return EVERYTHING
+    parsed = tuple(ip_network(network) for network in networks)
+    return Scope(frozenset(tasks) or None, frozenset(models) or None, parsed or None)
 
 
 def _by_name(models: Iterable[ModelEntry]) -> dict[str, ModelEntry]:

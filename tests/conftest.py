@@ -16,13 +16,18 @@ from dataclasses import dataclass
 import django
 import pytest
 from django.conf import settings
+from django.db import connection, transaction
 from django.test import override_settings
+from pytest_django.plugin import DjangoDbBlocker
 
 from tests import servers
 
 servers.start()
 django.setup()  # here, since the conftests below this one import models
 
+from allauth.account.models import EmailAddress  # noqa: E402
+
+from console.celery import app as celery  # noqa: E402
 from inference import control  # noqa: E402
 from inference.models import Region  # noqa: E402
 from tenants import services  # noqa: E402
@@ -39,7 +44,11 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick_settings() -> Iterator[None]:
-    """Static files without a hash, so that tests need no collectstatic; a hasher that is fast."""
+    """Static files without a hash, so that tests need no collectstatic; a hasher that is fast.
+
+    What is left to the worker is done at once.
+    """
+    celery.conf.task_always_eager = True
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     with override_settings(
         STORAGES=settings.STORAGES | {"staticfiles": plain},
@@ -48,11 +57,28 @@ def _quick_settings() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Tests that commit empty all tables after them, and the audit trail does not let itself be."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        for table, trigger in (
+            ("tenants_auditentry", "audit_entry_no_truncate"),
+            ("tenants_audithead", "audit_head_no_truncate"),
+        ):
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+
+
 @pytest.fixture(autouse=True)
 def _empty_valkey() -> Iterator[None]:
     """Nothing of one test is left in Valkey for the next."""
     yield
     client().flushdb()
+
+
+@pytest.fixture
+def commits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for the commit is done where it is said: no test in a transaction commits."""
+    monkeypatch.setattr(transaction, "on_commit", lambda act, **options: act())
 
 
 @dataclass(frozen=True)
@@ -87,6 +113,10 @@ def make_cast() -> Cast:
     rita = User.objects.create_user("rita@rival.test", PASSWORD, name="Rita Dahl")
     oskar = User.objects.create_user(
         "oskar@sluice.test", PASSWORD, name="Oskar Lund", is_staff=True
+    )
+    EmailAddress.objects.bulk_create(
+        EmailAddress(user=user, email=user.email, verified=True, primary=True)
+        for user in (olivia, max_, rita, oskar)
     )
     acme = services.organization_create(actor=oskar, name="Acme", slug="acme")
     rival = services.organization_create(actor=oskar, name="Rival", slug="rival")

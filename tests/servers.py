@@ -19,6 +19,7 @@ ENVIRONMENT: Final = {
     "API_KEY_PEPPERS": "test-pepper",
     "ENCRYPTION_KEYS": "dGVzdC1lbmNyeXB0aW9uLWtleS0zMi1ieXRlcyEhISE=",
     "LOG_LEVEL": "WARNING",
+    "MFA_REQUIRED": "false",  # the tests of the policy switch it on; the others log in at once
 }
 
 _running: list[Running] = []
@@ -32,6 +33,7 @@ def start() -> None:
     if "STATIC_ROOT" not in os.environ:
         os.environ["STATIC_ROOT"] = str(_folder())
     os.environ["SPOOL_DIR"] = str(_folder())  # a gateway takes over what it finds in its own
+    os.environ["AUDIT_ANCHOR_URL"] = (_folder() / "anchors").as_uri()
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None:
         _use_database(int(worker.removeprefix("gw")) + 1)

@@ -39,6 +39,7 @@ from billing.holds.orphans import (
     holds_read,
     orphans,
     reap,
+    running_count,
 )
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "post",
     "post_many",
     "reap",
+    "running_count",
     "scopes_state",
     "seed",
     "seed_many",

@@ -91,6 +91,12 @@ def holds_read() -> HoldsSeen:
     return HoldsSeen(tuple(_summed(shard, holds) for shard, holds in _by_shard()))
 
 
+def running_count(organization_id: UUID) -> int:
+    """How many requests of an organization run now."""
+    kept: Any = client().hvals(keys_of(organization_id).holds)
+    return sum(UUID(_decode(one[STAMP:]).organization) == organization_id for one in kept)
+
+
 def orphans() -> list[Hold]:
     """The holds whose gateway is gone, oldest first."""
     found = [hold for _, holds in _by_shard() for hold in holds if hold.is_orphan]

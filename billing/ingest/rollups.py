@@ -16,7 +16,7 @@ _GROW: Final = ", ".join(f"{name} = kept.{name} + EXCLUDED.{name}" for name in S
 _KEYS: Final = f"""
 WITH hours AS (
     SELECT organization_id, project_id, api_key_id, model,
-        date_trunc('hour', occurred_at, 'UTC') AS hour, currency, max(occurred_at) AS latest,
+        date_trunc('hour', occurred_at, 'UTC') AS hour, currency,
         count(*) AS requests,
         count(*) FILTER (WHERE outcome IN ({_FAILED})) AS failed_requests,
         sum(input_tokens) AS input_tokens, sum(cached_tokens) AS cached_tokens,
@@ -30,11 +30,6 @@ WITH hours AS (
         currency, {", ".join(f"sum({name})" for name in SUMMED)}
     FROM hours GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 5, 3, 4
     ON CONFLICT (organization_id, day, api_key_id, model) DO UPDATE SET {_GROW}
-), used AS (
-    UPDATE tenants_apikey SET last_used_at = latest.moment
-    FROM (SELECT api_key_id, max(latest) AS moment FROM hours GROUP BY 1) latest
-    WHERE id = latest.api_key_id
-        AND (last_used_at IS NULL OR last_used_at < date_trunc('minute', latest.moment))
 )
 INSERT INTO billing_usagehour AS kept
     (organization_id, project_id, api_key_id, model, hour, currency, {_SUMMED})
@@ -100,7 +95,7 @@ ON CONFLICT (budget_id, period_start, threshold) DO NOTHING
 
 
 def keys_grow(cursor: CursorWrapper) -> None:
-    """The hours and days of each key, and when it was last used (to the minute)."""
+    """The hours and days of each key."""
     cursor.execute(_KEYS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -128,7 +128,7 @@ def _tell(
     action: str,
     organization: Organization,
     entered: Entered,
-    facts: Mapping[str, str | None],
+    facts: Mapping[str, Any],
 ) -> None:
     audit.record(
         actor=actor, action=action, target=entered.transfer, organization=organization, **facts

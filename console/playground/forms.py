@@ -58,7 +58,7 @@ class AskForm(forms.Form):
 
     def __init__(self, organization: Organization, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.projects = Project.objects.for_organization(organization)
+        self.projects = Project.objects.for_organization(organization).active()
         offered = Model.objects.enabled().for_organization(organization)
         self.models = offered.filter(tasks__contains=[self.task]).order_by("public_id")
         self._choose("model", self.models)

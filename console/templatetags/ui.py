@@ -23,8 +23,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from console.access import ACCESS, ROLES
-from tenants.models import Membership, Role
+from console.access import may_open, why_stopped
+from tenants.models import Organization
 
 register = template.Library()
 
@@ -259,8 +259,7 @@ def nav_link(context: Context, page: str, icon: str, label: str, org: str = "") 
 
     Who may not open the page sees no entry.
     """
-    member: Membership | None = context.get("member")
-    if member and member.role not in ROLES.get(ACCESS[page], frozenset(Role)):
+    if context.get("member") and not may_open(context["request"], page):
         return mark_safe("")
     url = reverse(page, kwargs={"org": org} if org else {})
     path = _path(context)
@@ -268,6 +267,19 @@ def nav_link(context: Context, page: str, icon: str, label: str, org: str = "") 
     here = path == url or (path.startswith(url) and not is_root)
     current = mark_safe(' aria-current="page"') if here else ""
     return format_html('<a class="nv" href="{}"{}>{}{}</a>', url, current, _icon(icon), label)
+
+
+@register.filter
+def stopped(organization: Organization) -> str:
+    """Of one that is not active: what that means for its members."""
+    return why_stopped(organization)
+
+
+@register.simple_tag(takes_context=True)
+def may(context: Context, page: str) -> bool:
+    """Whether the reader has the role for `page`: `{% may "keys" as may_see %}`."""
+    request: Any = context.get("request")
+    return request is not None and may_open(request, page)
 
 
 def _path(context: Context) -> str:

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from billing.models import Outcome, UsageDay, UsageEvent, UsageHour
 from billing.usage import complete_until
 from console.access import member_page
+from console.audit_exports import export_told
 from console.exports import csv_stream
 from console.filters import Filter, filter_read
 from console.forms import LOG_RANGES, Days, LogForm
@@ -52,6 +53,7 @@ def requests_csv(request: OrganizationRequest) -> HttpResponseBase:
     if not form.is_valid():
         return bad_question(form)
     asked = asked_of(form, _filters(request, form))
+    export_told(request, "requests.export", request.organization)
     name = f"requests-{request.organization.slug}.csv"
     return csv_stream(name, csv_pieces(log_of(request.organization), asked))
 

@@ -17,10 +17,10 @@ from django.views.decorators.http import require_POST, require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from billing.metrics import MeteringCollector
-from console.access import ACCESS, ROLES
+from console.access import ACCESS, CHANGES, ROLES, STAFF, NotNow, Who
 from console.http import THEME_COOKIE, THEMES, UserRequest, chosen_theme
 from inference.gateway.auth import may_scrape
-from tenants.models import Membership, Organization, Role
+from tenants.models import Membership, Organization, Role, StaffRole, User
 from tenants.valkey import client
 
 YEAR_S: Final = 365 * 24 * 3600
@@ -106,26 +106,40 @@ def home(request: UserRequest) -> HttpResponseBase:
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """403: which role may, which one the member has, and who can change it."""
+    """403: which role may, which one the reader has, and who can change it; or why not now."""
+    if isinstance(exception, NotNow):
+        return render(request, "403.html", {"why": str(exception)}, status=403)
     return render(request, "403.html", {"denied": _denied(request)}, status=403)
 
 
 def _denied(request: HttpRequest) -> dict[str, Any] | None:
     match = request.resolver_match
-    slug = match.kwargs.get("org") if match else None
-    if match is None or slug is None or not request.user.is_authenticated:
+    who = ACCESS.get(match.url_name or "") if match else None
+    if match is None or who is None or not request.user.is_authenticated:
         return None
+    if who in STAFF:
+        return _staff_denied(request.user, CHANGES.get(match.url_name or "", who))
+    slug = match.kwargs.get("org")
     mine = request.user.memberships.select_related("organization")
     member = mine.filter(organization__slug=slug).first()
     if member is None:
         return None
     members = Membership.objects.for_organization(member.organization).select_related("user")
-    allowed = ROLES[ACCESS[match.url_name or ""]]
     return {
-        "organization": member.organization.name,
+        "place": member.organization.name,
         "role": member.get_role_display(),
-        "allowed": ", ".join(str(role.label) for role in Role if role in allowed),
-        "owners": [str(other.user) for other in members.filter(role=Role.OWNER)],
+        "allowed": ", ".join(str(role.label) for role in Role if role in ROLES[who]),
+        "able": [str(other.user) for other in members.filter(role=Role.OWNER)],
+    }
+
+
+def _staff_denied(user: User, who: Who) -> dict[str, Any]:
+    administrators = User.objects.filter(is_active=True, staff_role=StaffRole.ADMINISTRATOR)
+    return {
+        "place": settings.SITE_NAME,
+        "role": user.get_staff_role_display(),
+        "allowed": ", ".join(str(role.label) for role in StaffRole if role in STAFF[who]),
+        "able": [str(other) for other in administrators],
     }
 
 

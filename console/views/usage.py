@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from billing.models import UsageHour
 from billing.usage import complete_until
 from console.access import member_page
+from console.audit_exports import export_told
 from console.exports import CSV, attachment, cell
 from console.forms import GROUPS, MEASURES, PRESETS, Days, UsageForm
 from console.http import OrganizationRequest
@@ -57,6 +58,7 @@ def usage_csv(request: OrganizationRequest) -> HttpResponse:
     form = UsageForm(request.GET)
     if not form.is_valid():
         return HttpResponse(form.errors.as_text(), content_type="text/plain", status=422)
+    export_told(request, "usage.export", request.organization, days=form.range.count)
     name = f"usage-{request.organization.slug}-{form.range.first}-{form.range.last}.csv"
     response = HttpResponse(content_type=CSV, headers=attachment(name))
     report = UsageReport(request.organization, form.range, form.grouped_by)

@@ -39,6 +39,7 @@ ICON_NAMES: Final = (
     "cube",
     "database",
     "download",
+    "folder",
     "gauge",
     "home",
     "hourglass",
@@ -55,9 +56,11 @@ ICON_NAMES: Final = (
     "scale",
     "send",
     "server-2",
+    "settings",
     "sun-moon",
     "trash",
     "user",
+    "users",
     "wallet",
 )
 HEADING: Final = "# file package version licence sha256"

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 from functools import cache
 from typing import Final
 from uuid import UUID
 
 from django.conf import settings
 
-from inference.gateway.errors import InvalidApiKey, InvalidRequest
+from inference.gateway.errors import (
+    AdminKeyRefused,
+    InvalidApiKey,
+    InvalidRequest,
+    KeyMayNot,
+    OrganizationStopped,
+)
 from inference.gateway.handler import GatewayRequest
 from inference.snapshot import KeyEntry, Snapshot
-from tenants.keys import key_digest, key_is_well_formed
+from tenants.keys import ADMIN_PREFIX, key_digests, key_is_well_formed
 from tenants.tokens import token_read
 
 _BEARER: Final = "bearer"
@@ -25,12 +32,23 @@ class ApiKeyAuthentication:
     """DRF's authentication by API key, awaited."""
 
     async def authenticate(self, request: GatewayRequest) -> tuple[None, KeyEntry]:
-        """The entry of the key; there is no user. Raises InvalidApiKey or InvalidRequest."""
+        """The entry of the key; there is no user.
+
+        Raises InvalidApiKey, InvalidRequest, OrganizationStopped, and KeyMayNot from outside of its
+        networks.
+        """
         snapshot = request.gateway.keeper.snapshot
         credential = credential_read(request)
         entry = key_entry(snapshot, credential) if credential else None
-        if entry is None:
-            raise InvalidApiKey(headers={"WWW-Authenticate": self.authenticate_header(request)})
+        if entry is None or entry.ends_at <= time.time():
+            refusal = AdminKeyRefused if _is_admin_key(credential) else InvalidApiKey
+            raise refusal(headers={"WWW-Authenticate": self.authenticate_header(request)})
+        if entry.stopped:
+            raise OrganizationStopped.by(entry.stopped)
+        peer = request.peer
+        if not entry.scope.takes_from(peer):
+            raise KeyMayNot.come_from(peer)
+        request.gateway.figures.came(entry.digest, peer)
         return None, entry
 
     def authenticate_header(self, request: GatewayRequest) -> str:
@@ -65,10 +83,14 @@ def key_entry(snapshot: Snapshot, key: str) -> KeyEntry | None:
     """The entry of `key` under any pepper; junk is refused by its checksum, without a lookup."""
     if not key_is_well_formed(key):
         return _playground_entry(snapshot, key)
-    for version in sorted(settings.API_KEY_PEPPERS, reverse=True):
-        if entry := snapshot.keys.get(key_digest(key, version)):
+    for digest in key_digests(key):
+        if entry := snapshot.keys.get(digest):
             return entry
     return None
+
+
+def _is_admin_key(credential: str) -> bool:
+    return credential.startswith(ADMIN_PREFIX) and key_is_well_formed(credential)
 
 
 def _playground_entry(snapshot: Snapshot, token: str) -> KeyEntry | None:

@@ -13,11 +13,12 @@ from inference.snapshot import KeyEntry, ModelEntry, Snapshot
 
 
 def model_documents(snapshot: Snapshot, key: KeyEntry) -> list[dict[str, Any]]:
-    """Those that the organization of `key` may know of."""
+    """Those that `key` may call."""
+    allowed = key.scope.models
     return [
         model_document(model, snapshot, key)
-        for model in snapshot.models.values()
-        if model.is_visible_to(key.organization_id)
+        for name, model in snapshot.models.items()
+        if model.is_visible_to(key.organization_id) and (allowed is None or name in allowed)
     ]
 
 

@@ -95,10 +95,78 @@ class InvalidApiKey(InvalidRequest):
     )
 
 
+class AdminKeyRefused(InvalidApiKey):
+    """An admin key, or what looks like one: whether it exists is not told."""
+
+    code = "admin_key_not_allowed"
+    message = (
+        "This is an admin key: it manages an organization and calls no models. "
+        "Send an API key, which begins with `sluice_sk_`."
+    )
+
+
+class KeyMayNot(InvalidRequest):
+    """A good key that is not allowed this."""
+
+    status = 403
+    code = "missing_scope"
+
+    @classmethod
+    def do(cls, task: str) -> KeyMayNot:
+        text = f"This API key may not do {task}. Missing scope: `{task}`. {_ALLOW}"
+        return cls(text)
+
+    @classmethod
+    def call(cls, model: str) -> KeyMayNot:
+        text = f"This API key may not call the model `{model}`. Missing scope: `{model}`. {_ALLOW}"
+        return cls(text, param="model")
+
+    @classmethod
+    def come_from(cls, peer: str) -> KeyMayNot:
+        text = f"This API key may not be used from {peer[:50] or 'this address'}. {_ALLOW}"
+        return cls(text, code="ip_not_allowed")
+
+
+_ALLOW: Final = "Allow it on the page of the key in the console, or use another key."
+
+
+class OrganizationStopped(InvalidRequest):
+    """A good key, of an organization that makes no requests now."""
+
+    status = 403
+
+    @classmethod
+    def by(cls, state: str) -> OrganizationStopped:
+        """`state` is suspended, archived or deleted."""
+        text = (
+            f"Your organization is {state}, so its requests are refused. "
+            "The console tells its members why; an owner or the operator can change that."
+        )
+        return cls(text, code=f"organization_{state}")
+
+
+class KeyRevoked(InvalidApiKey):
+    """What ends a request whose key is revoked, or its organization stopped, while it runs."""
+
+    message = "The API key was revoked while this request ran, or its organization was stopped."
+
+
 class WrongMetricsToken(InvalidRequest):
     status = 401
     code = "invalid_metrics_token"
     message = "Send `Authorization: Bearer …` with the METRICS_TOKEN of this server."
+
+
+class BadSignature(InvalidRequest):
+    """A report of leaked keys by nobody that is known."""
+
+    status = 401
+    code = "invalid_signature"
+    message = (
+        "A report must be signed: `Github-Public-Key-Identifier` names one of the keys that this "
+        "server knows, and `Github-Public-Key-Signature` is the signature of the body by it. "
+        "Whoever holds a key can revoke it in the console."
+    )
 
 
 class UnknownPath(InvalidRequest):

@@ -86,7 +86,9 @@ class Exchange:
         self._affinity = affinity_of(request, key, model, endpoint, body)
         self._is_open = True
         running = self.gateway.drain.lifelines
-        self.lifeline = Lifeline(request.receive, model.policy.total_timeout_s, running)
+        self.lifeline = Lifeline(request.receive, model.policy.total_timeout_s, running, key)
+        if self.gateway.keeper.snapshot.has_revoked(key):  # while its body came
+            self.lifeline.revoke()
 
     @property
     def is_settled(self) -> bool:
@@ -266,8 +268,10 @@ class Exchange:
         return other if other and self._fits(other) else None
 
     def _fits(self, other: ModelEntry) -> bool:
-        size = len(self.request.data)
-        return self.endpoint.task in other.tasks and size <= other.limits.body_bytes
+        size, scope = len(self.request.data), self.key.scope
+        is_allowed = scope.models is None or other.public_id in scope.models
+        is_able = self.endpoint.task in other.tasks and size <= other.limits.body_bytes
+        return is_allowed and is_able
 
     def _refusal(self, status: int, body: bytes) -> Exception:
         """The customer's faults are a list; everything else is ours."""

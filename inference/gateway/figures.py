@@ -1,4 +1,7 @@
-"""What this process counts by the minute, written to Valkey once a second; see `inference.live`."""
+"""What this process counts by the minute, written to Valkey once a second; see `inference.live`.
+
+With it goes when and from where keys were used; see `tenants.uses`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +20,8 @@ from inference.engines import Usage
 from inference.live import minute_key, ttft_bucket
 from inference.live.minutes import BACKEND_KEPT_S, KEPT_S, backend_minute_key
 from inference.snapshot import Route
+from tenants.peers import network_of
+from tenants.uses import USED, use_note
 
 PERIOD_S: Final = 1.0
 LIMITED: Final = "limited"
@@ -33,6 +39,7 @@ class LiveFigures:
         self._counts: Counter[str] = Counter()
         self._by_backend = defaultdict[UUID, Counter[str]](Counter)
         self._limited: Counter[str] = Counter()
+        self._came = dict[bytes, str]()
         self._task: asyncio.Task[None] | None = None
 
     def answered(self, status: int, *, is_broken: bool) -> None:
@@ -42,6 +49,10 @@ class LiveFigures:
             self._counts["errors"] += 1
         elif 400 <= status < CLIENT_LEFT:
             self._counts["refused"] += 1
+
+    def came(self, digest: bytes, peer: str) -> None:
+        """Note that a request with this key, by the digest of its secret, came from `peer`."""
+        self._came[digest] = peer
 
     def limited(self, organization: UUID, limit: str) -> None:
         """Count a request that was refused for `limit`, a counter of rates or of money."""
@@ -91,11 +102,15 @@ class LiveFigures:
         counts, self._counts = self._counts, Counter()
         by_backend, self._by_backend = self._by_backend, defaultdict(Counter)
         limited, self._limited = self._limited, Counter()
+        came, self._came = self._came, {}
         pipeline = self._valkey.pipeline(transaction=False)
         _add(pipeline, minute_key(now), counts, KEPT_S)
         _add(pipeline, f"{LIMITED}:{now:%Y%m%d%H}", limited, LIMITED_KEPT_S)
         for backend, of_backend in by_backend.items():
             _add(pipeline, backend_minute_key(backend, now), of_backend, BACKEND_KEPT_S)
+        if came:
+            notes = ((digest, use_note(now, network_of(peer))) for digest, peer in came.items())
+            pipeline.execute_command("HSET", USED, *chain.from_iterable(notes))
         await pipeline.execute()
 
 

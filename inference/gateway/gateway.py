@@ -21,6 +21,7 @@ from inference.gateway.upstream import Upstream
 from inference.gateway.vigil import Vigil
 from inference.gateway.waiting import Waiting
 from inference.routing.budget import RetryBudget
+from inference.snapshot import Snapshot
 from tenants.valkey import async_client
 
 
@@ -53,7 +54,7 @@ class Gateway:
         self.fleet = Fleet()
         self.router = Router(self.fleet)
         self.waiting = Waiting(self.fleet)
-        self.keeper = SnapshotKeeper(self._valkey)
+        self.keeper = SnapshotKeeper(self._valkey, self._cut_revoked)
         self.upstream = Upstream()
         self.figures = LiveFigures(self._valkey)
         name, heard = gateway_id(), self.keeper.hear
@@ -85,6 +86,12 @@ class Gateway:
         await self.figures.stop()
         self.gauges.stop()
         await self._valkey.aclose()
+
+    def _cut_revoked(self, snapshot: Snapshot) -> None:
+        """End the requests that run with a key that is good no more."""
+        for lifeline in tuple(self.drain.lifelines):
+            if lifeline.key and snapshot.has_revoked(lifeline.key):
+                lifeline.revoke()
 
     def _abandon(self, backend_id: UUID) -> None:
         """Whoever waits there for an answer to begin is to ask elsewhere."""

@@ -41,6 +41,7 @@ from inference.gateway.errors import (
 from inference.gateway.gateway import Gateway
 from inference.gateway.metrics import answered
 from inference.snapshot import KeyEntry
+from tenants.peers import peer_of
 
 type Headers = Iterable[tuple[bytes, bytes]]
 
@@ -104,6 +105,13 @@ class GatewayRequest(HttpRequest):
     def header(self, name: bytes) -> str:
         values = self.header_values(name)
         return values[0] if values else ""
+
+    @property
+    def peer(self) -> str:
+        """The address of the client, behind TRUSTED_PROXIES; empty where there is none."""
+        client = self.scope["client"]
+        forwarded = self.header_values(b"x-forwarded-for")
+        return peer_of(client[0] if client else "", forwarded, settings.TRUSTED_PROXIES)
 
     def head_check(self) -> None:
         """What the headers say of the host and the body.

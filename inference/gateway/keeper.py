@@ -7,6 +7,7 @@ reads the version, too.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -30,10 +31,15 @@ log = structlog.get_logger()
 
 
 class SnapshotKeeper:
-    """Holds the last snapshot that could be loaded, whatever happens to the stores since."""
+    """Holds the last snapshot that could be loaded, whatever happens to the stores since.
 
-    def __init__(self, valkey: redis.asyncio.Redis) -> None:
-        self._valkey = valkey
+    `on_load` hears of each.
+    """
+
+    def __init__(
+        self, valkey: redis.asyncio.Redis, on_load: Callable[[Snapshot], None] = lambda _: None
+    ) -> None:
+        self._valkey, self._on_load = valkey, on_load
         self._snapshot: Snapshot | None = None
         self._version = 0
         self.loaded_at = 0.0
@@ -89,6 +95,7 @@ class SnapshotKeeper:
             self._snapshot = await asyncio.to_thread(_load_in_thread)
             self.loaded_at = monotonic()
             self._is_loaded.set()
+            self._on_load(self._snapshot)
         except Exception as error:
             log.warning("snapshot.load_failed", error=type(error).__name__)
 

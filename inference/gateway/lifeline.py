@@ -10,7 +10,14 @@ from asgiref.typing import ASGIReceiveCallable
 from django.conf import settings
 
 from billing.models import Outcome
-from inference.gateway.errors import ClientLeft, Draining, GatewayError, UpstreamTimeout
+from inference.gateway.errors import (
+    ClientLeft,
+    Draining,
+    GatewayError,
+    KeyRevoked,
+    UpstreamTimeout,
+)
+from inference.snapshot import KeyEntry
 
 WATCH_AFTER_S: Final = 0.05
 """To watch a client costs a sixth of a request: one that is answered sooner is not watched."""
@@ -19,6 +26,8 @@ type _Ending = tuple[Outcome, type[GatewayError]]
 _LEFT: Final = (Outcome.CLIENT_DISCONNECT, ClientLeft)
 _LATE: Final = (Outcome.TIMEOUT, UpstreamTimeout)
 _CUT: Final = (Outcome.TIMEOUT, Draining)
+_REVOKED: Final = (Outcome.CLIENT_DISCONNECT, KeyRevoked)
+"""Whoever takes the key away is the customer: what the engine counted until then is billed."""
 _LAPSED: Final = (Outcome.GATEWAY_CRASH, GatewayError)
 
 
@@ -39,9 +48,13 @@ class Lifeline:
     """
 
     def __init__(
-        self, receive: ASGIReceiveCallable, timeout_s: float, running: set[Lifeline]
+        self,
+        receive: ASGIReceiveCallable,
+        timeout_s: float,
+        running: set[Lifeline],
+        key: KeyEntry | None = None,
     ) -> None:
-        self.is_sending, self.sent = False, 0
+        self.key, self.is_sending, self.sent = key, False, 0
         self._running = running
         self._running.add(self)
         self._ended_by: _Ending | None = None
@@ -76,6 +89,10 @@ class Lifeline:
     def cut(self) -> None:
         """End it, for the process stops."""
         self._end(_CUT)
+
+    def revoke(self) -> None:
+        """End it, for its key is good no more."""
+        self._end(_REVOKED)
 
     def lapse(self) -> None:
         """End it, for the process stood still; see `vigil.py`."""

@@ -23,6 +23,7 @@ from inference.gateway.endpoint import Endpoint
 from inference.gateway.endpoints import ENDPOINTS
 from inference.gateway.errors import (
     OPENAI,
+    BadSignature,
     ClientLeft,
     GatewayError,
     MethodNotAllowed,
@@ -40,7 +41,7 @@ MODEL_SHAPES: Final[dict[type, type[msgspec.Struct]]] = {
     ModelListView: ModelList,
     ModelView: ModelDocument,
 }
-NOT_SHOWN: Final = (ClientLeft, MethodNotAllowed, WrongMetricsToken)
+NOT_SHOWN: Final = (BadSignature, ClientLeft, MethodNotAllowed, WrongMetricsToken)
 """Errors that nobody who follows the document gets."""
 _COMPONENT: Final = "#/components/schemas/{name}"
 _QUALIFIED: Final = re.compile(rb'(["/])inference\.gateway\.([\w.]+)')
@@ -76,13 +77,16 @@ def units(row: Endpoint[Any]) -> list[str]:
 
 
 def errors_of(status: int | None = None) -> Iterator[type[GatewayError]]:
-    """What can go wrong, by status."""
+    """What can go wrong at the gateway, by status; the management has errors of its own."""
     found = sorted(set(_subclasses(GatewayError)), key=lambda error: (error.status, error.__name__))
-    return (e for e in found if e not in NOT_SHOWN and status in {None, e.status})
+    ours = (e for e in found if e.__module__.startswith("inference.") and e not in NOT_SHOWN)
+    return (e for e in ours if status in {None, e.status})
 
 
 def _subclasses(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
-    yield error
+    """Those of the gateway; the management API of the console has some of its own."""
+    if error.__module__.startswith("inference."):
+        yield error
     for child in error.__subclasses__():
         yield from _subclasses(child)
 

@@ -6,7 +6,13 @@ from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
-from inference.gateway.errors import InvalidRequest, ModelNotFound, NoCapacity, RegionUnavailable
+from inference.gateway.errors import (
+    InvalidRequest,
+    KeyMayNot,
+    ModelNotFound,
+    NoCapacity,
+    RegionUnavailable,
+)
 from inference.gateway.fleet import Fleet
 from inference.routing.choice import Decision, choose
 from inference.snapshot import KeyEntry, ModelEntry, Route, Snapshot
@@ -68,9 +74,14 @@ def model_named(snapshot: Snapshot, key: KeyEntry, name: str) -> ModelEntry:
 
 
 def model_for(snapshot: Snapshot, key: KeyEntry, name: str, task: str) -> ModelEntry:
-    """The model of a request. Raises ModelNotFound or InvalidRequest."""
+    """The model of a request. Raises ModelNotFound, InvalidRequest or KeyMayNot."""
     model = model_named(snapshot, key, name)
     if task not in model.tasks:
         text = f"The model `{name}` does not do {task}. `GET /v1/models` lists its tasks."
         raise InvalidRequest(text, param="model", code="model_not_supported")
+    scope = key.scope
+    if scope.tasks is not None and task not in scope.tasks:
+        raise KeyMayNot.do(task)
+    if scope.models is not None and model.public_id not in scope.models:
+        raise KeyMayNot.call(model.public_id)
     return model

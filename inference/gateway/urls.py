@@ -9,6 +9,7 @@ from inference.gateway import views
 from inference.gateway.endpoints import ENDPOINTS
 from inference.gateway.errors import ANTHROPIC
 from inference.gateway.handler import Target
+from inference.gateway.leaks import LeakView
 
 _MODEL: Final = "/v1/models/"
 
@@ -17,6 +18,7 @@ _PATHS: Final[Mapping[str, Target]] = {
     "/readyz": Target("readyz", views.ReadyView.target()),
     "/metrics": Target("metrics", views.MetricsView.target()),
     "/openapi.json": Target("openapi", views.OpenApiView.target()),
+    "/v1/secret-scanning/report": Target("leaks", LeakView.target()),
     "/v1/models": Target("models", views.ModelListView.target()),
     **{
         f"/v1/{path}": Target(

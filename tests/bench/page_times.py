@@ -13,19 +13,20 @@ from time import perf_counter
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync
-from django.conf import settings
 from django.db import connection
 from django.db.models import Sum
 from django.test import Client
 from django.urls import get_resolver, reverse
 
 from billing.models import Budget, Limit, Plan, UsageDay, UsageEvent
-from console.access import ACCESS, Who
+from console.access import ACCESS, STAFF
 from console.guides import FIRST
 from inference.models import Backend, Deployment, Model
-from tenants.models import ApiKey, Membership, Organization, Role, User, new_id
+from tenants.models import ApiKey, Membership, Organization, Project, Role, User, new_id
 from tests.bench.report import processor, section_write
 from tests.bench.servers import BenchError
+from tests.console.log_in import log_in_freshly
+from tests.console.reasons import reason_given
 
 GOAL_MS: Final = 300
 TIMES: Final = 5
@@ -106,7 +107,16 @@ class Places:
             "budget": lambda: self._own(Budget)[0].pk,
             "limit": lambda: self._own(Limit).exclude(project=None)[0].pk,
             "plan": lambda: Plan.objects.all()[0].slug,
-            "halt": lambda: 1,  # there is none: what names it takes POST alone
+            "member": lambda: self._own(Membership)[0].pk,
+            "project": lambda: self._own(Project)[0].pk,
+            "user": lambda: User.objects.filter(is_staff=True)[0].pk,
+            "token": lambda: "none",
+            # What names these takes POST alone.
+            "halt": lambda: 1,
+            "session": lambda: 1,
+            "invitation": new_id,
+            "account": new_id,
+            "domain": new_id,
         }
 
     def of(self, page: str) -> dict[str, Any]:
@@ -128,7 +138,8 @@ class PageTimes:
         self._places = Places()
         member = Membership.objects.for_organization(self._places.organization)
         self._member = _client(member.filter(role=Role.OWNER)[0].user)
-        self._operator = _client(User.objects.create_superuser(f"{new_id()}@bench.test"))
+        operator = _client(User.objects.create_superuser(f"{new_id()}@bench.test"))
+        self._operator = reason_given(operator, self._places.organization)
         self.found: list[Timing] = []
         self.faults: list[str] = []
 
@@ -182,7 +193,7 @@ class PageTimes:
 
     def time(self, page: str, path: str) -> Timing | None:
         """Once to warm up, then TIMES; None for what is no page."""
-        is_operator = ACCESS[page.partition("?")[0]] is Who.OPERATOR
+        is_operator = ACCESS[page.partition("?")[0]] in STAFF
         client = self._operator if is_operator else self._member
         status, *_first = _ask(client, path)
         if status in PASSED_OVER:
@@ -215,5 +226,4 @@ async def _read(response: Any) -> None:
 
 def _client(user: User) -> Client:
     client = Client(raise_request_exception=False, headers={"host": "localhost"})
-    client.force_login(user, settings.AUTHENTICATION_BACKENDS[0])
-    return client
+    return log_in_freshly(client, user)

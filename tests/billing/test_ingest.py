@@ -138,13 +138,6 @@ def test_nobody_pays_for_the_key_of_another(record: UsageRecord, cast: Cast) -> 
     assert client().xlen(DEAD_STREAM) == 2
 
 
-def test_the_key_shows_when_it_was_last_used(record: UsageRecord, cast: Cast) -> None:
-    put(another(record, occurred_at=NOON + timedelta(hours=1)), record)
-    ingest()
-    cast.key.api_key.refresh_from_db()
-    assert cast.key.api_key.last_used_at == NOON + timedelta(hours=1)
-
-
 def test_more_than_a_batch_takes_more_runs(record: UsageRecord) -> None:
     put(*(another(record) for _ in range(3)))
     assert [ingest(2), ingest(2), ingest(2)] == [2, 1, 0]

@@ -118,9 +118,15 @@ def test_a_customer_finds_no_admin(client: Client, cast: Cast, path: str) -> Non
 
 def test_who_is_logged_out_logs_in_on_the_consoles_page(client: Client, cast: Cast) -> None:
     response = client.get("/admin/tenants/user/", follow=True)
-    assert response.redirect_chain[-1][0] == "/accounts/login/?next=/admin/tenants/user/"
+    assert response.redirect_chain[-1][0] == "/account/login/?next=/admin/tenants/user/"
 
 
 def test_a_password_is_changed_on_the_consoles_page(operator: Client) -> None:
     response = operator.get("/admin/password_change/")
     assert response["Location"] == reverse("account_change_password")
+
+
+def test_what_customers_did_is_not_read_past_the_reason(operator: Client, cast: Cast) -> None:
+    entry = AuditEntry.objects.for_organization(cast.acme).latest("seq")
+    assert operator.get(url(AuditEntry, "change", entry.pk)).status_code == 302
+    assert "api_key.create" not in operator.get(url(AuditEntry, "changelist")).text

@@ -14,6 +14,7 @@ from tenants import keys as tokens
 from tenants import services
 from tenants.models import ApiKey, AuditEntry, Membership, Role
 from tests.conftest import Cast
+from tests.console.log_in import log_in_freshly
 from tests.console.usage_rows import used
 
 HTMX = {"HX-Request": "true"}
@@ -21,8 +22,7 @@ HTMX = {"HX-Request": "true"}
 
 @pytest.fixture
 def olivia(client: Client, cast: Cast) -> Client:
-    client.force_login(cast.olivia)
-    return client
+    return log_in_freshly(client, cast.olivia)
 
 
 def test_the_list_shows_the_organizations_own_active_keys(olivia: Client, cast: Cast) -> None:
@@ -52,7 +52,7 @@ def test_a_long_list_goes_on_where_the_page_ended(
     seen, address = [], "/o/acme/keys/"
     while address:
         page = olivia.get(address).text
-        seen += re.findall(r'class="st">([^<]+)<', page)
+        seen += re.findall(r'class="st" href="[^"]+">([^<]+)<', page)
         older = re.search(r'href="(\?[^"]*before=[^"]*)"', page)
         address = "/o/acme/keys/" + older[1] if older else ""
 
@@ -73,7 +73,8 @@ def test_an_empty_list_says_what_a_key_is_for(olivia: Client, cast: Cast) -> Non
 
 def test_a_new_key_is_shown_in_one_response_and_nowhere_else(olivia: Client, cast: Cast) -> None:
     response = olivia.post(
-        "/o/acme/keys/create/", {"name": "search, production", "project": str(cast.project.id)}
+        "/o/acme/keys/create/",
+        {"name": "search, production", "project": str(cast.project.id), "expires": "365"},
     )
 
     found = tokens.PATTERN.search(response.text)
@@ -104,7 +105,8 @@ def test_a_bad_form_comes_back_with_the_message_and_what_was_typed(
 
 def test_a_key_cannot_be_made_in_anothers_project(olivia: Client, cast: Cast) -> None:
     response = olivia.post(
-        "/o/acme/keys/create/", {"name": "sneaky", "project": str(cast.rival_project.id)}
+        "/o/acme/keys/create/",
+        {"name": "sneaky", "project": str(cast.rival_project.id), "expires": "365"},
     )
 
     assert response.status_code == 422
@@ -124,13 +126,14 @@ def test_who_may_only_look_sees_no_button_and_is_refused(
     client: Client, cast: Cast, role: Role
 ) -> None:
     Membership.objects.filter(user=cast.max).update(role=role)
-    client.force_login(cast.max)
+    log_in_freshly(client, cast.max)
 
     page = client.get("/o/acme/keys/").text
 
     assert "Acme production" in page
     assert "Create key" not in page
-    assert "Revoke…" not in page
+    assert "Revoke many…" not in page
+    assert "Revoke…" not in client.get(f"/o/acme/keys/{cast.key.api_key.id}/").text
     address = f"/o/acme/keys/{cast.key.api_key.id}/revoke/"
     assert client.post(address).status_code == 403
     assert client.post("/o/acme/keys/create/").status_code == 403

@@ -57,13 +57,13 @@ def test_metrics_are_prometheus_text(client: Client, db: None) -> None:
 
 
 def test_the_theme_switches_and_stays(client: Client, cast: Cast) -> None:
-    response = client.post("/theme/", {"next": "/accounts/login/"})
+    response = client.post("/theme/", {"next": "/account/login/"})
 
-    assert response["Location"] == "/accounts/login/"
+    assert response["Location"] == "/account/login/"
     assert client.cookies["theme"].value == "dark"
-    assert b'data-bs-theme="dark"' in client.get("/accounts/login/").content
+    assert b'data-bs-theme="dark"' in client.get("/account/login/").content
     client.post("/theme/")
-    assert b'data-bs-theme="light"' in client.get("/accounts/login/").content
+    assert b'data-bs-theme="light"' in client.get("/account/login/").content
 
 
 def test_the_theme_never_sends_anyone_to_another_site(client: Client, db: None) -> None:
@@ -73,7 +73,7 @@ def test_the_theme_never_sends_anyone_to_another_site(client: Client, db: None) 
 
 
 def test_the_front_door_leads_each_person_to_their_pages(client: Client, cast: Cast) -> None:
-    assert client.get("/")["Location"] == "/accounts/login/?next=/"
+    assert client.get("/")["Location"] == "/account/login/?next=/"
     client.force_login(cast.oskar)
     assert client.get("/")["Location"] == "/operator/"
     client.force_login(cast.max)
@@ -86,14 +86,14 @@ def test_the_front_door_leads_each_person_to_their_pages(client: Client, cast: C
 
 def test_logging_in_with_email_and_password_opens_home(client: Client, cast: Cast) -> None:
     response = client.post(
-        "/accounts/login/", {"login": "olivia@acme.test", "password": PASSWORD}, follow=True
+        "/account/login/", {"login": "olivia@acme.test", "password": PASSWORD}, follow=True
     )
 
     assert response.redirect_chain[-1][0] == "/o/acme/"
 
 
 def test_a_wrong_password_keeps_the_address_and_says_so(client: Client, cast: Cast) -> None:
-    page = client.post("/accounts/login/", {"login": "olivia@acme.test", "password": "wrong"})
+    page = client.post("/account/login/", {"login": "olivia@acme.test", "password": "wrong"})
 
     assert 'value="olivia@acme.test"' in page.text
     assert "errorlist" in page.text
@@ -101,15 +101,15 @@ def test_a_wrong_password_keeps_the_address_and_says_so(client: Client, cast: Ca
 
 
 def test_no_page_of_accounts_offers_sign_up(client: Client, cast: Cast) -> None:
-    for path in ("/accounts/login/", "/accounts/password/reset/", "/accounts/signup/"):
-        assert "signup" not in client.get(path).text.replace("/accounts/signup/", "", 0).lower()
-    assert client.post("/accounts/signup/", {"email": "a@b.test"}).status_code == 200
+    for path in ("/account/login/", "/account/password/reset/", "/account/signup/"):
+        assert "signup" not in client.get(path).text.replace("/account/signup/", "", 0).lower()
+    assert client.post("/account/signup/", {"email": "a@b.test"}).status_code == 200
 
 
 def test_a_forgotten_password_is_reset_by_mail(
-    client: Client, cast: Cast, mailoutbox: list[object]
+    client: Client, cast: Cast, mailoutbox: list[object], commits_at_once: None
 ) -> None:
-    client.post("/accounts/password/reset/", {"email": "olivia@acme.test"})
+    client.post("/account/password/reset/", {"email": "olivia@acme.test"})
     link = _link_in(mailoutbox[0])
     form = client.get(link, follow=True)
     done = client.post(
@@ -124,7 +124,7 @@ def test_a_forgotten_password_is_reset_by_mail(
 
 
 def _link_in(mail: object) -> str:
-    found = re.search(r"/accounts/password/reset/key/\S+", str(getattr(mail, "body", "")))
+    found = re.search(r"/account/password/reset/key/\S+", str(getattr(mail, "body", "")))
     assert found
     return found[0]
 
@@ -182,7 +182,7 @@ def test_a_fault_is_drawn_without_the_database() -> None:
 
 
 def test_a_form_without_a_token_gets_a_page_that_explains(cast: Cast) -> None:
-    page = Client(enforce_csrf_checks=True).post("/accounts/login/", {"login": "x"})
+    page = Client(enforce_csrf_checks=True).post("/account/login/", {"login": "x"})
 
     assert page.status_code == 403
     assert "This form is too old" in page.text

@@ -268,8 +268,9 @@ def test_the_demo_file_holds_what_a_script_needs_for_the_owner_alone(tmp_path: P
     made = json.loads(file.read_text())
     assert made.keys() == {
         *("console_url", "gateway_url", "api_key", "model", "operator", "customer"),
-        "organization",
+        *("organization", "management_url", "admin_key"),
     }
+    assert made["management_url"].endswith("/api/v1")
     assert made["gateway_url"].endswith("/v1")
     assert Organization.objects.get().slug == made["organization"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

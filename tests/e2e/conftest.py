@@ -19,11 +19,14 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 from pytest_django.plugin import DjangoDbBlocker
 
-from tenants.models import User
+from tenants.models import StaffRole, User
 from tests.conftest import Cast, make_cast
+from tests.console.log_in import log_in_freshly, looking_in
+from tests.console.reasons import reason_given
 from tests.e2e.seed import seed
 from tests.e2e.seed_limits import seed_limits, seed_refusals
 from tests.e2e.seed_live import seed_live
+from tests.e2e.seed_people import seed_people
 
 CHROMIUM: Final = "/usr/bin/chromium"
 ARGS: Final = (
@@ -51,15 +54,24 @@ def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
         User.objects.create_user("nora@nowhere.test", name="Nora Ny")
         seed(cast)
         seed_limits(cast)
+        seed_people(cast)
         yield Stage(
-            cast, {user.email.partition("@")[0]: _session(user) for user in User.objects.all()}
+            cast,
+            {user.email.partition("@")[0]: _session(user, cast) for user in User.objects.all()},
         )
         call_command("flush", interactive=False, verbosity=0)
 
 
-def _session(user: User) -> str:
-    client = Client()
-    client.force_login(user)
+def _session(user: User, cast: Cast) -> str:
+    """It asks nobody who is there again, or an operator why, however long these tests take.
+
+    Support sees Acme as Olivia does.
+    """
+    client = log_in_freshly(Client(), user, age_s=-3600)
+    if user.is_staff:
+        reason_given(client, cast.acme)
+    if user.staff_role == StaffRole.SUPPORT:
+        looking_in(client, cast.acme.memberships.get(user=cast.olivia))
     return client.cookies["sessionid"].value
 
 

@@ -151,7 +151,34 @@ def _keys(cast: Cast) -> list[tuple[ApiKey, float]]:
         )
     ]
     services.api_key_revoke(actor=cast.olivia, api_key=made[-1])
+    _special_keys(cast)
     return list(zip([cast.key.api_key, *made[:3]], (0.45, 0.3, 0.2, 0.05), strict=True))
+
+
+def _special_keys(cast: Cast) -> None:
+    """One that may do little and was rotated, one that ends, one that nobody uses; an admin key."""
+    now = timezone.now()
+    account = services.service_account_create(actor=cast.olivia, project=cast.project, name="kyc")
+    scope = services.KeyScope(
+        ["chat", "embedding"], ["gpt-oss-120b", "kb-whisper-large"], ["203.0.113.0/24"]
+    )
+    scoped = services.api_key_create(
+        actor=cast.olivia, project=cast.project, name="kyc-service prod", service_account=account,
+        expires_at=now + timedelta(days=90), scope=scope,
+    ).api_key  # fmt: skip
+    ApiKey.objects.filter(pk=scoped.pk).update(
+        last_used_at=now - timedelta(minutes=3), last_network="203.0.113.0/24"
+    )
+    services.api_key_rotate(actor=cast.olivia, api_key=scoped)
+    services.api_key_create(
+        actor=cast.olivia, project=cast.project, name="nightly", expires_at=now + timedelta(days=7)
+    )
+    idle = services.api_key_create(actor=cast.olivia, project=cast.project, name="old script")
+    ApiKey.objects.filter(pk=idle.api_key.pk).update(created_at=now - timedelta(days=114))
+    services.admin_key_create(
+        actor=cast.olivia, organization=cast.acme, name="terraform", may_write=True,
+        expires_at=now + timedelta(days=365),
+    )  # fmt: skip
 
 
 def _hours(days: int) -> list[datetime]:

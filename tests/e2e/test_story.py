@@ -82,7 +82,8 @@ def test_the_dialog_sees_the_first_request_arrive(page: Page, people: Cast) -> N
 
 def test_a_key_is_revoked_after_a_look_at_what_would_break(page: Page, people: Cast) -> None:
     page.goto("/o/acme/keys/")
-    page.get_by_role("link", name="Revoke support-chat…").click()
+    page.get_by_role("link", name="support-chat").click()
+    page.get_by_role("link", name="Revoke…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text(re.compile("requests in the last 24 hours"))).to_be_visible()
     save(page, "revoke-light-1440")
@@ -90,11 +91,34 @@ def test_a_key_is_revoked_after_a_look_at_what_would_break(page: Page, people: C
     dialog.get_by_role("link", name="Keep it").click()
     expect(dialog).to_be_hidden()
 
-    page.get_by_role("link", name="Revoke anna laptop…").click()
+    page.goto("/o/acme/keys/")
+    page.get_by_role("link", name="anna laptop").click()
+    page.get_by_role("link", name="Revoke…").click()
     dialog.get_by_role("button", name="Revoke", exact=True).click()
 
     expect(cell(page, "support-chat")).to_be_visible()
     expect(cell(page, "anna laptop")).to_be_hidden()
+
+
+def test_a_key_is_rotated_and_its_old_secret_ended(page: Page, people: Cast) -> None:
+    page.goto("/o/acme/keys/")
+    page.get_by_role("link", name="search-index batch").click()
+    page.get_by_role("link", name="Rotate…").click()
+    dialog = page.get_by_role("dialog")
+    save(page, "rotate-light-1440")
+    dialog.get_by_role("button", name="Make new secret").click()
+    expect(dialog.get_by_role("heading", name="Copy your key now")).to_be_visible()
+    secret = dialog.locator("#secret").inner_text()
+    assert KEY.fullmatch(secret)
+
+    dialog.get_by_role("link", name="I have saved the key").click()
+    expect(page.get_by_text("Old secret retiring").first).to_be_visible()
+    page.get_by_role("link", name="search-index batch").click()
+    save(page, "retiring-light-1440")
+    page.get_by_role("button", name="End now").click()
+
+    expect(page.get_by_text("The old secret works no more.")).to_be_visible()
+    expect(page.get_by_text(secret[:14])).to_be_visible()
 
 
 def test_the_first_steps_tick_themselves(people: Cast, context_of: LogIn) -> None:
@@ -185,7 +209,8 @@ def test_a_key_is_made_and_revoked_without_javascript(people: Cast, context_of: 
     expect(page.get_by_text("from openai import OpenAI")).to_be_visible()
 
     page.get_by_role("link", name="I have saved the key").click()
-    page.get_by_role("link", name="Revoke no script…").click()
+    page.get_by_role("link", name="no script").click()
+    page.get_by_role("link", name="Revoke…").click()
     page.get_by_role("button", name="Revoke", exact=True).click()
 
     expect(page.get_by_role("heading", name="API keys")).to_be_visible()

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, override
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import transaction
@@ -23,7 +24,9 @@ from console.local import RUN_DIR, private_write
 from inference import control
 from inference.models import Backend, BackendState, Engine, Model, Region
 from tenants import keys, services
-from tenants.models import ApiKey, Organization, Project, Role, User
+from tenants.audit.anchors import anchor_make
+from tenants.audit.checks import trail_verify
+from tenants.models import AdminKey, ApiKey, Organization, Project, Role, User
 
 OPERATOR: Final = ("operator@example.com", "Olle Operator")
 CUSTOMER: Final = ("customer@example.com", "Karin Customer")
@@ -46,6 +49,7 @@ class Known(TypedDict):
     """What `.run/demo.json` holds: the only place of the demo's secrets in the clear."""
 
     api_key: NotRequired[str]
+    admin_key: NotRequired[str]
     operator: NotRequired[Login]
     customer: NotRequired[Login]
 
@@ -68,6 +72,8 @@ class Command(BaseCommand):
         served = dict(model.split("=", 1) for model in options["serve"])
         made = demo_make(known, served=served)
         private_write(file, json.dumps(made, indent=2) + "\n")
+        anchor_make()
+        trail_verify()
 
 
 @transaction.atomic
@@ -88,7 +94,9 @@ def demo_make(known: Known, *, served: Mapping[str, str]) -> dict[str, Any]:
     return {
         "console_url": settings.CONSOLE_URL,
         "gateway_url": settings.GATEWAY_URL,
+        "management_url": settings.MANAGEMENT_URL,
         "api_key": _api_key(organization, known.get("api_key", "")),
+        "admin_key": _admin_key(organization, known.get("admin_key", "")),
         "model": next(iter(served)),
         "operator": operator,
         "customer": customer,
@@ -102,7 +110,8 @@ def _login(person: tuple[str, str], known: Login | None, **fields: bool) -> Logi
     password = known["password"] if known else secrets.token_urlsafe(12)
     user = User.objects.filter(email=email).first()
     if user is None:
-        User.objects.create_user(email, password, name=name, **fields)
+        user = User.objects.create_user(email, password, name=name, **fields)
+        EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
     elif known is None:
         user.set_password(password)
         user.save(update_fields=["password"])
@@ -128,6 +137,19 @@ def _api_key(organization: Organization, known: str) -> str:
         services.api_key_revoke(actor=None, api_key=lost)
     project = Project.objects.for_organization(organization).get(name="Demo")
     return services.api_key_create(actor=None, project=project, name=KEY_NAME).secret
+
+
+def _admin_key(organization: Organization, known: str) -> str:
+    """As `_api_key`, for the management API."""
+    if known and services.admin_key_find(known):
+        return known
+    active = AdminKey.objects.for_organization(organization).active()
+    for lost in active.filter(name=KEY_NAME):
+        services.admin_key_revoke(actor=None, admin_key=lost)
+    made = services.admin_key_create(
+        actor=None, organization=organization, name=KEY_NAME, may_write=True, expires_at=None
+    )
+    return made.secret
 
 
 def _backend(operator: User, model: DemoModel, url: str) -> Backend:

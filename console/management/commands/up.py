@@ -27,6 +27,7 @@ READY: Final = """
 
   Gateway    {gateway_url}
   API key    {api_key}
+  Mails      {console_url}/mailbox/
 
 curl {gateway_url}/chat/completions -H 'Authorization: Bearer {api_key}' \
 -H 'Content-Type: application/json' -d '{{"model": "{model}", "max_tokens": 50, \

@@ -9,6 +9,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from console.access import operator_page
+from console.audit_exports import export_told
+from console.audit_reasons import reason_first
 from console.explorer import DIMENSIONS, Exploration, csv_pieces
 from console.exports import csv_stream
 from console.forms import MEASURES, PRESETS
@@ -23,6 +25,8 @@ def operator_explorer(request: OperatorRequest) -> HttpResponse:
     """The sums as a table, with a chart where one of the two is time."""
     form = ExplorerForm(request.GET)
     is_valid = form.is_valid()
+    if form.question.organization and (why := reason_first(request, form.question.organization)):
+        return why
     context = {
         "form": form,
         "found": Exploration(form.question),
@@ -45,5 +49,8 @@ def operator_explorer_csv(request: OperatorRequest) -> HttpResponseBase:
         text, status = form.errors.as_text(), HTTPStatus.UNPROCESSABLE_CONTENT
         return HttpResponse(text, content_type="text/plain", status=status)
     asked = form.question
+    if asked.organization and (why := reason_first(request, asked.organization)):
+        return why
+    export_told(request, "usage.export", asked.organization)
     name = f"usage-by-{asked.rows}-and-{asked.columns}-{asked.days.first}-{asked.days.last}.csv"
     return csv_stream(name, csv_pieces(asked))

@@ -43,9 +43,8 @@ from console.policies import allowed_regions
 from console.reports import money_places
 from console.views.operator import figures
 from console.views.operator.paging import Page, page_of, page_of_ranked
-from console.views.operator.trail import trail_read
 from tenants import services
-from tenants.models import ApiKey, AuditEntry, KeyKind, Membership, Organization, Project
+from tenants.models import ApiKey, KeyKind, Membership, Organization, Project
 
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 KEYS_SHOWN: Final = 50
@@ -122,7 +121,6 @@ def operator_organization(request: OperatorRequest, org: str) -> HttpResponse:
         "wallet": wallet_read([organization.pk])[organization.pk],
         "keys": keys.order_by("revoked_at", "-created_at")[:KEYS_SHOWN],
         "keys_shown": KEYS_SHOWN,
-        "trail": trail_read(AuditEntry.objects.for_organization(organization), 10),
     }
     return render(request, "console/operator/organization.html", context)
 

@@ -17,6 +17,7 @@ from console.access import operator_page
 from console.http import OperatorRequest
 from console.reports import money_places
 from console.views.operator import figures
+from console.views.operator.audit import audit_problems
 from console.views.operator.health import fleet_read
 from console.views.operator.metering import metering_problems
 from console.views.operator.trail import trail_read
@@ -41,7 +42,7 @@ def _live(now: datetime) -> dict[str, Any]:
     return {
         "fleet": fleet,
         "health": health,
-        "problems": [*metering_problems(health), *fleet.problems],
+        "problems": [*audit_problems(), *metering_problems(health), *fleet.problems],
         "pulse": figures.pulse_read(now),
         "today": figures.today_read(now),
     }
@@ -61,5 +62,5 @@ def _settled(chosen: figures.Range, now: datetime) -> dict[str, Any]:
         "since": since,
         "organizations": spenders,
         "places": money_places(sum((one.amount for one in spenders), Decimal(0))),
-        "trail": trail_read(AuditEntry.objects.all(), 5),
+        "trail": trail_read(AuditEntry.objects.of_platform(), 5),
     }

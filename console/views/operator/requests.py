@@ -12,6 +12,8 @@ from django.views.decorators.http import require_safe
 
 from billing.models import UsageEvent, UsageEventId
 from console.access import operator_page
+from console.audit_exports import export_told
+from console.audit_reasons import reason_first
 from console.exports import csv_stream
 from console.filters import Filter, filter_read
 from console.http import OperatorRequest
@@ -39,6 +41,8 @@ def operator_requests(request: OperatorRequest) -> HttpResponse:
     """The log: a page of it, or the one request that an id names."""
     form = OperatorLogForm(request.GET)
     is_valid = form.is_valid()
+    if form.tenant and (asked := reason_first(request, form.tenant)):
+        return asked
     if found := event_of(uuid_in(form.search)):
         return redirect("operator_request", found.request_id)
     filters = _filters(request)
@@ -55,6 +59,9 @@ def operator_requests_csv(request: OperatorRequest) -> HttpResponseBase:
     form = OperatorLogForm(request.GET)
     if not form.is_valid():
         return bad_question(form)
+    if form.tenant and (why := reason_first(request, form.tenant)):
+        return why
+    export_told(request, "requests.export", form.tenant)
     asked = asked_of(form, _filters(request))
     return csv_stream("requests.csv", csv_pieces(_log(form), asked, for_operator=True))
 
@@ -66,6 +73,8 @@ def operator_request(request: OperatorRequest, request_id: UUID) -> HttpResponse
     event = event_of(request_id)
     if event is None:
         return not_booked(request, request_id)
+    if asked := reason_first(request, event.organization):
+        return asked
     context = {
         "story": story_of(event),
         "event": event,

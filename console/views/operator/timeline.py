@@ -11,8 +11,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from console.audit_words import action_said, changes_said, who_said
 from console.templatetags.ui import percent_of, span
-from console.views.operator.trail import ACTIONS, changes_of
 from inference.live import BackendLive, Transition
 from inference.models import Backend, BackendState
 from tenants.models import AuditEntry
@@ -92,17 +92,17 @@ def _transition(seen: Transition) -> Event:
 
 def _acts(backend: Backend) -> list[Event]:
     entries = AuditEntry.objects.filter(target_type="backend", target_id=str(backend.pk))
-    return list(map(_act, entries.select_related("actor")[:ACTS]))
+    return list(map(_act, entries.select_related("actor", "on_behalf_of")[:ACTS]))
 
 
 def _act(entry: AuditEntry) -> Event:
-    who = str(entry.actor or _("Sluice itself"))
+    who = who_said(entry)
     if entry.action == "backend.set_state":
         kind, what = _STATES[entry.data["after"]]
         change = ("state", entry.data["after"])
         return Event(entry.created_at, kind, str(what), who, change, entry.data["before"])
-    name = str(ACTIONS.get(entry.action, entry.action))
-    changes = ", ".join(changes_of(entry))
+    name = action_said(entry.action)
+    changes = ", ".join(changes_said(entry))
     return Event(entry.created_at, "idle", f"{name}: {changes}" if changes else name, who)
 
 

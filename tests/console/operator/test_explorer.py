@@ -12,6 +12,7 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from tests.conftest import Cast
+from tests.console.reasons import reason_given
 from tests.console.usage_rows import used
 
 URL = "/operator/usage/"
@@ -72,7 +73,8 @@ def test_the_smallest_are_one_row_and_one_column(
 
 
 @pytest.mark.usefixtures("usage")
-def test_usage_is_narrowed_to_an_organization_and_a_model(operator: Client) -> None:
+def test_usage_is_narrowed_to_an_organization_and_a_model(operator: Client, cast: Cast) -> None:
+    reason_given(operator, cast.acme)
     narrowed = {"organization": "acme", "model": "llama"}
     assert table(operator.get(URL, narrowed)) == {"Acme": [1, 1]}
 

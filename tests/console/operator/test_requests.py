@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from tests.conftest import Cast
 from tests.console.event_rows import ended, ended_all, event_of
 from tests.console.operator.conftest import text_of
+from tests.console.reasons import reason_given
 
 URL = "/operator/requests/"
 
@@ -40,6 +41,7 @@ def test_the_requests_of_all_are_listed_newest_first(
 
     assert owners(response) == ["acme", "rival", "acme"]
     assert "lulea-gpu-01" in response.text
+    reason_given(operator, cast.rival)
     assert owners(operator.get(URL, {"organization": "rival"})) == ["rival"]
 
 
@@ -65,6 +67,7 @@ def test_an_id_opens_the_request_of_any_organization(
 ) -> None:
     event = ended(cast.rival_key.api_key, now - timedelta(days=60), attempts=3)
 
+    reason_given(operator, cast.rival)
     found = operator.get(URL, {"q": str(event.request_id)})
     page = text_of(operator.get(found["Location"]))
 

@@ -1,0 +1,27 @@
+"""What is left of an organization whose time to be restored is over: money, and no people."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from billing.budgets import budget_remove
+from billing.models import Budget
+from tenants.models import Organization
+from tenants.services import organization_erase
+
+
+def organizations_erase() -> int:
+    """Erase each that is due, and how many they were."""
+    due = list(Organization.objects.erasable(timezone.now()))
+    for organization in due:
+        _erase(organization)
+    return len(due)
+
+
+@transaction.atomic
+def _erase(organization: Organization) -> None:
+    """Its budgets go with its people: they name whom to mail."""
+    for budget in Budget.objects.for_organization(organization):
+        budget_remove(actor=None, budget=budget)
+    organization_erase(organization=organization)

@@ -1,0 +1,24 @@
+"""Forgetting a person: their key goes, the chain stays."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from tenants.audit.personal import subject_of
+from tenants.audit.recording import record
+from tenants.models import PersonKey, User
+
+
+@transaction.atomic
+def person_erase(*, actor: User | None, user: User) -> int:
+    """Make what the trail says of `user` unreadable for good; returns how many keys went.
+
+    Entries stay and still verify: who acted is a number from then on. Doing it again does nothing.
+    """
+    subjects = [subject_of(user), subject_of(user.email)]
+    keys = PersonKey.objects.filter(subject__in=subjects, erased_at=None)
+    gone = keys.update(sealed=b"", erased_at=timezone.now())
+    if gone:
+        record(actor=actor, action="person.erase", target=user, keys=gone)
+    return gone
