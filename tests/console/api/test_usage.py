@@ -24,7 +24,7 @@ from inference import control
 from inference.models import Task
 from tenants import services
 from tenants.models import new_id
-from tests.billing.records import MODEL, put_settled
+from tests.billing.records import MODEL, put
 from tests.conftest import Cast
 from tests.console.api.conftest import Api
 from tests.console.event_rows import ended
@@ -242,7 +242,7 @@ def test_minutes_hours_days_costs_and_the_page_are_one_number(api: Api, cast: Ca
         price, since = Decimal("0.333333"), NOW - timedelta(days=9)
         rate_set(actor=None, model=MODEL, component=component, price=price, valid_from=since)
     endings = [Outcome.COMPLETED, Outcome.CLIENT_DISCONNECT, Outcome.UPSTREAM_ERROR]
-    put_settled(*(
+    put(*(
         _request(cast, NOW - timedelta(minutes=7 * n), output_tokens=n, outcome=endings[n % 3])
         for n in range(40)
     ))  # fmt: skip
