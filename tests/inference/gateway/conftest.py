@@ -168,7 +168,7 @@ def gateway_process(*options: str, **environment: str) -> Iterator[Running]:
     port = url.rpartition(":")[2]
     command = [sys.executable, "-m", "inference.gateway", f"--port={port}", *options]
     with tempfile.TemporaryDirectory() as spool:
-        base = os.environ | {"SPOOL_DIR": spool, "SPOOL_MIN_FREE_MB": "0"}
+        base = os.environ | {"SPOOL_DIR": spool, "SPOOL_MIN_FREE_MB": "0", "SPOOL_SLOW_S": "5"}
         process = subprocess.Popen(command, env=base | environment, cwd=ROOT)  # noqa: S603
         try:
             yield Running(url, process)

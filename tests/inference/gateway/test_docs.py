@@ -31,6 +31,8 @@ CALLABLE: Final = {
     Task.TRANSLATION: LISTENER,
 }
 RUN: Final = ("python", "bash")
+MANAGEMENT: Final = "management"
+"""It is about the console, and tried there."""
 STRICT_CURL: Final = 'set -euo pipefail\ncurl() { command curl --fail-with-body -sS "$@"; }\n'
 
 
@@ -39,6 +41,7 @@ def places() -> list[tuple[str, int]]:
     return [
         (slug, at)
         for slug in SLUGS
+        if slug != MANAGEMENT
         for at, code in enumerate(codes(guides()[slug].source))
         if code.language in RUN
     ]
