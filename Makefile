@@ -54,7 +54,7 @@ unit: $(VENV)/.dev
 	$(PY) -m pytest -n 2 $(UNIT)
 
 e2e: $(VENV)/.dev chromium
-	$(PY) -m pytest tests/e2e
+	$(PY) -m pytest -n 2 tests/e2e
 
 bench: $(VENV)/.dev ## the gateway's speed, beside nginx; PEERS=1 beside others too, ONLY=nonstream
 	$(PY) -m tests.bench $(if $(PEERS),--peers) $(if $(ONLY),--only $(ONLY))

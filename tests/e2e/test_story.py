@@ -38,7 +38,7 @@ def test_logging_in_and_out(server: LiveServer, people: Cast, context_of: LogIn)
     page.goto("/o/acme/usage/")
     page.get_by_label("Email").fill("olivia@acme.test")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
 
     expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
     page.get_by_role("button", name="Log out").click()
