@@ -330,7 +330,6 @@ urlpatterns = [
     path("api/v1/", include("console.api.urls")),
     path("o/<slug:org>/", include(customer)),
     path("operator/", include(operator)),
-    path("api/v1/", include("console.api.urls")),
     path("admin/", admin.site.urls),
 ]
 
