@@ -114,10 +114,11 @@ def _added(chunks: Iterable[Any]) -> View:
 
 
 def chat_helper(side: Side, fields: Any) -> View:
+    """The kinds of events in their order, each once: a busy vLLM puts tokens together."""
     body = behaviours.GREEDY | fields | {"max_tokens": 100}
     with side.openai() as sdk, sdk.chat.completions.stream(**body) as stream:
-        kinds = [event.type for event in stream if event.type != "chunk"]
-        return kinds, _chat(stream.get_final_completion())[0]
+        kinds = dict.fromkeys(event.type for event in stream if event.type != "chunk")
+        return list(kinds), _chat(stream.get_final_completion())[0]
 
 
 def chat_parse(side: Side, fields: Any) -> View:
