@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Concatenate, Final
 
 from django.contrib.auth.views import redirect_to_login
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
@@ -20,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from console.http import OperatorRequest, OrganizationRequest
 from console.second_factor import led_to_it, member_must, staff_must
 from tenants.models import Membership, Organization, OrganizationState, Role, StaffRole
+from tenants.services import impersonation_saw
 
 
 class Who(StrEnum):
@@ -237,6 +239,7 @@ CLOSED: Final = frozenset({OrganizationState.WAITING, OrganizationState.REFUSED}
 """Where there is nothing to see yet but why."""
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+SEEN_S: Final = 60
 
 type View[R: HttpRequest, **P] = Callable[Concatenate[R, P], HttpResponseBase]
 
@@ -286,6 +289,8 @@ def member_page[**P](view: View[OrganizationRequest, P]) -> Callable[..., HttpRe
         if request.organization.state in CLOSED and page != "org_closed":
             return redirect("org_closed", request.organization.slug)
         _state_check(request, page)
+        if request.impersonation:
+            _seen_tell(request)
         return view(request, *args, **kwargs)
 
     return guarded
@@ -322,6 +327,13 @@ def _membership(request: OrganizationRequest, org: str) -> Membership:
     if member := found.select_related("organization").first():
         return member
     raise Http404
+
+
+def _seen_tell(request: OrganizationRequest) -> None:
+    """Put on record what an operator sees of a customer; a page that asks again, once a minute."""
+    seen = f"seen:{request.impersonation.pk}:{request.path}"
+    if cache.add(seen, True, SEEN_S):
+        impersonation_saw(impersonation=request.impersonation, path=request.path)
 
 
 def _state_check(request: OrganizationRequest, page: str) -> None:
