@@ -20,7 +20,14 @@ from django.utils.translation import gettext_lazy as _
 
 from console.http import OperatorRequest, OrganizationRequest
 from console.second_factor import led_to_it, member_must, staff_must
-from tenants.models import Membership, Organization, OrganizationState, Role, StaffRole
+from tenants.models import (
+    Impersonation,
+    Membership,
+    Organization,
+    OrganizationState,
+    Role,
+    StaffRole,
+)
 from tenants.services import impersonation_saw
 
 
@@ -290,7 +297,7 @@ def member_page[**P](view: View[OrganizationRequest, P]) -> Callable[..., HttpRe
             return redirect("org_closed", request.organization.slug)
         _state_check(request, page)
         if request.impersonation:
-            _seen_tell(request)
+            _seen_tell(request.impersonation, request.path)
         return view(request, *args, **kwargs)
 
     return guarded
@@ -329,11 +336,10 @@ def _membership(request: OrganizationRequest, org: str) -> Membership:
     raise Http404
 
 
-def _seen_tell(request: OrganizationRequest) -> None:
+def _seen_tell(impersonation: Impersonation, path: str) -> None:
     """Put on record what an operator sees of a customer; a page that asks again, once a minute."""
-    seen = f"seen:{request.impersonation.pk}:{request.path}"
-    if cache.add(seen, True, SEEN_S):
-        impersonation_saw(impersonation=request.impersonation, path=request.path)
+    if cache.add(f"seen:{impersonation.pk}:{path}", value=True, timeout=SEEN_S):
+        impersonation_saw(impersonation=impersonation, path=path)
 
 
 def _state_check(request: OrganizationRequest, page: str) -> None:

@@ -79,11 +79,12 @@ class SessionStore(db.SessionStore):
     """
 
     def __init__(self, session_key: str | None = None) -> None:
-        is_kept = session_key is None or session_key.startswith(_KEPT)
-        super().__init__(session_key if is_kept else Token(session_key))
+        is_token = session_key is not None and not session_key.startswith(_KEPT)
+        super().__init__(Token(session_key) if is_token else session_key)
 
     def _get_new_session_key(self) -> str:
-        return Token(super()._get_new_session_key())
+        key: str = super()._get_new_session_key()  # type: ignore[misc] # the stubs lack it
+        return Token(key)
 
     @override
     def encode(self, session_dict: dict[str, Any]) -> str:
