@@ -269,6 +269,19 @@ def may_open(request: HttpRequest, page: str) -> bool:
     return member is not None and member.role in ROLES[who]
 
 
+def may_act(request: HttpRequest, page: str) -> bool:
+    """Whether what is sent to `page` would be taken: whoever asks has the role, and nothing that
+    stops the organization stands against it.
+    """
+    organization: Organization | None = getattr(request, "organization", None)
+    return may_open(request, page) and (organization is None or takes(organization, page))
+
+
+def takes(organization: Organization, page: str) -> bool:
+    """Whether `organization`, as it is now, takes what is sent to `page`."""
+    return organization.is_active or page in STILL_TAKEN
+
+
 def member_page[**P](view: View[OrganizationRequest, P]) -> Callable[..., HttpResponseBase]:
     """A page under `/o/<org>/`: sets `request.organization` and `request.member`.
 
@@ -344,9 +357,8 @@ def _seen_tell(impersonation: Impersonation, path: str) -> None:
 
 def _state_check(request: OrganizationRequest, page: str) -> None:
     """NotNow for a change where the organization is stopped."""
-    if request.organization.is_active or request.method in SAFE or page in STILL_TAKEN:
-        return
-    raise NotNow(why_stopped(request.organization))
+    if request.method not in SAFE and not takes(request.organization, page):
+        raise NotNow(why_stopped(request.organization))
 
 
 def why_stopped(organization: Organization) -> str:

@@ -17,7 +17,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from billing import budgets as services
 from billing.models import Budget, BudgetAlert, Period
-from console.access import ROLES, Who, member_page
+from console.access import may_act, member_page
 from console.budget_forms import BudgetEditForm, BudgetForm
 from console.forms import is_taken
 from console.http import OrganizationRequest
@@ -34,14 +34,9 @@ def budgets(request: OrganizationRequest) -> HttpResponse:
         "rows": services.budgets_read(request.organization),
         "alerts": alerts.select_related("budget__project", "budget__api_key")[:ALERTS_SHOWN],
         "unseen": services.alerts_unseen(request.organization),
-        "may_set_budgets": may_set(request),
+        "may_set_budgets": may_act(request, "budget_add"),
     }
     return render(request, "console/budgets/budgets.html", context)
-
-
-def may_set(request: OrganizationRequest) -> bool:
-    """Whether this member may set budgets and put their alerts aside."""
-    return request.member.role in ROLES[Who.SPENDER]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from allauth.usersessions.models import UserSession
 from django.db import transaction
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import URLPattern, URLResolver, get_resolver, resolve, reverse
 from uuid_utils.compat import uuid7
 
 from billing import limiting
@@ -225,6 +226,12 @@ def _budget(cast: Cast) -> UUID:
     return budget_set(actor=None, organization=cast.acme, amount=Decimal(5)).budget.pk
 
 
+WITH_BUTTONS: Final = (
+    "org_home", "playground", "keys", "key_detail", "admin_keys", "limits", "budgets", "members",
+    "projects", "project", "sign_on", "org_settings",
+)  # fmt: skip
+BUTTON: Final = re.compile(r'method="post"[^>]* action="(/[^"]+)|hx-get="([^"]+)" hx-target="#d')
+
 type Places = dict[str, dict[str, Place]]
 type Rule = Callable[[str], str]
 
@@ -342,6 +349,27 @@ def test_a_stopped_organization_is_for_reading(cast: Cast, places: Places) -> No
         return "served" if page in STILL_TAKEN else "403"
 
     walk(logged_in(cast.olivia), OF_MEMBERS, places, always("served"), sends)
+
+
+def test_a_stopped_organization_offers_only_what_it_takes(cast: Cast, places: Places) -> None:
+    owner = logged_in(cast.olivia)
+    assert {"key_create", "member_role", "sso_enforce", "limit_add"} <= offered(owner, places)
+    Organization.objects.filter(pk=cast.acme.pk).update(state="suspended")
+
+    shown = offered(owner, places)
+
+    assert shown <= STILL_TAKEN
+    assert {"key_revoke", "member_remove", "project_archive", "org_delete"} <= shown
+
+
+def offered(client: Client, places: Places) -> set[str]:
+    """The pages of an organization that buttons on its pages send to or open as a sheet."""
+    found = set[str]()
+    for page in WITH_BUTTONS:
+        text = client.get(reverse(page, kwargs=places.get(page, {"org": "acme"}))).text
+        urls = [sent or opened for sent, opened in BUTTON.findall(text)]
+        found |= {str(resolve(url.partition("?")[0]).url_name) for url in urls}
+    return {name for name in found if ACCESS.get(name) in ROLES}
 
 
 def test_of_a_closed_organization_only_the_reason_is_shown(cast: Cast, places: Places) -> None:
