@@ -16,6 +16,7 @@ from billing.ingest import LANES, dead_retry, ingest
 from billing.ledger import check, pendings_expire, promo_expire
 from billing.models import ModelHalt
 from billing.partitions import partitions_tend
+from billing.plans import promo_monthly_grant
 from billing.reconcile import reconcile
 from tenants.valkey import client
 
@@ -77,6 +78,13 @@ def credit_expire() -> None:
     now = timezone.now()
     promo_expire(now)
     pendings_expire(now)
+
+
+@shared_task
+def promo_monthly_give() -> None:
+    """Give each organization what its plan gives each month."""
+    close_old_connections()
+    promo_monthly_grant(timezone.now())
 
 
 @shared_task

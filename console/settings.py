@@ -166,6 +166,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
     },
     "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
+    "give monthly credit": {"task": "billing.tasks.promo_monthly_give", "schedule": 600.0},
     "keep when keys were used": {"task": "tenants.tasks.key_uses_keep", "schedule": 60.0},
     "tell of keys that end": {"task": "console.key_mails.ends_tell", "schedule": 600.0},
     "tell of leaked keys": {
@@ -285,6 +286,10 @@ AUDIT_ANCHOR_KEEP_DAYS = int(env("AUDIT_ANCHOR_KEEP_DAYS", "2557"))
 
 # Usage: after so many months the event of a request goes, and its sums stay
 USAGE_EVENT_MONTHS = int(env("USAGE_EVENT_MONTHS", "84"))
+
+# Prices and plans: whether a price needs two people, and what who signs up begins with
+PRICE_APPROVAL = env_bool("PRICE_APPROVAL")
+SIGN_UP_PLAN = env("SIGN_UP_PLAN", "free")
 
 # The gateway
 METRICS_TOKEN = env("METRICS_TOKEN", "")

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from billing.models import LIST_EUR
 from billing.pricing import UnitPrice
 from inference import control
 from inference.models import Backend, BackendState, Deployment, Model, ModelStatus, Task
@@ -27,7 +28,7 @@ def test_a_model_comes_with_its_prices_and_routes(model: Model, backend: Backend
     assert [(r.backend, r.base_url, r.engine_model, r.key) for r in entry.routes] == [
         ("gpu-1", "http://127.0.0.1:9", "llama", "engine-secret")
     ]
-    assert entry.prices.input == UnitPrice(Decimal("0.5"), 1_000_000)
+    assert entry.prices[LIST_EUR].input == UnitPrice(Decimal("0.5"), 1_000_000)
 
 
 def test_the_backends_key_is_sealed_at_rest_and_not_printed(model: Model, backend: Backend) -> None:
@@ -78,8 +79,9 @@ def test_a_retired_model_is_not_served_but_remembered(model: Model, cast: Cast) 
 def test_a_model_for_one_organization_is_nothing_to_another(model: Model, cast: Cast) -> None:
     control.model_set_visibility(actor=None, model=model, organizations=[cast.acme])
     snapshot = snapshot_load()
-    assert snapshot.model("tiny-llama", cast.acme.id)
-    assert snapshot.model("tiny-llama", cast.rival.id) is None
+    acme, rival = (snapshot.keys[key.api_key.digest] for key in (cast.key, cast.rival_key))
+    assert snapshot.model("tiny-llama", acme)
+    assert snapshot.model("tiny-llama", rival) is None
 
 
 def test_a_route_weighs_what_deployment_and_backend_weigh_together(model: Model) -> None:
