@@ -89,9 +89,7 @@ class FakeStripe:
 
     def tick(self) -> None:
         """Do what is due by itself, such as charges of cards and ends of sessions."""
-        with self._lock:
-            self.account.tick()
-            self._save()
+        self.change(lambda: None)
 
     def deliver(self, send: webhooks.Send) -> int:
         """Send the webhooks that are due; how many were sent."""
@@ -104,9 +102,7 @@ class FakeStripe:
         return count
 
     def delivered(self, delivery: Object, status: int) -> None:
-        with self._lock:
-            webhooks.sent(self.account, delivery, status)
-            self._save()
+        self.change(lambda: webhooks.sent(self.account, delivery, status))
 
     def events(self, *types: str) -> list[Object]:
         """What happened, the oldest first: all, or what is of `types`."""
@@ -121,22 +117,27 @@ class FakeStripe:
 
     def pay(self, url: str, number: str = "4242424242424242", **details: Any) -> Object:
         """Pay what the page at `url` asks for. Raises Refusal, as the page would show it."""
-        with self._lock:
-            try:
-                return self._pay(url.rsplit("/", 1)[1], number, details)
-            finally:
-                self._save()
+        return self.change(lambda: self._pay(url.rsplit("/", 1)[1], number, details))
 
     def authenticate(self, url: str, *, is_holder: bool = True) -> Object:
         """Answer the bank at `url`. Raises Refusal when it refuses."""
+        intent = self.account.get("payment_intent", url.rsplit("/", 1)[1])
+        return self.change(lambda: self._authenticate(intent, is_holder=is_holder))
+
+    def change[T](self, act: Callable[[], T]) -> T:
+        """Do what no request asks for, as a whole, and keep it."""
         with self._lock:
             try:
-                intent = self.account.get("payment_intent", url.rsplit("/", 1)[1])
-                payments.authenticated(self.account, intent, is_holder=is_holder)
-                self._follow(intent)
-                return intent
+                self.account.request = {"id": None, "idempotency_key": None}
+                self.account.tick()
+                return act()
             finally:
                 self._save()
+
+    def _authenticate(self, intent: Object, *, is_holder: bool) -> Object:
+        payments.authenticated(self.account, intent, is_holder=is_holder)
+        checkout.intent_followed(self.account, intent)
+        return intent
 
     def _pay(self, wanted: str, number: str, details: Object) -> Object:
         method = customers.method_by_number(self.account, number)
@@ -153,9 +154,6 @@ class FakeStripe:
             checkout.session_set_up(self.account, session, method, details)
             return session
         return checkout.session_pay(self.account, session, method, details)
-
-    def _follow(self, intent: Object) -> None:
-        checkout.intent_followed(self.account, intent)
 
     # From a request to its answer
 
@@ -202,9 +200,7 @@ class FakeStripe:
             raise Refusal(401, "invalid_request_error", message)
         return request.headers.get("idempotency-key", "") if request.method == "POST" else ""
 
-    def _fresh(
-        self, request: Request, request_id: str, key: str, fault: Fault | None
-    ) -> Response:
+    def _fresh(self, request: Request, request_id: str, key: str, fault: Fault | None) -> Response:
         route, ids = route_of(request.method, request.path)
         given = checked(route.typed, decoded(request.query or request.body))
         if key:
@@ -263,7 +259,7 @@ class FakeStripe:
 
     def _save(self) -> None:
         webhooks.plan(self.account, self.delays)
-        self.account.store.save()
+        self.account.store.write_down()
 
 
 def _secret_of(authorization: str) -> str:
@@ -289,7 +285,7 @@ def _headed(response: Response, request_id: str, key: str) -> Response:
     }  # fmt: skip
     if key:
         headers |= {"idempotency-key": key, "original-request": request_id}
-    return Response(response.status, response.body, headers | response.headers)
+    return Response(response.status, response.body, headers | dict(response.headers))
 
 
 def _may_retry(status: int) -> str:

@@ -65,10 +65,9 @@ def begin(account: Account, key: str, request: Request) -> None:
 
 
 def keep(account: Account, key: str, request_id: str, response: Response) -> None:
-    kept = account.store.find(_id(key))
-    assert kept is not None
     body = response.body.decode()
-    account.put(kept | {"status": response.status, "body": body, "request_id": request_id})
+    begun = account.store.find(_id(key)) or {}
+    account.put(begun | {"status": response.status, "body": body, "request_id": request_id})
 
 
 def forget(account: Account, key: str) -> None:

@@ -189,7 +189,10 @@ def _balance_use(account: Account, invoice: Object) -> None:
     """What credit notes left to the customer is used first."""
     customer = account.get("customer", invoice["customer"])
     used = min(max(0, -customer["balance"]), invoice["amount_due"])
-    invoice |= {"starting_balance": customer["balance"], "ending_balance": customer["balance"] + used}
+    invoice |= {
+        "starting_balance": customer["balance"],
+        "ending_balance": customer["balance"] + used,
+    }
     invoice["amount_due"] -= used
     invoice["amount_remaining"] = invoice["amount_due"]
     account.put(customer | {"balance": customer["balance"] + used})

@@ -70,7 +70,7 @@ def _amount(given: Object) -> tuple[int, Decimal, str]:
     if unit != round(unit, 12):
         message = "Invalid decimal: at most 12 decimal places are allowed."
         raise invalid(message, "unit_amount_decimal")
-    quantity = Decimal(given.get("quantity_decimal", given.get("quantity", 1)))
+    quantity = Decimal(given.get("quantity_decimal") or given.get("quantity", 1))
     amount = int((unit * quantity).quantize(Decimal(1), ROUND_HALF_UP))
     return amount, quantity, str(unit)
 

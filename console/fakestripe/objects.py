@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from copy import deepcopy
 from functools import cache
 from types import NoneType
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, cast, get_args, get_origin
 
 import stripe
 
@@ -24,7 +25,7 @@ _ALWAYS: Final = {"allow_redisplay", "customer", "customer_account", "metadata"}
 
 def made(kind: type[stripe.StripeObject], **given: Any) -> Object:
     """An object of `kind`: what is not given is null, an empty list or absent, as Stripe has it."""
-    blank, names = _blank(kind)
+    blank, names = _blank(cast("Hashable", kind))
     if wrong := given.keys() - names:
         raise AssertionError(f"{kind.__name__} has no {sorted(wrong)}.")
     thing = deepcopy(blank) | given
@@ -34,7 +35,7 @@ def made(kind: type[stripe.StripeObject], **given: Any) -> Object:
 
 
 @cache
-def _blank(kind: type[stripe.StripeObject]) -> tuple[Object, frozenset[str]]:
+def _blank(kind: Any) -> tuple[Object, frozenset[str]]:
     annotations = {
         name: hint for name, hint in kind.__annotations__.items() if name != "OBJECT_NAME"
     }

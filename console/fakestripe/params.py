@@ -98,7 +98,7 @@ def _unfit(kinds: list[Any], choices: list[Any], value: Any, path: str) -> Refus
         return _empty(path)
     if any(choices):
         *most, last = [choice for choice in choices if choice]
-        named = f"{', '.join(most)}, or {last}" if most else last
+        named = f"{', '.join(most)}{',' if len(most) > 1 else ''} or {last}" if most else last
         return invalid(f"Invalid {path}: must be one of {named}", path)
     what = "string" if isinstance(value, dict) else "array" if _takes_list(kinds) else "object"
     return invalid(f"Invalid {what}", path)
@@ -133,7 +133,9 @@ def _list(kind: Any, tree: Tree, path: str) -> list[Any]:
     if not all(name.isdigit() for name in tree):
         raise invalid("Invalid array", path)
     ordered = sorted(tree, key=int)
-    return [_value(kind, tree[name], f"{path}[{position}]") for position, name in enumerate(ordered)]
+    return [
+        _value(kind, tree[name], f"{path}[{position}]") for position, name in enumerate(ordered)
+    ]
 
 
 def _metadata(tree: Tree, path: str) -> Tree:

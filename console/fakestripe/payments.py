@@ -78,7 +78,8 @@ def _method(account: Account, given: Object, customer: str | None) -> Object | N
     return method
 
 
-def _confirmable(given: Object, method: Object | None) -> None:
+def _confirmable(given: Object, method: Object | None) -> Object:
+    """`method`, when an intent can be confirmed with it. Raises Refusal."""
     if method is None:
         message = (
             "You cannot confirm this PaymentIntent because it's missing a payment method. You can "
@@ -98,6 +99,7 @@ def _confirmable(given: Object, method: Object | None) -> None:
             "and Payment Intents."
         )
         raise invalid(message)
+    return method
 
 
 def intent_confirm(account: Account, given: Object, intent_id: str) -> Object:
@@ -108,9 +110,7 @@ def intent_confirm(account: Account, given: Object, intent_id: str) -> Object:
     method = _method(account, {"payment_method": method_id}, intent["customer"])
     automatic = intent["automatic_payment_methods"]
     bound = {"automatic_payment_methods": automatic} if automatic else {"payment_method_types": 1}
-    _confirmable(given | bound, method)
-    assert method is not None
-    intent["payment_method"] = method["id"]
+    intent["payment_method"] = _confirmable(given | bound, method)["id"]
     intent["setup_future_usage"] = given.get("setup_future_usage") or intent["setup_future_usage"]
     confirm(account, intent, given)
     return intent
@@ -252,8 +252,8 @@ def intent_update(account: Account, given: Object, intent_id: str) -> Object:
     if "amount" in given or "currency" in given or "payment_method" in given:
         if intent["status"] not in _WAITING:
             raise unexpected("update the amount of", intent, STATE)
-        amount_check(given.get("amount", intent["amount"]), intent["currency"])
-        intent["amount"] = given.get("amount", intent["amount"])
+        intent["amount"] = given["amount"] if "amount" in given else intent["amount"]
+        amount_check(intent["amount"], intent["currency"])
     if method := _method(account, given, intent["customer"]):
         intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
     if "description" in given:

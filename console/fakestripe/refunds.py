@@ -60,11 +60,16 @@ def _charge(account: Account, given: Object) -> Object:
     if intent_id := given.get("payment_intent"):
         intent = account.get("payment_intent", intent_id, "payment_intent")
         if intent["status"] != "succeeded":
-            message = f"This PaymentIntent ({intent_id}) does not have a successful charge to refund."
+            message = (
+                f"This PaymentIntent ({intent_id}) does not have a successful charge to refund."
+            )
             raise invalid(message, "payment_intent")
         return account.get("charge", intent["latest_charge"])
     if not (charge_id := given.get("charge")):
-        message = "One of the following params should be provided for this request: payment_intent or charge."
+        message = (
+            "One of the following params should be provided for this request: payment_intent or "
+            "charge."
+        )
         raise invalid(message)
     charge = account.get("charge", charge_id, "charge")
     if not charge["paid"]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, override
 from urllib.parse import urlsplit
 
 import stripe
 from multidict import CIMultiDict
 
 from console.fakestripe.http import ConnectionLost, Request, Response
+
+_connection_error: Callable[..., Exception] = stripe.APIConnectionError
+"""Untyped in the SDK."""
 
 
 class InProcess(stripe.HTTPClient):
@@ -21,6 +24,7 @@ class InProcess(stripe.HTTPClient):
         super().__init__()
         self._answer = answer
 
+    @override
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None,
         **options: Any,
@@ -29,13 +33,12 @@ class InProcess(stripe.HTTPClient):
         named = {name.lower(): value for name, value in (headers or {}).items()}
         body = post_data.decode() if isinstance(post_data, bytes) else post_data or ""
         try:
-            response = self._answer(
-                Request(method.upper(), parts.path, parts.query, body, named)
-            )
+            response = self._answer(Request(method.upper(), parts.path, parts.query, body, named))
         except ConnectionLost as lost:
             message = f"Unexpected error communicating with Stripe. (Network error: {lost})"
-            raise stripe.APIConnectionError(message, should_retry=True) from lost
+            raise _connection_error(message) from lost
         return response.body.decode(), response.status, CIMultiDict(response.headers)
 
+    @override
     def close(self) -> None:
         """There is nothing to close."""

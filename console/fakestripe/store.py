@@ -39,7 +39,7 @@ class Store:
         """The oldest first."""
         return list(self._kinds.get(kind, {}).values())
 
-    def save(self) -> None:
+    def write_down(self) -> None:
         """One line for all changes since the last: a kill leaves it whole, or out."""
         if self._journal and self._changed:
             line = json.dumps({one: self.find(one) for one in self._changed})

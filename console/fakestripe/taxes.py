@@ -43,7 +43,9 @@ def rate_create(account: Account, given: Object) -> Object:
 def rate_update(account: Account, given: Object, rate_id: str) -> Object:
     rate = account.get("tax_rate", rate_id)
     before = account.shown(rate)
-    rate |= {name: given[name] for name in ("active", "description", "display_name") if name in given}
+    rate |= {
+        name: given[name] for name in ("active", "description", "display_name") if name in given
+    }
     rate["metadata"] = metadata_merged(rate["metadata"], given.get("metadata"))
     account.happened("tax_rate.updated", account.put(rate), before)
     return rate

@@ -93,5 +93,3 @@ def sent(account: Account, delivery: Object, status: int) -> None:
         account.store.remove(delivery["id"])
         return
     account.put(delivery | {"due": account.now() + wait_s, "tries": delivery["tries"] + 1})
-
-
