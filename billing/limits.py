@@ -43,7 +43,10 @@ class LimitEntry(NamedTuple):
 
 
 class BudgetEntry(NamedTuple):
-    """`amount` in a period, in the organization's currency; `kind` is organization, project or key."""
+    """`amount` in a period, in its organization's currency.
+
+    `kind` is organization, project or key.
+    """
 
     id: UUID
     amount: Decimal
@@ -188,9 +191,9 @@ _KINDS: Final = tuple(f"plan__{kind.value}" for kind in LimitKind)
 def _bought(which: Q) -> dict[UUID, Bought]:
     fields = ("organization", "mode", "credit_limit", "plan__models", *BOOK_FIELDS, *_KINDS)
     found = dict[UUID, Bought]()
-    for organization, mode, credit_limit, models, *rest in Terms.objects.filter(
-        which
-    ).values_list(*fields):
+    for organization, mode, credit_limit, models, *rest in Terms.objects.filter(which).values_list(
+        *fields
+    ):
         book, values = rest[: len(BOOK_FIELDS)], rest[len(BOOK_FIELDS) :]
         named = zip(LimitKind, values, strict=True)
         found[organization] = Bought(

@@ -118,9 +118,7 @@ def _chain(book: UUID, parents: Mapping[UUID, UUID | None]) -> tuple[UUID, ...]:
     return tuple(chain)
 
 
-def rates_of(
-    book_ids: Collection[UUID] | None, moment: datetime
-) -> dict[UUID, dict[str, Prices]]:
+def rates_of(book_ids: Collection[UUID] | None, moment: datetime) -> dict[UUID, dict[str, Prices]]:
     """What every model costs in each of these books (None is all) at `moment`. Two queries.
 
     Models without any rate are left out. Books share what they have from the same parent.
@@ -143,9 +141,7 @@ def _over(
     above: dict[str, Prices], own: Mapping[str, Mapping[str, UnitPrice]], currency: Currency
 ) -> dict[str, Prices]:
     none = Prices(currency=currency)
-    return above | {
-        model: replace(above.get(model, none), **units) for model, units in own.items()
-    }
+    return above | {model: replace(above.get(model, none), **units) for model, units in own.items()}
 
 
 def prices_by_model(moment: datetime, book: UUID = LIST_EUR) -> dict[str, Prices]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -15,7 +16,6 @@ from billing.models import VolumeTier
 from billing.price_books import book_of
 from billing.pricing import books_read
 from tenants.models import Organization
-
 
 _EXACT: Final = Decimal("1e-12")
 
@@ -49,10 +49,10 @@ def discount_lines(organization: Organization, lines: Iterable[Line]) -> list[Di
 def discounts(tiers: Sequence[Tier], amounts: Iterable[Decimal]) -> list[Discount]:
     """Of `tiers`, in the order of their amounts, those that the sum reaches. Pure, exact."""
     total = sum(amounts, Decimal(0))
-    ends = [tier.from_amount for tier in tiers[1:]] + [max(total, Decimal(0))]
     found = list[Discount]()
-    for tier, end in zip(tiers, ends, strict=True):
-        part = min(end, total) - tier.from_amount
+    for tier, following in zip_longest(tiers, tiers[1:]):
+        end = min(total, following.from_amount) if following else total
+        part = end - tier.from_amount
         if part > 0 and tier.percent:
             off = (part * tier.percent / 100).quantize(_EXACT)
             found.append(Discount(*tier, part, -off))

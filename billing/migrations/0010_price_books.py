@@ -259,9 +259,7 @@ class Migration(migrations.Migration):
             models.DateTimeField(default=django.utils.timezone.now, editable=False),
         ),
         migrations.AddField("rate", "approved_by", _user()),
-        migrations.AddField(
-            "rate", "approved_at", models.DateTimeField(editable=False, null=True)
-        ),
+        migrations.AddField("rate", "approved_at", models.DateTimeField(editable=False, null=True)),
         migrations.AlterModelOptions("rate", {"ordering": ["book", "model", "component", "valid"]}),
         migrations.RunPython(rates_approve, migrations.RunPython.noop),
         migrations.AddConstraint(
@@ -294,7 +292,9 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField("plan", "credit_limit", _money("credit limit", blank=True, null=True)),
-        migrations.AddField("plan", "promo_monthly", _money("free credit each month", default=Decimal(0))),
+        migrations.AddField(
+            "plan", "promo_monthly", _money("free credit each month", default=Decimal(0))
+        ),
         migrations.AddField(
             "plan",
             "support",

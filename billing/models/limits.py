@@ -92,9 +92,7 @@ class Terms(models.Model):
         _("credit limit"), max_digits=12, decimal_places=2, null=True, blank=True,
         validators=[MinValueValidator(0)],
     )  # fmt: skip
-    currency = models.CharField(
-        _("currency"), max_length=3, choices=Currency, default=Currency.EUR
-    )
+    currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
     book = models.ForeignKey(
         PriceBook, models.PROTECT, null=True, blank=True, related_name="terms",
         verbose_name=_("price book"),

@@ -72,7 +72,8 @@ def _counter_of(scope: str, terms: KeyTerms) -> tuple[str, str]:
         text = "The credit of your organization does not cover this request. Top it up."
         return text, "credit_balance_exhausted"
     period = _PERIODS[budget.period]
-    text = f"The budget of {budget.amount} {terms.currency} per {period} ({budget.scope_name}) stops it."
+    amount = f"{budget.amount} {terms.currency}"
+    text = f"The budget of {amount} per {period} ({budget.scope_name}) stops it."
     return text, _SPEND_CODES[budget.kind]
 
 
