@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from billing.models.invoices import CreditNote, Invoice
 from tenants.models import Organization, TenantQuerySet, User, new_id
 
 
@@ -46,17 +47,23 @@ class Provider(models.TextChoices):
 class Payment(models.Model):
     """`total` is what is paid: `net`, which is credited, and `vat`. `refunded` is part of `total`.
 
-    `reference` is the bank's, or which automatic top-up it is: an organization has each once.
-    `checkout_url` is where it is paid, while that can be done. `failure` is for people to read.
+    `vat_rate` (percent) and `vat_treatment` were decided when it began. `invoice` is what it pays,
+    or the document of the credit. `reference` is the bank's, or which automatic top-up it is: each
+    is there once. `checkout_url` is where it is paid, while that can be done.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="payments")
+    invoice = models.ForeignKey(
+        Invoice, models.PROTECT, null=True, blank=True, related_name="payments"
+    )
     kind = models.CharField(_("kind"), max_length=12, choices=PaymentKind)
     net = models.DecimalField(_("net"), max_digits=12, decimal_places=2)
     vat = models.DecimalField(_("VAT"), max_digits=12, decimal_places=2, default=Decimal(0))
     total = models.DecimalField(_("total"), max_digits=12, decimal_places=2)
     refunded = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal(0))
+    vat_rate = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal(0))
+    vat_treatment = models.CharField(max_length=20, blank=True)
     currency = models.CharField(max_length=3, default="EUR")
     state = models.CharField(
         _("state"), max_length=12, choices=PaymentState, default=PaymentState.CREATED
@@ -123,11 +130,12 @@ class RefundState(models.TextChoices):
 
 
 class Refund(models.Model):
-    """Money that goes back. It leaves the books when it is asked for, and returns when it fails."""
+    """Money of a credit note that goes back: it is owed until it is certain that it arrived."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="refunds")
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="refunds")
+    credit_note = models.ForeignKey(CreditNote, models.PROTECT, related_name="refunds")
     net = models.DecimalField(_("net"), max_digits=12, decimal_places=2)
     vat = models.DecimalField(_("VAT"), max_digits=12, decimal_places=2)
     reason = models.CharField(_("reason"), max_length=200)
@@ -257,6 +265,7 @@ class PaymentNotice(models.Model):
     kind = models.CharField(max_length=20, choices=NoticeKind)
     source = models.CharField(max_length=100)
     payment = models.ForeignKey(Payment, models.PROTECT, null=True, related_name="+")
+    invoice = models.ForeignKey(Invoice, models.PROTECT, null=True, related_name="+")
     stage = models.PositiveSmallIntegerField(choices=DunningStage, null=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     told_at = models.DateTimeField(null=True)

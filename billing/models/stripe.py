@@ -17,6 +17,7 @@ class Op(models.TextChoices):
 
     CUSTOMER = "customer.create", _("Make a customer")
     CHECKOUT = "checkout.create", _("Open a checkout")
+    EXPIRE = "checkout.expire", _("Close a checkout")
     CHARGE = "payment_intent.create", _("Charge a card")
     CANCEL = "payment_intent.cancel", _("Cancel a charge")
     INVOICE = "invoice.create", _("Make an invoice")
@@ -83,7 +84,7 @@ class OutboxItem(models.Model):
             models.Index(fields=["state", "created_at"], name="outbox_state"),
         ]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["op", "entity", "version"], name="outbox_once"),
+            models.UniqueConstraint(fields=["op", "entity"], name="outbox_once"),
         ]
 
     @override
@@ -199,11 +200,15 @@ class Reconciliation(models.Model):
 
 
 class StripeSync(models.Model):
-    """How far we are with Stripe; one row. `down_since` is since when it does not answer."""
+    """How far we are with Stripe; one row. `down_since` is since when it does not answer.
+
+    `is_behind` is whether events may have been missed: they are fetched from `events_until` on.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     events_until = models.DateTimeField(null=True)
     down_since = models.DateTimeField(null=True)
+    is_behind = models.BooleanField(default=False)
     reconciled_at = models.DateTimeField(null=True)
     compared = models.PositiveIntegerField(default=0)
 
