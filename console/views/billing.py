@@ -1,0 +1,30 @@
+"""The customer's billing home."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from billing.budgets import alerts_unseen
+from console.access import member_page
+from console.billing_home import Account
+from console.http import OrganizationRequest
+from console.views.budgets import may_set
+
+
+@require_safe
+@member_page
+def billing(request: OrganizationRequest) -> HttpResponse:
+    """What there is, what was spent this month, what it will be, and what was billed."""
+    account = Account(request.organization)
+    cap = account.cap
+    context = {
+        "account": account,
+        "report": account.report,
+        "cap": cap and cap.budget.amount,
+        "spec": account.report.cumulative(cap and cap.budget.amount),
+        "unseen": alerts_unseen(request.organization),
+        "may_set_budgets": may_set(request),
+    }
+    return render(request, "console/billing/billing.html", context)
