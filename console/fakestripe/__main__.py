@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 
-from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import Interfaces
+from granian.server.embed import Server
 
 
 def main() -> None:
@@ -14,16 +15,15 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
     os.environ.setdefault("FAKESTRIPE_URL", f"http://localhost:{port}")
-    Granian(
-        "console.fakestripe.app:app",
-        address="127.0.0.1",
-        port=port,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
-        websockets=False,
-        log_enabled=False,
-        workers_kill_timeout=1,
-    ).serve()
+    asyncio.run(_serve(port))
+
+
+async def _serve(port: int) -> None:
+    """In one process, so that whoever kills it has killed it all."""
+    from console.fakestripe.app import app
+
+    options = {"address": "127.0.0.1", "port": port, "interface": Interfaces.ASGI}
+    await Server(app, **options, websockets=False, log_enabled=False).serve()
 
 
 if __name__ == "__main__":

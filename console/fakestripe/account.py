@@ -15,7 +15,7 @@ from console.fakestripe.objects import made
 from console.fakestripe.store import Store
 
 API_KEY: Final = "sk_test_fake"
-WEBHOOK_SECRET: Final = "whsec_fake"  # noqa: S105 - of a double, that anyone may know
+WEBHOOK_SECRET: Final = "whsec_of_a_double_and_no_secret"  # noqa: S105 - of a double, that anyone may know
 API_VERSION: Final = "2026-10-28.endive"
 DAY_S: Final = 86_400
 EVENTS_KEPT_S: Final = 30 * DAY_S

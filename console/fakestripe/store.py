@@ -49,13 +49,13 @@ class Store:
 
     def _replay(self, journal: Path) -> None:
         """The last line may be cut off: what it says was never answered."""
-        text = journal.read_text()
-        whole, _, rest = text.rpartition("\n")
+        whole = journal.read_text().rpartition("\n")[0]
         for line in whole.splitlines():
             self._apply(json.loads(line))
+        part = journal.with_name(journal.name + ".part")
+        part.write_text(json.dumps({thing["id"]: thing for thing in self}) + "\n")
+        part.replace(journal)
         self._changed.clear()
-        if rest:
-            journal.write_text(whole + "\n" if whole else "")
 
     def _apply(self, changes: dict[str, Object | None]) -> None:
         for thing_id, thing in changes.items():
