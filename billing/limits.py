@@ -112,12 +112,15 @@ class Rules:
         by_model = defaultdict[str, list[LimitEntry]](list)
         for model, entry in limits:
             by_model[model].append(entry)
-        _plan, *bought = self.bought.get(organization, NOTHING_BOUGHT)
+        bought = self.bought.get(organization, NOTHING_BOUGHT)
         return KeyTerms(
-            tuple(by_model.pop("", ())),
-            {model: tuple(entries) for model, entries in by_model.items()} or NOTHING,
-            tuple(entry for one in own for entry in self.budgets.get(one, ())),
-            *bought,
+            limits=tuple(by_model.pop("", ())),
+            by_model={model: tuple(entries) for model, entries in by_model.items()} or NOTHING,
+            budgets=tuple(entry for one in own for entry in self.budgets.get(one, ())),
+            has_wallet=bought.has_wallet,
+            book=bought.book,
+            currency=bought.currency,
+            models=bought.models,
         )
 
     def _of_organization(self, organization: UUID) -> list[tuple[str, LimitEntry]]:

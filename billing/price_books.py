@@ -237,13 +237,13 @@ def price_book_update(
     book.name, book.is_public = name, is_public
     book.full_clean()
     book.save(update_fields=["name", "is_public"])
-    facts = {"slug": book.slug, "name": name, "is_public": is_public}
     audit.record(
         actor=actor,
         action="price_book.update",
         target=book,
         organization=book.organization,
-        **facts,
+        name=name,
+        is_public=is_public,
     )
     return book
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
 from typing import Final, NamedTuple, Self
@@ -141,7 +141,13 @@ def _over(
     above: dict[str, Prices], own: Mapping[str, Mapping[str, UnitPrice]], currency: Currency
 ) -> dict[str, Prices]:
     none = Prices(currency=currency)
-    return above | {model: replace(above.get(model, none), **units) for model, units in own.items()}
+    return above | {model: _with(above.get(model, none), units) for model, units in own.items()}
+
+
+def _with(prices: Prices, units: Mapping[str, UnitPrice]) -> Prices:
+    """With these in place of its own."""
+    found = {name.value: units.get(name, prices.of(name)) for name in Component}
+    return Prices(**found, currency=prices.currency)
 
 
 def prices_by_model(moment: datetime, book: UUID = LIST_EUR) -> dict[str, Prices]:

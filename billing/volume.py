@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from itertools import zip_longest
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
@@ -50,8 +49,8 @@ def discounts(tiers: Sequence[Tier], amounts: Iterable[Decimal]) -> list[Discoun
     """Of `tiers`, in the order of their amounts, those that the sum reaches. Pure, exact."""
     total = sum(amounts, Decimal(0))
     found = list[Discount]()
-    for tier, following in zip_longest(tiers, tiers[1:]):
-        end = min(total, following.from_amount) if following else total
+    for place, tier in enumerate(tiers, 1):
+        end = min([total, *(following.from_amount for following in tiers[place : place + 1])])
         part = end - tier.from_amount
         if part > 0 and tier.percent:
             off = (part * tier.percent / 100).quantize(_EXACT)

@@ -251,6 +251,7 @@ class Migration(migrations.Migration):
                 related_name="rates",
                 to="billing.pricebook",
             ),
+            preserve_default=False,
         ),
         migrations.AddField("rate", "created_by", _user()),
         migrations.AddField(

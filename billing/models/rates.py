@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from billing.models.prices import LIST_EUR, PriceBook
+from billing.models.prices import PriceBook
 from tenants.models import User, new_id
 
 
@@ -52,7 +52,7 @@ class Rate(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    book = models.ForeignKey(PriceBook, models.PROTECT, default=LIST_EUR, related_name="rates")
+    book = models.ForeignKey(PriceBook, models.PROTECT, related_name="rates")
     model = models.CharField(_("model"), max_length=100)
     component = models.CharField(_("component"), max_length=20, choices=Component)
     price = models.DecimalField(_("price"), max_digits=20, decimal_places=6)

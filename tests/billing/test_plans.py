@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -104,7 +105,7 @@ def test_a_customer_does_not_change_to_credit_or_away_from_a_contract(
     assert "paid afterwards" in refused(cast, "scale")
     assert "paid afterwards" in refused(cast, "enterprise")
     assert "already" in refused(cast, "free")
-    by_hand = {"actor": cast.oskar, "organization": cast.acme}
+    by_hand: dict[str, Any] = {"actor": cast.oskar, "organization": cast.acme}
     own = price_book_create(actor=None, slug="own", name="Own", parent=list_book())
     plans.terms_set_book(**by_hand, book=own, reason="a contract")
     assert "agreed on" in refused(cast, "build")
@@ -114,7 +115,11 @@ def test_a_customer_does_not_change_to_credit_or_away_from_a_contract(
 
 
 def test_who_owes_stays_on_credit_until_it_is_paid(cast: Cast, begun: Terms) -> None:
-    by_hand = {"actor": cast.oskar, "organization": cast.acme, "reason": "asked by phone"}
+    by_hand: dict[str, Any] = {
+        "actor": cast.oskar,
+        "organization": cast.acme,
+        "reason": "asked by phone",
+    }
     plans.plan_change(**by_hand, plan=plan("scale"))
     usage_post(new_id(), {cast.acme.pk: {Component.OUTPUT: Decimal(6)}}, timezone.now())
     assert "waits to be paid" in refused(cast, "build")
@@ -122,7 +127,11 @@ def test_who_owes_stays_on_credit_until_it_is_paid(cast: Cast, begun: Terms) -> 
 
 
 def test_an_operator_says_why_and_may_set_another_credit_limit(cast: Cast) -> None:
-    by_hand = {"actor": cast.oskar, "organization": cast.acme, "plan": plan("scale")}
+    by_hand: dict[str, Any] = {
+        "actor": cast.oskar,
+        "organization": cast.acme,
+        "plan": plan("scale"),
+    }
     with pytest.raises(ValidationError, match="Say why"):
         plans.plan_change(**by_hand)
     terms = plans.plan_change(**by_hand, reason="asked by phone")
@@ -138,7 +147,11 @@ def test_an_operator_says_why_and_may_set_another_credit_limit(cast: Cast) -> No
 
 def test_money_of_a_plan_is_not_taken_for_another_currency(cast: Cast) -> None:
     plans.currency_set(actor=cast.oskar, organization=cast.acme, currency=Currency.SEK)
-    by_hand = {"actor": cast.oskar, "organization": cast.acme, "reason": "in Sweden"}
+    by_hand: dict[str, Any] = {
+        "actor": cast.oskar,
+        "organization": cast.acme,
+        "reason": "in Sweden",
+    }
     assert plans.plan_change(**by_hand, plan=plan("free")).plan
     assert promo(cast.acme) == 0, "its credit is in EUR"
     with pytest.raises(ValidationError, match="credit limit in SEK"):
@@ -151,7 +164,7 @@ def test_money_of_a_plan_is_not_taken_for_another_currency(cast: Cast) -> None:
 
 
 def test_a_currency_stays_once_the_books_have_an_entry(cast: Cast) -> None:
-    by_hand = {"actor": cast.oskar, "organization": cast.acme}
+    by_hand: dict[str, Any] = {"actor": cast.oskar, "organization": cast.acme}
     plans.currency_set(**by_hand, currency=Currency.SEK)
     prepaid_top_up(**by_hand, amount=Decimal(100), reference="bank 1")
     assert set(Account.objects.values_list("currency", flat=True)) == {"SEK"}
@@ -171,4 +184,4 @@ def test_a_plan_for_some_models_bounds_every_key(cast: Cast, begun: Terms) -> No
     assert snapshot_load().keys[digest].scope == scope_of([], ["small", "tiny"], [])
     cast.key.api_key.allowed_models = ["tiny", "large"]
     cast.key.api_key.save()
-    assert snapshot_load().keys[digest].scope.models == {"tiny"}
+    assert snapshot_load().keys[digest].scope.models == frozenset({"tiny"})

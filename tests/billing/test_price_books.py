@@ -211,9 +211,7 @@ def test_where_prices_need_two_people_a_price_waits_for_the_second(
     ]  # fmt: skip
 
 
-def test_a_proposal_can_be_withdrawn_and_rates_nothing(
-    cast: Cast, settings: Settings
-) -> None:
+def test_a_proposal_can_be_withdrawn_and_rates_nothing(cast: Cast, settings: Settings) -> None:
     settings.PRICE_APPROVAL = True
     waiting = rate("2", actor=cast.oskar)
     assert prices_by_model(timezone.now()) == {}
@@ -236,7 +234,7 @@ def test_a_preview_tells_what_a_price_would_have_changed_last_month(cast: Cast) 
     _used(cast.rival, cast, 5_000_000)
     now = datetime(2026, 3, 15, tzinfo=UTC)
     connection.check_constraints()
-    asked = {"model": MODEL, "component": Component.OUTPUT, "price": Decimal(5)}
+    asked: dict[str, Any] = {"model": MODEL, "component": Component.OUTPUT, "price": Decimal(5)}
 
     found = price_books.rate_preview(book=list_book(), now=timezone.now(), **asked)
     assert found.effects == [], "nothing was used in the month before this"
