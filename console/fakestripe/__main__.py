@@ -22,8 +22,14 @@ async def _serve(port: int) -> None:
     """In one process, so that whoever kills it has killed it all."""
     from console.fakestripe.app import app
 
-    options = {"address": "127.0.0.1", "port": port, "interface": Interfaces.ASGI}
-    await Server(app, **options, websockets=False, log_enabled=False).serve()
+    await Server(
+        app,
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGI,
+        websockets=False,
+        log_enabled=False,
+    ).serve()
 
 
 if __name__ == "__main__":

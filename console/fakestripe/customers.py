@@ -21,7 +21,7 @@ _SETTINGS: Final = {
     "rendering_options": None,
 }  # fmt: skip
 TAX_IDS: Final = {
-    "eu_vat": r"[A-Z]{2}[0-9A-Z+*]{2,12}",
+    "eu_vat": r"[A-Z]{2}(?=.*\d)[0-9A-Z+*]{2,12}",
     "se_org": r"\d{6}-?\d{4}",
     "gb_vat": r"GB(\d{9}|\d{12}|GD\d{3}|HA\d{3})",
     "no_vat": r"\d{9}MVA",

@@ -56,7 +56,7 @@ def intent_new(
         statement_descriptor_suffix=given.get("statement_descriptor_suffix"),
         status="requires_confirmation" if method else "requires_payment_method",
     )  # fmt: skip
-    if "payment_method_types" not in given:
+    if "allowed_payment_method_types" not in given:
         asked = given.get("automatic_payment_methods") or {}
         redirects = asked.get("allow_redirects", "always")
         intent["automatic_payment_methods"] = {"allow_redirects": redirects, "enabled": True}
@@ -88,7 +88,7 @@ def _confirmable(given: Object, method: Object | None) -> Object:
         )
         raise invalid(message, None, STATE)
     asked = given.get("automatic_payment_methods") or {}
-    is_bound = "payment_method_types" in given or asked.get("allow_redirects") == "never"
+    is_bound = "allowed_payment_method_types" in given or asked.get("allow_redirects") == "never"
     if not (is_bound or given.get("off_session") or given.get("return_url")):
         message = (
             "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. "
@@ -109,8 +109,9 @@ def intent_confirm(account: Account, given: Object, intent_id: str) -> Object:
     method_id = given.get("payment_method") or intent["payment_method"]
     method = _method(account, {"payment_method": method_id}, intent["customer"])
     automatic = intent["automatic_payment_methods"]
-    bound = {"automatic_payment_methods": automatic} if automatic else {"payment_method_types": 1}
-    intent["payment_method"] = _confirmable(given | bound, method)["id"]
+    bound = "automatic_payment_methods" if automatic else "allowed_payment_method_types"
+    asked = given | {bound: automatic or ["card"]}
+    intent["payment_method"] = _confirmable(asked, method)["id"]
     intent["setup_future_usage"] = given.get("setup_future_usage") or intent["setup_future_usage"]
     confirm(account, intent, given)
     return intent
