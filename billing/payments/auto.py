@@ -141,7 +141,7 @@ def _request(row: AutoTopUp, card: str, now: datetime) -> None:
         "currency": payment.currency.lower(),
         "customer": CUSTOMER,
         "payment_method": card,
-        "allowed_payment_method_types": ["card"],
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
         "off_session": True,
         "confirm": True,
         "description": f"Credit, automatic top-up {row.sequence}",

@@ -174,7 +174,7 @@ def _work(event: WebhookEvent, now: datetime) -> None:
     except NotOursError as error:
         _end(event, EventState.IGNORED, str(error), now)
     except (MismatchError, StripeRefusedError) as error:
-        log.error("webhook.mismatch", event=event.pk, error=str(error))
+        log.error("webhook.mismatch", webhook=event.pk, error=str(error))
         _end(event, EventState.REFUSED, str(error), now)
     except (StripeError, ValidationError, BooksError) as error:
         if isinstance(error, StripeUnknownError):
@@ -191,7 +191,7 @@ def _end(event: WebhookEvent, state: EventState, note: str, now: datetime) -> No
 
 
 def _later(event: WebhookEvent, note: str, now: datetime) -> None:
-    log.warning("webhook.not_worked_off", event=event.pk, error=note)
+    log.warning("webhook.not_worked_off", webhook=event.pk, error=note)
     wait = min(timedelta(seconds=2 ** min(event.attempts, 12)), LONGEST_WAIT)
     event.next_at, event.note = now + wait, note[:500]
     event.save(update_fields=["next_at", "note"])
