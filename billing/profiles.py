@@ -135,7 +135,8 @@ def buyer_of(profile: BillingProfile | None, organization: Organization) -> dict
         "legal_name", "address", "address_more", "postcode", "city", "country", "vat_id", "email",
         "reference", "is_business", "vat_evidence",
     )  # fmt: skip
-    return {name: value for name in names if (value := getattr(profile, name)) not in {"", None}}
+    facts = {name: getattr(profile, name) for name in names}
+    return {name: value for name, value in facts.items() if value or value is False}
 
 
 def seller_of() -> dict[str, Any]:

@@ -11,10 +11,18 @@ from django.utils import timezone
 from billing.budgets import BudgetUse, budgets_read
 from billing.ledger import Wallet, wallet_read
 from billing.lots import Lot, lots_read
-from billing.models import Mode, Period
+from billing.models import (
+    AutoTopUp,
+    BillingProfile,
+    Invoice,
+    Mode,
+    Period,
+    StripeCustomer,
+)
 from console.costs import CostReport, CostSpan, today
 from tenants.models import Organization
 
+RECENT_INVOICES: Final = 5
 LOW_DAYS: Final = 3
 """A prepaid balance that lasts no longer is worth a word."""
 
@@ -52,6 +60,26 @@ class Account:
             and not (use.budget.project_id or use.budget.api_key_id)
         )
         return next(of_all, None)
+
+    @cached_property
+    def invoices(self) -> list[Invoice]:
+        """The newest."""
+        found = Invoice.objects.for_organization(self.organization).numbered()
+        return list(found[:RECENT_INVOICES])
+
+    @cached_property
+    def profile(self) -> BillingProfile | None:
+        return BillingProfile.objects.for_organization(self.organization).first()
+
+    @cached_property
+    def customer(self) -> StripeCustomer | None:
+        """With the saved card, if there is one."""
+        return StripeCustomer.objects.for_organization(self.organization).first()
+
+    @cached_property
+    def auto(self) -> AutoTopUp | None:
+        found = AutoTopUp.objects.for_organization(self.organization)
+        return found.select_related("payment").first()
 
     @property
     def is_prepaid(self) -> bool:

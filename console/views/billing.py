@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing.budgets import alerts_unseen
+from billing.stripe_client import is_on
 from console.access import member_page
 from console.billing_home import Account
 from console.http import OrganizationRequest
@@ -26,5 +27,6 @@ def billing(request: OrganizationRequest) -> HttpResponse:
         "spec": account.report.cumulative(cap and cap.budget.amount),
         "unseen": alerts_unseen(request.organization),
         "may_set_budgets": may_set(request),
+        "has_stripe": is_on(),
     }
     return render(request, "console/billing/billing.html", context)

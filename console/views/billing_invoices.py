@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from uuid import UUID
 
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
@@ -85,11 +85,11 @@ def invoice_bundle(request: OrganizationRequest, invoice: UUID) -> HttpResponse:
 
 
 @require_safe
-def verify_invoice(request: HttpRequest) -> FileResponse:
+def verify_invoice(request: HttpRequest) -> HttpResponse:
     """The program that recomputes an invoice: one file, nothing to install."""
-    return FileResponse(
-        services.VERIFIER.open("rb"), as_attachment=True, filename=services.VERIFIER.name
-    )
+    program = services.VERIFIER
+    headers = attachment(program.name)
+    return HttpResponse(program.read_bytes(), content_type="text/x-python", headers=headers)
 
 
 def _found(request: OrganizationRequest, pk: UUID) -> Invoice:

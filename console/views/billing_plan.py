@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -45,7 +46,10 @@ def plan_choose(request: OrganizationRequest, plan: str) -> HttpResponse:
     )
 
     def change() -> None:
-        plan_change(actor=request.user, organization=request.organization, plan=found)
+        try:
+            plan_change(actor=request.user, organization=request.organization, plan=found)
+        except ValidationError as error:  # of fields that this sheet does not have
+            raise ValidationError(error.messages) from error
 
     said = _("You are on the plan %(plan)s.") % {"plan": found}
     return sheet_answer(request, sheet, forms.Form(sent(request)), change, said=said)

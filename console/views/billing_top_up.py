@@ -23,6 +23,7 @@ from billing import payments as services
 from billing.ledger import wallet_read
 from billing.models import AutoTopUp, Payment, StripeCustomer
 from billing.profiles import seller_of, vat_amount, vat_decide
+from billing.stripe_client import StripeError, is_on
 from console.access import member_page
 from console.billing_forms import AMOUNTS, AutoTopUpForm, TopUpForm
 from console.currencies import shown_currency
@@ -74,7 +75,7 @@ def _shown(request: OrganizationRequest, form: TopUpForm, amount: Decimal | None
         "total": amount + on_top if amount and on_top is not None else None,
         "currency": shown_currency(),
         "seller": seller_of(),
-        "has_stripe": has_stripe(),
+        "has_stripe": is_on(),
     }
 
 
@@ -85,9 +86,10 @@ def _shown(request: OrganizationRequest, form: TopUpForm, amount: Decimal | None
 def top_up_payment(request: OrganizationRequest, payment: UUID) -> HttpResponse:
     """Where one comes back to from paying: it waits for the books, and says what became of it."""
     payments = Payment.objects.for_organization(request.organization)
-    found = get_object_or_404(payments, pk=payment)
+    found = _looked_at(get_object_or_404(payments, pk=payment))
+    wallet = wallet_read([found.organization_id])[found.organization_id]
+    context = {"payment": found, "wallet": wallet}
     part = "#state" if request.htmx else ""
-    context = {"payment": found, "wallet": wallet_read([found.organization_id]).popitem()[1]}
     return render(request, f"console/billing/payment.html{part}", context)
 
 
@@ -150,9 +152,15 @@ def payment_method(request: OrganizationRequest) -> HttpResponse:
     return redirect(url)
 
 
-def has_stripe() -> bool:
-    """Whether cards can be taken; without it people pay by bank."""
-    return bool(settings.STRIPE_API_KEY)
+def _looked_at(payment: Payment) -> Payment:
+    """What became of it by now, should nobody have told us; what cannot be told now comes later."""
+    if payment.is_open and is_on():
+        try:
+            services.payment_refresh(payment, timezone.now())
+        except (StripeError, services.MismatchError, services.NotOursError):
+            return payment
+        payment.refresh_from_db()
+    return payment
 
 
 def _card(request: OrganizationRequest) -> str:
