@@ -3,8 +3,8 @@
 
     python verify_invoice.py R2026-00001.json R2026-00001-usage.csv
 
-Needs Python 3.11 or newer and nothing else, reads the two files and sends nothing. It prints what it
-found; the exit code is 0 when all of it is right, 1 when something is not, 2 when it cannot tell.
+Needs Python 3.11 or newer and nothing else, reads the two files and sends nothing. It prints what
+it found; the exit code is 0 when all is right, 1 when something is not, 2 when it cannot tell.
 
 What it recomputes:
 

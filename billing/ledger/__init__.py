@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from billing.ledger.accounts import AccountKey
 from billing.ledger.books import books_advance, books_announce, books_lock, currency_set
-from billing.ledger.check import Difference, batches_check, books_check
+from billing.ledger.check import Difference, batches_check, books_check, invoices_check
 from billing.ledger.credit import (
     Entered,
     prepaid_top_up,
@@ -51,6 +51,7 @@ __all__ = [
     "fee_book",
     "invoice_book",
     "invoice_unbook",
+    "invoices_check",
     "payment_book",
     "payout_book",
     "pending_make",

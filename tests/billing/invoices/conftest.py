@@ -15,6 +15,7 @@ from tests.billing.records import another, put
 
 MARCH = datetime(2026, 3, 10, 12, tzinfo=UTC)
 APRIL_1 = datetime(2026, 4, 1, 6, tzinfo=UTC)
+MAY_1 = datetime(2026, 5, 1, 6, tzinfo=UTC)
 
 type Use = Callable[..., None]
 

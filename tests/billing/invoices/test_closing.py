@@ -12,12 +12,11 @@ from billing.invoices import invoice_close, periods_close
 from billing.ledger import books_check, prepaid_top_up, promo_grant
 from billing.models import Invoice, InvoiceState, LineKind, UsageEvent
 from tenants.models import new_id
-from tests.billing.invoices.conftest import APRIL_1, CHANGED, CHANGING, MARCH, Use
+from tests.billing.invoices.conftest import APRIL_1, CHANGED, CHANGING, MARCH, MAY_1, Use
 from tests.billing.ledger.reading import balances
 from tests.conftest import Cast
 
 pytestmark = pytest.mark.django_db
-MAY_1 = datetime(2026, 5, 1, 6, tzinfo=UTC)
 MANY = {"input_tokens": 3_000_000, "cached_tokens": 1_000_000, "output_tokens": 500_000}
 """1.00 of input, 0.10 of cached input, 0.75 of output."""
 
