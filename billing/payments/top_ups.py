@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from time import monotonic, sleep
 from typing import Any, Final
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from billing import stripe_client
 from billing.models import (
     Op,
     OutboxItem,
+    OutboxState,
     Payment,
     PaymentKind,
     PaymentState,
@@ -30,6 +32,8 @@ from billing.stripe_client import StripeError, minor
 from tenants import audit
 from tenants.models import Organization, User, new_id
 
+PATIENCE_S: Final = 10
+PAUSE_S: Final = 0.05
 SAME: Final = timedelta(minutes=30)
 """Whoever begins the same again within this time goes on with what was begun."""
 
@@ -119,11 +123,17 @@ def _checkout_again(payment: Payment, return_url: str, now: datetime) -> None:
 
 
 def _with_checkout(payment: Payment, now: datetime) -> Payment:
-    outbox_send(now, payment.organization)
-    payment.refresh_from_db()
-    if payment.paid_at or payment.checkout_url:
-        return payment
-    raise ValidationError(payment.failure or _silence())
+    """A worker may be at the same calls just now: what it does is waited for."""
+    ends = monotonic() + PATIENCE_S
+    while True:
+        outbox_send(now, payment.organization)
+        payment.refresh_from_db()
+        if payment.paid_at or payment.checkout_url:
+            return payment
+        sent = OutboxItem.objects.for_organization(payment.organization)
+        if monotonic() > ends or not sent.filter(state=OutboxState.SENDING).exists():
+            raise ValidationError(payment.failure or _silence())
+        sleep(PAUSE_S)
 
 
 def _checkout_of(payment: Payment, return_url: str) -> dict[str, Any]:
