@@ -8,6 +8,7 @@ from django.urls import URLPattern, path
 
 from console.views.operator import (
     books,
+    credit,
     dunning,
     invoice,
     invoices,
@@ -28,6 +29,9 @@ urls: Final[list[URLPattern]] = [
         ("books/transfers/", books.operator_transfers),
         ("books/transfers/<uuid:transfer>/", books.operator_transfer),
         ("books/transfers/<uuid:transfer>/requests/", books.operator_transfer_events),
+        ("organizations/<slug:org>/plan/", credit.operator_organization_plan),
+        ("organizations/<slug:org>/book/", credit.operator_organization_book),
+        ("organizations/<slug:org>/currency/", credit.operator_organization_currency),
         ("prices/", prices.operator_prices),
         ("prices/add/", prices.operator_price_book_add),
         ("prices/rates/<uuid:rate>/approve/", prices.operator_rate_approve),
