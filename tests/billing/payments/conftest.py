@@ -18,8 +18,13 @@ class Stripe:
     """The double beside us, with one clock for both."""
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Nothing is there yet."""
         self.now = NOON
         self.fake = FakeStripe(lambda: self.now.timestamp())
+        self.client = self.fake.client()
 
     def pass_time(self, **spans: float) -> datetime:
         self.now += timedelta(**spans)
@@ -40,7 +45,6 @@ class Stripe:
 @pytest.fixture
 def stripe(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stripe]:
     stripe = Stripe()
-    client = stripe.fake.client()
-    monkeypatch.setattr(stripe_client, "connected", lambda key, base: client)
+    monkeypatch.setattr(stripe_client, "connected", lambda key, base: stripe.client)
     with override_settings(STRIPE_API_KEY=API_KEY, STRIPE_WEBHOOK_SECRETS=[WEBHOOK_SECRET]):
         yield stripe
