@@ -18,12 +18,12 @@ from django.utils.translation import gettext as _
 from billing.ledger import books_lock
 from billing.limiting import money_changed, scope_check
 from billing.models import Budget, BudgetAlert, Period, UsageDay
+from billing.price_books import currency_of
 from billing.webhooks import secret_make, url_check
 from tenants import audit
 from tenants.models import ApiKey, Organization, Project, User
 from tenants.sealing import seal
 
-CURRENCY: Final = "EUR"
 THRESHOLDS: Final = (50, 80, 100)
 MOST: Final = Decimal(10**9)
 MAX_EMAILS: Final = 10
@@ -47,7 +47,7 @@ def budget_set(
     period: Period = Period.MONTH,
     project: Project | None = None,
     api_key: ApiKey | None = None,
-    currency: str = CURRENCY,
+    currency: str = "",
     is_hard: bool = True,
     thresholds: Iterable[int] = THRESHOLDS,
     emails: Iterable[str] = (),
@@ -56,11 +56,19 @@ def budget_set(
     """Let the organization, or one of its projects or keys, spend `amount` in each `period`.
 
     One of the same scope and period is replaced; one under what is already spent stops at once.
-    ValidationError names the field and why.
+    It is in the organization's currency, and another one is refused. ValidationError names the
+    field and why.
     """
     scope_check(organization, project, api_key)
     thresholds, emails = sorted(set(thresholds)), list(dict.fromkeys(emails))
-    if errors := _wrong(amount, currency, thresholds, emails, webhook_url):
+    errors = _wrong(amount, thresholds, emails, webhook_url)
+    own = currency_of(organization.pk)
+    if currency not in {"", own}:
+        words = {"currency": own}
+        errors["currency"] = (
+            _("Usage is priced in %(currency)s, so a budget is in %(currency)s too.") % words
+        )
+    if errors:
         raise ValidationError(errors)
     books_lock([organization.pk])
     scope = {"organization": organization, "project": project, "api_key": api_key}
@@ -69,7 +77,7 @@ def budget_set(
     secret = secret_make() if webhook_url and webhook_url != budget.webhook_url else ""
     if secret or not webhook_url:
         budget.sealed_webhook_secret = seal(secret)
-    budget.amount, budget.currency, budget.is_hard = amount, currency, is_hard
+    budget.amount, budget.currency, budget.is_hard = amount, own, is_hard
     budget.thresholds, budget.emails, budget.webhook_url = thresholds, emails, webhook_url
     budget.save()
     _told(actor, "budget.set", budget)
@@ -101,19 +109,13 @@ def _told(actor: User | None, action: str, budget: Budget) -> None:
 
 
 def _wrong(
-    amount: Decimal,
-    currency: str,
-    thresholds: Sequence[int],
-    emails: Sequence[str],
-    webhook_url: str,
+    amount: Decimal, thresholds: Sequence[int], emails: Sequence[str], webhook_url: str
 ) -> dict[str, str]:
     errors = dict[str, str]()
     if not 0 < amount <= MOST:
         errors["amount"] = _("More than zero and at most a billion. To stop all, revoke the keys.")
     elif amount != round(amount, 2):
         errors["amount"] = _("Whole cents, please: two decimals at most.")
-    if currency != CURRENCY:
-        errors["currency"] = _("Usage is priced in EUR, so a budget is in EUR too.")
     if not thresholds or not all(1 <= one <= 100 for one in thresholds):
         errors["thresholds"] = _("Whole percents from 1 to 100, at least one.")
     if bad := [one for one in emails if not _is_email(one)]:

@@ -102,6 +102,14 @@ def _moment(entry: bytes) -> datetime:
     return datetime.fromtimestamp(int(entry.partition(b"-")[0]) / 1000, UTC)
 
 
+def books_checked() -> BooksChecked | None:
+    """None while the books were never looked through, or Valkey is away."""
+    try:
+        return _checked()[0]
+    except redis.RedisError:
+        return None
+
+
 def _checked() -> tuple[BooksChecked | None, datetime | None]:
     found: Any = client().mget([CHECKED_KEY, RECONCILED])
     books, reconciled = found

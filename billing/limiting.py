@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, TypedDict, Unpack
@@ -13,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from billing.ledger import books_announce
 from billing.limits import rules_read
-from billing.models import Limit, LimitKind, Mode, Plan, Terms
+from billing.models import Limit, LimitKind, Mode, Plan, PriceBook, Terms
 from tenants import audit
 from tenants.models import ApiKey, Organization, Project, User
 from tenants.valkey import snapshot_changed
@@ -127,7 +128,7 @@ def organization_limits(organization: Organization, model: str = "") -> dict[Lim
 
 
 class PlanFacts(TypedDict):
-    """None is no limit."""
+    """What may be used; None is no limit."""
 
     name: str
     rpm: int | None
@@ -136,14 +137,28 @@ class PlanFacts(TypedDict):
     streams: int | None
 
 
+class PlanTerms(PlanFacts, total=False):
+    """How its customers buy; see `Plan`."""
+
+    book: PriceBook | None
+    mode: Mode
+    credit_limit: Decimal | None
+    promo_monthly: Decimal
+    models: Sequence[str]
+    support: str
+    is_public: bool
+    rank: int
+    self_service: bool
+
+
 @transaction.atomic
-def plan_create(*, actor: User | None, slug: str, **facts: Unpack[PlanFacts]) -> Plan:
+def plan_create(*, actor: User | None, slug: str, **facts: Unpack[PlanTerms]) -> Plan:
     plan = Plan(slug=slug, **facts)
     return _plan_kept(actor, "plan.create", plan)
 
 
 @transaction.atomic
-def plan_update(*, actor: User | None, plan: Plan, **facts: Unpack[PlanFacts]) -> Plan:
+def plan_update(*, actor: User | None, plan: Plan, **facts: Unpack[PlanTerms]) -> Plan:
     plan = Plan.objects.select_for_update().get(pk=plan.pk)
     for name, value in facts.items():
         setattr(plan, name, value)
@@ -157,12 +172,26 @@ def _plan_kept(actor: User | None, action: str, plan: Plan) -> Plan:
         if (value := getattr(plan, kind.value)) is not None
         for message in _wrong(value, None).values()
     }
+    if why := _wrong_credit(Mode(plan.mode), plan.credit_limit):
+        errors["credit_limit"] = why
     if errors:
         raise ValidationError(errors)
     plan.full_clean()
     plan.save()
     values = {kind.value: getattr(plan, kind.value) for kind in LimitKind}
-    audit.record(actor=actor, action=action, target=plan, name=plan.name, **values)
+    audit.record(
+        actor=actor,
+        action=action,
+        target=plan,
+        name=plan.name,
+        **values,
+        book=plan.book and plan.book.slug,
+        mode=plan.mode,
+        credit_limit=None if plan.credit_limit is None else str(plan.credit_limit),
+        promo_monthly=str(plan.promo_monthly),
+        models=list(plan.models),
+        self_service=plan.self_service,
+    )
     transaction.on_commit(snapshot_changed)
     return plan
 
@@ -176,13 +205,18 @@ def terms_set(
     mode: Mode,
     credit_limit: Decimal | None,
 ) -> Terms:
-    """How `organization` buys: on which plan, and up to what. `credit_limit` is EUR."""
+    """How `organization` buys: on which plan, and up to what in its currency."""
     if why := _wrong_credit(mode, credit_limit):
         raise ValidationError({"credit_limit": why})
-    terms, _is_new = Terms.objects.update_or_create(
-        organization=organization,
-        defaults={"plan": plan, "mode": mode, "credit_limit": credit_limit},
+    terms = Terms.objects.filter(organization=organization).first() or Terms(
+        organization=organization
     )
+    if plan and plan.book and plan.book.currency != terms.currency:
+        raise ValidationError({"plan": _("This plan is sold in another currency.")})
+    if terms.plan != plan:
+        terms.plan_since = timezone.now()
+    terms.plan, terms.mode, terms.credit_limit = plan, mode, credit_limit
+    terms.save()
     audit.record(
         actor=actor,
         action="terms.set",

@@ -17,7 +17,17 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from billing.models import Budget, Limit, LimitKind, Mode, Period, Terms
+from billing.models import (
+    LIST_EUR,
+    Budget,
+    Currency,
+    Limit,
+    LimitKind,
+    Mode,
+    Period,
+    Terms,
+)
+from billing.price_books import BOOK_FIELDS, book_chosen
 
 ORGANIZATION: Final = "organization"
 NOTHING: Final[Mapping[str, tuple[LimitEntry, ...]]] = MappingProxyType({})
@@ -33,7 +43,10 @@ class LimitEntry(NamedTuple):
 
 
 class BudgetEntry(NamedTuple):
-    """`amount` EUR in a period; `kind` is organization, project or key."""
+    """`amount` in a period, in its organization's currency.
+
+    `kind` is organization, project or key.
+    """
 
     id: UUID
     amount: Decimal
@@ -46,16 +59,30 @@ class BudgetEntry(NamedTuple):
 class KeyTerms(NamedTuple):
     """All that counts for a key: `limits` for every model, `by_model` beside them.
 
-    Without `has_wallet` no balance bounds what is spent.
+    Without `has_wallet` no balance bounds what is spent. It pays by `book`, in `currency`. `models`
+    are the public ids that its plan is for; None are all.
     """
 
     limits: tuple[LimitEntry, ...] = ()
     by_model: Mapping[str, tuple[LimitEntry, ...]] = NOTHING
     budgets: tuple[BudgetEntry, ...] = ()
     has_wallet: bool = False
+    book: UUID = LIST_EUR
+    currency: str = Currency.EUR.value
+    models: frozenset[str] | None = None
 
 
 NO_TERMS: Final = KeyTerms()
+
+
+class Bought(NamedTuple):
+    """How an organization buys, as its terms say; the defaults are those of whoever has none."""
+
+    plan: Mapping[LimitKind, int] = MappingProxyType({})
+    has_wallet: bool = False
+    book: UUID = LIST_EUR
+    currency: str = Currency.EUR.value
+    models: frozenset[str] | None = None
 
 
 class LimitSet(NamedTuple):
@@ -67,14 +94,16 @@ class LimitSet(NamedTuple):
     scope_name: str
 
 
+NOTHING_BOUGHT: Final = Bought()
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What was set, by the id of the organization, project or key that it was set for."""
 
-    plans: Mapping[UUID, Mapping[LimitKind, int]]
+    bought: Mapping[UUID, Bought]
     limits: Mapping[UUID, Sequence[LimitSet]]
     budgets: Mapping[UUID, Sequence[BudgetEntry]]
-    wallets: frozenset[UUID] = frozenset()
 
     def terms(self, organization: UUID, project: UUID | None, key: UUID | None) -> KeyTerms:
         own = tuple(one for one in (organization, project, key) if one)
@@ -83,18 +112,22 @@ class Rules:
         by_model = defaultdict[str, list[LimitEntry]](list)
         for model, entry in limits:
             by_model[model].append(entry)
+        bought = self.bought.get(organization, NOTHING_BOUGHT)
         return KeyTerms(
             limits=tuple(by_model.pop("", ())),
             by_model={model: tuple(entries) for model, entries in by_model.items()} or NOTHING,
             budgets=tuple(entry for one in own for entry in self.budgets.get(one, ())),
-            has_wallet=organization in self.wallets,
+            has_wallet=bought.has_wallet,
+            book=bought.book,
+            currency=bought.currency,
+            models=bought.models,
         )
 
     def _of_organization(self, organization: UUID) -> list[tuple[str, LimitEntry]]:
         """Its own, and its plan's for the kinds where it has none of all models."""
         own = self.limits.get(organization, ())
         decided = {one.kind for one in own if not one.model}
-        plan = self.plans.get(organization, {})
+        plan = self.bought.get(organization, NOTHING_BOUGHT).plan
         left = (
             LimitSet("", kind, value, ORGANIZATION)
             for kind, value in plan.items()
@@ -152,20 +185,28 @@ def _plain(terms: KeyTerms) -> KeyTerms:
 def rules_read(now: datetime, organization: UUID | None = None) -> Rules:
     """What holds at `now`, for all organizations or for one. Three queries."""
     which = Q(organization=organization) if organization else Q()
-    plans, wallets = _terms(which)
-    return Rules(plans, _limits(which, now), _budgets(which), wallets)
+    return Rules(_bought(which), _limits(which, now), _budgets(which))
 
 
-def _terms(which: Q) -> tuple[dict[UUID, dict[LimitKind, int]], frozenset[UUID]]:
-    plans, wallets = dict[UUID, dict[LimitKind, int]](), set[UUID]()
-    kinds = [f"plan__{kind.value}" for kind in LimitKind]
-    rows = Terms.objects.filter(which).values_list("organization", "mode", "credit_limit", *kinds)
-    for organization, mode, credit_limit, *values in rows:
+_KINDS: Final = tuple(f"plan__{kind.value}" for kind in LimitKind)
+
+
+def _bought(which: Q) -> dict[UUID, Bought]:
+    fields = ("organization", "mode", "credit_limit", "plan__models", *BOOK_FIELDS, *_KINDS)
+    found = dict[UUID, Bought]()
+    for organization, mode, credit_limit, models, *rest in Terms.objects.filter(which).values_list(
+        *fields
+    ):
+        book, values = rest[: len(BOOK_FIELDS)], rest[len(BOOK_FIELDS) :]
         named = zip(LimitKind, values, strict=True)
-        plans[organization] = {kind: value for kind, value in named if value is not None}
-        if mode == Mode.PREPAID or credit_limit is not None:
-            wallets.add(organization)
-    return plans, frozenset(wallets)
+        found[organization] = Bought(
+            {kind: value for kind, value in named if value is not None},
+            mode == Mode.PREPAID or credit_limit is not None,
+            book_chosen(*book),
+            book[0],
+            frozenset(models) if models else None,
+        )
+    return found
 
 
 _SCOPE: Final = ("organization", "project", "api_key", "project__name", "api_key__name")

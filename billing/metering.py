@@ -46,7 +46,8 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the gateway knows of one request when it ends. The counts are the engine's own.
 
     `queued_ms` are of `ttft_ms`, `attempts` the backends that were asked. `amount_nano` is what the
-    gateway charged, in 10⁻⁹ EUR and rounded up; None where it did not charge.
+    gateway charged, in 10⁻⁹ of the organization's currency and rounded up; None where it did not
+    charge. `book` is the price book of its admission; None is the organization's own of now.
     """
 
     request_id: UUID
@@ -71,6 +72,7 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     queued_ms: int = 0
     attempts: int = 1
     amount_nano: int | None = None
+    book: UUID | None = None
 
 
 encode: Final = msgspec.msgpack.Encoder().encode

@@ -1,17 +1,18 @@
-"""Rates and rating. `Prices.amount` is pure and exact: no float."""
+"""Prices, and the books that they come from. `Prices.amount` is pure and exact: no float."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
+from uuid import UUID
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
-from billing.models import Component, Rate
+from billing.models import LIST_EUR, LISTS, Component, Currency, PriceBook, Rate
 
 _UNIT: Final = Decimal("1e-12")
 _EXACT: Final = Context(prec=60)
@@ -19,7 +20,7 @@ _EXACT: Final = Context(prec=60)
 
 @dataclass(frozen=True, slots=True)
 class UnitPrice:
-    """`price` EUR per `unit_scale` units; `pico` is the price in 10⁻¹² EUR."""
+    """`price` per `unit_scale` units; `pico` is the price in 10⁻¹²."""
 
     price: Decimal
     unit_scale: int
@@ -29,7 +30,7 @@ class UnitPrice:
         object.__setattr__(self, "pico", int(self.price.scaleb(12)))
 
     def amount(self, units: int) -> Decimal:
-        """EUR for `units` to 12 decimals.
+        """The price of `units` to 12 decimals.
 
         Exact for tokens: a price has at most 6 decimals and the scale is 10⁶. Seconds of a price
         per minute are rounded half to even.
@@ -46,6 +47,7 @@ class Prices:
     cached_input: UnitPrice | None = None
     output: UnitPrice | None = None
     audio_second: UnitPrice | None = None
+    currency: Currency = Currency.EUR
 
     def of(self, component: Component) -> UnitPrice | None:
         price: UnitPrice | None = getattr(self, component.value)
@@ -63,7 +65,7 @@ class Prices:
         output_tokens: int = 0,
         audio_seconds: int = 0,
     ) -> Decimal:
-        """EUR for one request. Cached tokens are part of `input_tokens` and priced apart.
+        """What one request costs. Cached tokens are part of `input_tokens` and priced apart.
 
         Raises ValueError when `cached_tokens` is negative or exceeds `input_tokens`, LookupError
         when something was used that has no price.
@@ -92,26 +94,92 @@ class Prices:
 NO_PRICES: Final = Prices()
 
 
-def prices_by_model(moment: datetime) -> dict[str, Prices]:
-    """The prices valid at `moment` of every model that has any."""
-    found: defaultdict[str, dict[str, UnitPrice]] = defaultdict(dict)
-    for rate in Rate.objects.valid_at(moment):
-        found[rate.model][rate.component] = UnitPrice(rate.price, rate.unit_scale)
-    return {model: Prices(**units) for model, units in found.items()}
+class Book(NamedTuple):
+    """`chain` is the book itself, its parent and so on, to the list; the first that has a rate for
+    a component says what that costs.
+    """
+
+    chain: tuple[UUID, ...]
+    currency: Currency
+
+
+BOOKS: Final = {book: Book((book,), currency) for currency, book in LISTS.items()}
+"""The lists, which there always are."""
+
+
+def books_read() -> dict[UUID, Book]:
+    """Every book. One query."""
+    rows = PriceBook.objects.order_by().values_list("id", "parent", "currency")
+    kept = [(pk, parent, Currency(currency)) for pk, parent, currency in rows]
+    parents = {pk: parent for pk, parent, _currency in kept}
+    return BOOKS | {pk: Book(_chain(pk, parents), currency) for pk, _parent, currency in kept}
+
+
+def _chain(book: UUID, parents: Mapping[UUID, UUID | None]) -> tuple[UUID, ...]:
+    chain = [book]
+    while parent := parents.get(chain[-1]):
+        chain.append(parent)
+    return tuple(chain)
+
+
+def rates_of(book_ids: Collection[UUID] | None, moment: datetime) -> dict[UUID, dict[str, Prices]]:
+    """What every model costs in each of these books (None is all) at `moment`. Two queries.
+
+    Models without any rate are left out. Books share what they have from the same parent.
+    """
+    books = books_read()
+    own = defaultdict[UUID, defaultdict[str, dict[str, UnitPrice]]](lambda: defaultdict(dict))
+    for rate in Rate.objects.valid_at(moment).order_by():
+        own[rate.book_id][rate.model][rate.component] = UnitPrice(rate.price, rate.unit_scale)
+    found = dict[UUID, dict[str, Prices]]()
+    for wanted in books if book_ids is None else book_ids:
+        above = dict[str, Prices]()
+        for book in reversed(books[wanted].chain):
+            if book not in found:
+                found[book] = _over(above, own[book], books[book].currency)
+            above = found[book]
+    return {book: found[book] for book in (books if book_ids is None else book_ids)}
+
+
+def _over(
+    above: dict[str, Prices], own: Mapping[str, Mapping[str, UnitPrice]], currency: Currency
+) -> dict[str, Prices]:
+    none = Prices(currency=currency)
+    return above | {model: _with(above.get(model, none), units) for model, units in own.items()}
+
+
+def _with(prices: Prices, units: Mapping[str, UnitPrice]) -> Prices:
+    """With these in place of its own."""
+    found = {name.value: units.get(name, prices.of(name)) for name in Component}
+    return Prices(**found, currency=prices.currency)
+
+
+def prices_by_model(moment: datetime, book: UUID = LIST_EUR) -> dict[str, Prices]:
+    """The prices valid at `moment` of every model that has any, in a book."""
+    return rates_of([book], moment)[book]
 
 
 class PriceHistory:
-    """The prices of some models over a span of time, to rate a batch of requests with one query."""
+    """The prices of some models in a book over a span of time, with one query for all moments."""
 
-    def __init__(self, rates: Iterable[Rate]) -> None:
-        self._rates: defaultdict[str, list[Rate]] = defaultdict(list)
-        for rate in rates:
+    def __init__(self, rates: Iterable[Rate], book: Book = BOOKS[LIST_EUR]) -> None:
+        self._rates, self._book = defaultdict[str, list[Rate]](list), book
+        for rate in sorted(rates, key=lambda rate: book.chain.index(rate.book_id), reverse=True):
             self._rates[rate.model].append(rate)
 
     @classmethod
-    def load(cls, models: Collection[str], since: datetime, until: datetime) -> Self:
+    def load(
+        cls,
+        models: Collection[str],
+        since: datetime,
+        until: datetime,
+        book_id: UUID | None = None,
+    ) -> Self:
+        """In the list, unless a book is told."""
+        book = BOOKS[LIST_EUR] if book_id is None else books_read()[book_id]
         span = DateTimeTZRange(since, until, "[]")
-        return cls(Rate.objects.filter(model__in=models, valid__overlap=span))
+        rates = Rate.objects.approved().filter(book__in=book.chain)
+        return cls(rates.filter(model__in=models, valid__overlap=span), book)
 
     def at(self, model: str, moment: datetime) -> Prices:
         """The prices of `model` at `moment`. Raises LookupError without any."""
@@ -122,4 +190,4 @@ class PriceHistory:
         }
         if not units:
             raise LookupError(f"no rates for {model} at {moment.isoformat()}")
-        return Prices(**units)
+        return Prices(currency=self._book.currency, **units)

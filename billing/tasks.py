@@ -9,13 +9,15 @@ from celery import shared_task
 from django.db import close_old_connections
 from django.utils import timezone
 
-from billing import seeding
+from billing import payments, seeding
 from billing.alerts import alerts_tell
 from billing.erasure import organizations_erase
 from billing.ingest import LANES, dead_retry, ingest
+from billing.invoices import invoices_age, periods_close
 from billing.ledger import check, pendings_expire, promo_expire
 from billing.models import ModelHalt
 from billing.partitions import partitions_tend
+from billing.plans import promo_monthly_grant
 from billing.reconcile import reconcile
 from tenants.valkey import client
 
@@ -80,6 +82,22 @@ def credit_expire() -> None:
 
 
 @shared_task
+def promo_monthly_give() -> None:
+    """Give each organization what its plan gives each month."""
+    close_old_connections()
+    promo_monthly_grant(timezone.now())
+
+
+@shared_task
+def months_close() -> None:
+    """Close months that have ended, and say which invoices are past due."""
+    close_old_connections()
+    now = timezone.now()
+    periods_close(now)
+    invoices_age(now)
+
+
+@shared_task
 def books_verify() -> None:
     """Look through the books each night; the metering page shows what came out."""
     close_old_connections()
@@ -98,3 +116,43 @@ def deleted_organizations_erase() -> None:
     """Take away who their people were, once nobody can restore them any more."""
     close_old_connections()
     organizations_erase()
+
+
+@shared_task
+def payments_work() -> None:
+    """What people and Stripe wait for: begin, send, look at what it told, and follow outages."""
+    close_old_connections()
+    now = timezone.now()
+    payments.auto_top_ups_step(now)
+    payments.invoices_push(now)
+    payments.outbox_send()
+    payments.events_catch_up(now)
+    payments.inbox_work()
+
+
+@shared_task
+def dunning_look() -> None:
+    """Tell who is late, and end what followed for whoever has paid."""
+    close_old_connections()
+    payments.dunning_step(timezone.now())
+
+
+@shared_task
+def stripe_events_fetch() -> None:
+    """Keep the events whose webhooks did not come."""
+    close_old_connections()
+    payments.events_backfill(timezone.now())
+
+
+@shared_task
+def stripe_reconcile() -> None:
+    """Compare the last days with Stripe's."""
+    close_old_connections()
+    payments.stripe_reconcile(timezone.now())
+
+
+@shared_task
+def stripe_reconcile_long() -> None:
+    """Compare the last five weeks with Stripe's."""
+    close_old_connections()
+    payments.stripe_reconcile(timezone.now(), is_long=True)

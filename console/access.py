@@ -18,6 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
+from console.currencies import amounts_in, currency_of
 from console.http import OperatorRequest, OrganizationRequest
 from console.second_factor import led_to_it, member_must, staff_must
 from tenants.models import (
@@ -46,6 +47,7 @@ class Who(StrEnum):
     KEY_MAKER = "key maker"
     LIMIT_SETTER = "limit setter"
     SPENDER = "spender"
+    BOOKKEEPER = "bookkeeper"
     AUDITOR = "auditor"
 
 
@@ -63,6 +65,7 @@ ROLES: Final[dict[Who, frozenset[Role]]] = {
     Who.KEY_MAKER: frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER}),
     Who.LIMIT_SETTER: frozenset({Role.OWNER, Role.ADMIN}),
     Who.SPENDER: frozenset({Role.OWNER, Role.ADMIN, Role.BILLING}),
+    Who.BOOKKEEPER: frozenset({Role.OWNER, Role.ADMIN, Role.BILLING, Role.AUDITOR}),
     Who.AUDITOR: frozenset({Role.OWNER, Role.ADMIN, Role.AUDITOR}),
 }
 
@@ -76,9 +79,12 @@ ACCESS: Final[dict[str, Who]] = {
     "docs_markdown": Who.ANYONE,
     "openapi": Who.ANYONE,
     "llms_txt": Who.ANYONE,
+    "verify_invoice": Who.ANYONE,
     "leaked_key": Who.ANYONE,
     "gitleaks": Who.ANYONE,
+    "stripe_webhook": Who.ANYONE,
     "mailbox": Who.ANYONE,
+    "pricing": Who.ANYONE,
     "home": Who.USER,
     "sso_start": Who.ANYONE,
     "account": Who.USER,
@@ -146,6 +152,25 @@ ACCESS: Final[dict[str, Who]] = {
     "budget_edit": Who.SPENDER,
     "budget_remove": Who.SPENDER,
     "budget_alerts_seen": Who.SPENDER,
+    "billing": Who.MEMBER,
+    "costs": Who.MEMBER,
+    "costs_csv": Who.MEMBER,
+    "statement": Who.BOOKKEEPER,
+    "statement_csv": Who.BOOKKEEPER,
+    "invoices": Who.BOOKKEEPER,
+    "invoice": Who.BOOKKEEPER,
+    "invoice_pdf": Who.BOOKKEEPER,
+    "invoice_usage": Who.BOOKKEEPER,
+    "invoice_bundle": Who.BOOKKEEPER,
+    "credit_note_pdf": Who.BOOKKEEPER,
+    "billing_profile": Who.SPENDER,
+    "top_up": Who.SPENDER,
+    "top_up_payment": Who.SPENDER,
+    "payment_confirm": Who.SPENDER,
+    "auto_top_up": Who.SPENDER,
+    "payment_method": Who.SPENDER,
+    "plan": Who.MEMBER,
+    "plan_choose": Who.SPENDER,
     "audit": Who.AUDITOR,
     "audit_export": Who.AUDITOR,
     "models": Who.MEMBER,
@@ -172,7 +197,10 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_organization": Who.OPERATOR,
     "operator_organization_add": Who.ADMINISTRATOR,
     "operator_organization_routing": Who.ADMINISTRATOR,
+    "operator_organization_plan": Who.FINANCE,
     "operator_organization_terms": Who.FINANCE,
+    "operator_organization_book": Who.FINANCE,
+    "operator_organization_currency": Who.FINANCE,
     "operator_organization_payment": Who.FINANCE,
     "operator_organization_grant": Who.FINANCE,
     "operator_audit": Who.OPERATOR,
@@ -218,6 +246,47 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_deployment_add": Who.ADMINISTRATOR,
     "operator_deployment_edit": Who.ADMINISTRATOR,
     "operator_deployment_remove": Who.ADMINISTRATOR,
+    "operator_revenue": Who.OPERATOR,
+    "operator_backend_cost": Who.FINANCE,
+    "operator_books": Who.OPERATOR,
+    "operator_books_check": Who.FINANCE,
+    "operator_accounts": Who.OPERATOR,
+    "operator_transfers": Who.OPERATOR,
+    "operator_transfer": Who.OPERATOR,
+    "operator_transfer_events": Who.OPERATOR,
+    "operator_prices": Who.OPERATOR,
+    "operator_price_book": Who.OPERATOR,
+    "operator_price_book_add": Who.FINANCE,
+    "operator_price_book_edit": Who.FINANCE,
+    "operator_price_tiers": Who.FINANCE,
+    "operator_price": Who.FINANCE,
+    "operator_rate_approve": Who.FINANCE,
+    "operator_rate_withdraw": Who.FINANCE,
+    "operator_invoices": Who.OPERATOR,
+    "operator_invoice": Who.OPERATOR,
+    "operator_invoice_finalise": Who.FINANCE,
+    "operator_invoice_release": Who.FINANCE,
+    "operator_invoice_void": Who.FINANCE,
+    "operator_invoice_write_off": Who.FINANCE,
+    "operator_credit_note": Who.FINANCE,
+    "operator_invoice_payment": Who.FINANCE,
+    "operator_invoice_pdf": Who.OPERATOR,
+    "operator_invoice_usage": Who.OPERATOR,
+    "operator_credit_note_pdf": Who.OPERATOR,
+    "operator_vat": Who.OPERATOR,
+    "operator_vat_csv": Who.FINANCE,
+    "operator_payments": Who.OPERATOR,
+    "operator_payment": Who.OPERATOR,
+    "operator_payment_refund": Who.FINANCE,
+    "operator_refund_again": Who.FINANCE,
+    "operator_dunning": Who.OPERATOR,
+    "operator_stripe": Who.OPERATOR,
+    "operator_outbox_item": Who.FINANCE,
+    "operator_outbox_retry": Who.FINANCE,
+    "operator_webhooks": Who.OPERATOR,
+    "operator_webhook": Who.FINANCE,
+    "operator_webhook_replay": Who.FINANCE,
+    "operator_reconciliation": Who.OPERATOR,
 }
 
 CHANGES: Final[dict[str, Who]] = {"operator_organization_limits": Who.ADMINISTRATOR}
@@ -237,10 +306,13 @@ STILL_TAKEN: Final = frozenset({
     "member_remove",
     "org_delete",
     "org_restore",
+    "payment_confirm",
+    "payment_method",
     "project_archive",
     "service_account_archive",
+    "top_up",
 })  # fmt: skip
-"""What members may still do where their organization is stopped: what only takes away."""
+"""What members may still do where their organization is stopped: what takes away, and to pay."""
 
 CLOSED: Final = frozenset({OrganizationState.WAITING, OrganizationState.REFUSED})
 """Where there is nothing to see yet but why."""
@@ -311,7 +383,8 @@ def member_page[**P](view: View[OrganizationRequest, P]) -> Callable[..., HttpRe
         _state_check(request, page)
         if request.impersonation:
             _seen_tell(request.impersonation, request.path)
-        return view(request, *args, **kwargs)
+        with amounts_in(currency_of(request.organization)):
+            return view(request, *args, **kwargs)
 
     return guarded
 
@@ -344,7 +417,7 @@ def _membership(request: OrganizationRequest, org: str) -> Membership:
     )
     if lent:
         found = found.filter(organization=lent.organization_id)
-    if member := found.select_related("organization").first():
+    if member := found.select_related("organization__terms").first():
         return member
     raise Http404
 

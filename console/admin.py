@@ -115,6 +115,7 @@ class DeploymentAdmin(ReadOnlyAdmin):
 
 @admin.register(Rate)
 class RateAdmin(ReadOnlyAdmin):
-    list_display = ("model", "component", "price", "unit_scale", "currency", "valid")
-    list_filter = ("component",)
+    list_display = ("model", "component", "price", "unit_scale", "book", "valid")
+    list_filter = ("book", "component")
+    list_select_related = ("book",)
     search_fields = ("model",)

@@ -9,8 +9,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from billing.budgets import CURRENCY, THRESHOLDS
+from billing.budgets import THRESHOLDS
 from billing.models import Budget, Period
+from billing.price_books import currency_of
 from console.limit_forms import ScopeField, scope_read
 from tenants.models import Organization
 
@@ -25,7 +26,7 @@ class BudgetEditForm(forms.Form):
         label=_("Amount"),
         widget=forms.NumberInput(attrs={"step": "0.01", "min": "0.01", "inputmode": "decimal"}),
     )
-    currency = forms.CharField(label=_("Currency"), max_length=3, initial=CURRENCY, required=False)
+    currency = forms.CharField(label=_("Currency"), max_length=3, required=False)
     is_hard = forms.BooleanField(
         label=_("Stop requests when it is used up"),
         required=False,
@@ -51,7 +52,7 @@ class BudgetEditForm(forms.Form):
     )
 
     def clean_currency(self) -> str:
-        return str(self.cleaned_data["currency"] or CURRENCY).upper()
+        return str(self.cleaned_data["currency"]).upper()
 
     def clean_thresholds(self) -> list[int]:
         parts = _parts(self.cleaned_data["thresholds"])
@@ -86,6 +87,7 @@ class BudgetForm(BudgetEditForm):
     def __init__(self, organization: Organization, data: Any = None, **kwargs: Any) -> None:
         super().__init__(data, **kwargs)
         self.organization = organization
+        self.fields["currency"].initial = currency_of(organization.pk)
         field = cast("ScopeField", self.fields["scope"])
         field.offer(organization, whole=_("The whole organization"))
 

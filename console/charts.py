@@ -10,7 +10,9 @@ from typing import Any, Final, Literal
 
 from django.utils.translation import gettext as _
 
-type Unit = Literal["count", "eur", "ms", "percent"]
+from console.currencies import shown_currency, sign_of
+
+type Unit = Literal["count", "money", "ms", "percent"]
 
 SLOTS: Final = 5
 """Categories that have a colour of their own, 1 to 5."""
@@ -20,11 +22,15 @@ OTHER: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line or one part of a stack: a value for each moment, None where nothing is known."""
+    """One line or one part of a stack: a value for each moment, None where nothing is known.
+
+    What is foreseen, and a limit, are dashed.
+    """
 
     label: str
     slot: int
     values: Sequence[int | float | Decimal | None]
+    is_dashed: bool = False
 
 
 def bars(
@@ -56,8 +62,14 @@ def _spec(
         "step": int(step.total_seconds()),
         "hours": step < timedelta(days=1),
         "unit": unit,
+        "sign": sign_of(shown_currency()),
         "series": [
-            {"label": one.label, "color": f"--c{one.slot}", "data": list(one.values)}
+            {
+                "label": one.label,
+                "color": f"--c{one.slot}",
+                "data": list(one.values),
+                "dash": one.is_dashed,
+            }
             for one in series
         ],
     }

@@ -1,4 +1,4 @@
-"""The forms of the operator's pages about an organization's terms and credit."""
+"""The forms of the operator's pages about an organization's plan, terms and credit."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any, Final, Self
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from billing.ledger.credit import MOST
-from billing.models import Mode, Plan, Terms
+from billing.models import Currency, Mode, Plan, PriceBook, Terms
 from tenants.models import Organization, new_id
 
 CENT: Final = Decimal("0.01")
@@ -48,7 +49,7 @@ class TermsForm(forms.Form):
         help_text=_("Prepaid: requests stop when the credit is used up."),
     )
     credit_limit = _money_field(
-        _("Credit limit, EUR"),
+        _("Credit limit"),
         least=Decimal(0),
         required=False,
         help_text=_("Of postpaid usage that is not paid yet. Empty: no limit."),
@@ -60,21 +61,73 @@ class TermsForm(forms.Form):
         return cls(data, initial={name: getattr(terms, name) for name in cls.base_fields})
 
 
+class PlanChangeForm(forms.Form):
+    """The plan that an organization gets, and why."""
+
+    plan = forms.ModelChoiceField(
+        label=_("Plan"), queryset=Plan.objects.all(), empty_label=_("Choose one")
+    )
+    credit_limit = _money_field(
+        _("Credit limit"),
+        least=Decimal(0),
+        required=False,
+        help_text=_("Empty: the plan’s. Only where it is paid afterwards."),
+    )
+    reason = forms.CharField(label=_("Reason"), max_length=200)
+
+    @classmethod
+    def of(cls, organization: Organization, data: Any = None) -> Self:
+        terms = Terms.objects.for_organization(organization).first()
+        return cls(data, initial={"plan": terms and terms.plan})
+
+
+class BookForm(forms.Form):
+    """A book of its own, or one for several, in its currency."""
+
+    book = forms.ModelChoiceField(
+        label=_("Price book"),
+        queryset=PriceBook.objects.none(),
+        required=False,
+        empty_label=_("None: its plan’s, else the list"),
+    )
+    reason = forms.CharField(label=_("Reason"), max_length=200)
+
+    @classmethod
+    def of(cls, organization: Organization, data: Any = None) -> Self:
+        terms = Terms.objects.for_organization(organization).first() or Terms()
+        form = cls(data, initial={"book": terms.book})
+        books = PriceBook.objects.filter(currency=terms.currency, parent__isnull=False)
+        whose = Q(organization=None) | Q(organization=organization)
+        form.fields["book"].queryset = books.filter(whose)  # type: ignore[attr-defined]
+        return form
+
+
+class CurrencyForm(forms.Form):
+    currency = forms.ChoiceField(label=_("Currency"), choices=Currency.choices)
+
+    @classmethod
+    def of(cls, organization: Organization, data: Any = None) -> Self:
+        terms = Terms.objects.for_organization(organization).first() or Terms()
+        return cls(data, initial={"currency": terms.currency})
+
+
 class PaymentForm(forms.Form):
     """Money that came in for usage to come."""
 
-    amount = _money_field(_("Amount, EUR"), help_text=_("Without VAT."))
+    amount = _money_field(
+        _("Amount"), help_text=_("VAT included, in the currency of the organization.")
+    )
     reference = forms.CharField(
         label=_("Reference"),
         max_length=100,
-        help_text=_("Of the bank or the card. One reference is entered once."),
+        help_text=_("Of the bank. One reference is entered once."),
     )
 
 
 class GrantForm(forms.Form):
     """Credit that costs nothing. `reference` is of this form: sent twice, it is granted once."""
 
-    amount = _money_field(_("Amount, EUR"))
+    amount = _money_field(_("Amount"), help_text=_("In the currency of the organization."))
     last_day = forms.DateField(
         label=_("Last day, UTC"),
         required=False,

@@ -159,7 +159,7 @@ class Exploration:
             )
             for at, column in enumerate(self.columns)
         ]
-        unit: Unit = "eur" if self.asked.measure == "cost" else "count"
+        unit: Unit = "money" if self.asked.measure == "cost" else "count"
         return bars(moments, series, step=step, unit=unit)
 
     @property

@@ -17,6 +17,11 @@ class Filter(NamedTuple):
     choices: list[tuple[str, Any]]
     value: str
 
+    @property
+    def shown(self) -> str:
+        """What the choice is called."""
+        return str(dict(self.choices).get(self.value, self.every))
+
 
 def filter_read(
     request: HttpRequest,

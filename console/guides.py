@@ -25,7 +25,7 @@ SITE: Final = settings.BASE_DIR / "docs" / "site"
 GROUPS: Final = (
     (_("Begin"), ("quickstart", "from-openai", "from-anthropic")),
     (_("Use"), ("streaming", "structured-output", "vision", "audio", "embeddings", "reliability")),
-    (_("Manage"), ("management", "management-reference")),
+    (_("Manage"), ("billing", "management", "management-reference")),
     (_("Look up"), ("endpoints", "objects", "errors", "keys", "limits", "privacy", "audit")),
 )
 SLUGS: Final = tuple(slug for _name, slugs in GROUPS for slug in slugs)

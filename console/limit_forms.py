@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, NamedTuple, Self, cast, override
 from uuid import UUID
 
@@ -11,12 +12,20 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from billing.limiting import PlanFacts
-from billing.models import LimitKind, Plan
+from billing.limiting import PlanTerms
+from billing.models import LimitKind, Mode, Plan, PriceBook
 from inference.models import Model
 from tenants.models import ApiKey, Organization, Project
 
 KEYS_LISTED: Final = 500
+
+
+def _money(label: Any, **options: Any) -> forms.DecimalField:
+    widget = forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"})
+    return forms.DecimalField(
+        label=label, min_value=0, max_digits=12, decimal_places=2, required=False, widget=widget,
+        **options,
+    )  # fmt: skip
 
 
 class Scope(NamedTuple):
@@ -110,23 +119,53 @@ class OverrideForm(LimitForm):
 
 
 class PlanForm(forms.Form):
-    """What organizations on a plan may use by default."""
+    """What organizations on a plan may use by default, and how they buy."""
 
     name = forms.CharField(label=_("Name"), max_length=100)
+    mode = forms.ChoiceField(
+        label=_("Payment"), choices=Mode.choices, initial=Mode.PREPAID, required=False
+    )
+    credit_limit = _money(_("Credit limit"), help_text=_("Where it is paid afterwards."))
+    promo_monthly = _money(
+        _("Free credit each month"), help_text=_("What is left of it expires with the month.")
+    )
+    book = forms.ModelChoiceField(
+        label=_("Price book"),
+        queryset=PriceBook.objects.filter(organization=None),
+        required=False,
+        empty_label=_("None: the list"),
+    )
+    models = forms.MultipleChoiceField(
+        label=_("Models"), required=False, help_text=_("None chosen: every model.")
+    )
+    support = forms.CharField(label=_("Support"), max_length=200, required=False)
+    is_public = forms.BooleanField(label=_("On the page of prices"), required=False)
+    self_service = forms.BooleanField(label=_("Customers may choose it"), required=False)
 
     def __init__(self, data: Any = None, **kwargs: Any) -> None:
         super().__init__(data, **kwargs)
         self.fields |= {kind.value: _most(str(kind.label)) for kind in LimitKind}
+        names = list(Model.objects.order_by("public_id").values_list("public_id", flat=True))
+        kept = [name for name in self.initial.get("models", ()) if name not in names]
+        choices = [(name, name) for name in (*names, *kept)]
+        cast("forms.MultipleChoiceField", self.fields["models"]).choices = choices
+        first = ("slug", "name", *(kind.value for kind in LimitKind))
+        self.order_fields([name for name in first if name in self.fields])
 
     @classmethod
     def of(cls, plan: Plan, data: Any = None) -> Self:
-        names = ("name", *(kind.value for kind in LimitKind))
-        return cls(data, initial={name: getattr(plan, name) for name in names})
+        return cls(data, initial={name: getattr(plan, name) for name in _PLAN})
 
     @property
-    def facts(self) -> PlanFacts:
-        facts: PlanFacts = {name: self.cleaned_data[name] for name in PlanFacts.__annotations__}  # type: ignore[assignment]
-        return facts
+    def facts(self) -> PlanTerms:
+        """What is not said of money is as it is without a plan."""
+        typed = {name: self.cleaned_data[name] for name in _PLAN}
+        typed["mode"] = typed["mode"] or Mode.PREPAID
+        typed["promo_monthly"] = typed["promo_monthly"] or Decimal(0)
+        return cast("PlanTerms", typed)
+
+
+_PLAN: Final = tuple(name for name in PlanTerms.__annotations__ if name != "rank")
 
 
 def _most(label: str) -> forms.IntegerField:

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from itertools import starmap
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,11 @@ VLLM_START_S: Final = 180
 JUST_NOW_S: Final = 3
 TRYING: Final = {"SIGN_UP_OPEN": "true", "MFA_REQUIRED": "false"}
 """On one machine, for one person to try: anyone may sign up, and the demo people log in at once."""
+STRIPE_DOUBLE: Final = {
+    "STRIPE_API_KEY": "sk_test_fake",
+    "STRIPE_WEBHOOK_SECRETS": "whsec_of_a_double_and_no_secret",
+}
+"""For Stripe's double, `console.fakestripe`: payments without an account there, or money."""
 DRAIN_S: Final = 5
 """For streams that run when a person stops everything, and waits."""
 
@@ -52,11 +58,12 @@ class Machine:
         self._console_port = int(os.environ.get("CONSOLE_PORT") or 8000)
         self._gateway_port = int(os.environ.get("GATEWAY_PORT") or 8001)
         self._engine_ports = {model: free_port() for model in demo_models_chosen()}
+        self._stripe_port = free_port() if stripe_is_double() else None
         self._supervisor = Supervisor(run_dir / "logs", say)
         self._secrets = local.secrets_make(run_dir)
         self._stores = _embedded_stores(run_dir, self._secrets)
         self._addresses = self._addresses_find()
-        self._step, self._steps = 0, 7 + len(self._stores)
+        self._step, self._steps = 0, 7 + len(self._stores) + bool(self._stripe_port)
 
     async def start(self) -> None:
         """Raises PortTaken before anything starts, StartFailed when something does not."""
@@ -89,7 +96,23 @@ class Machine:
             self._start("Gateway", self._gateway()),
             self._start("Console", self._console()),
             self._start("Worker and beat", self._worker(), self._beat()),
+            *self._start_stripe(),
         )
+
+    def _start_stripe(self) -> list[Coroutine[Any, Any, None]]:
+        if not (port := self._stripe_port):
+            return []
+        env = self._environment()
+        own = {
+            "FAKESTRIPE_API_KEY": env["STRIPE_API_KEY"],
+            "FAKESTRIPE_JOURNAL": str(self._run_dir / "fakestripe.jsonl"),
+            "FAKESTRIPE_URL": env["STRIPE_API_BASE"],
+            "FAKESTRIPE_WEBHOOK_SECRET": env["STRIPE_WEBHOOK_SECRETS"].split(",")[0],
+            "FAKESTRIPE_WEBHOOK_URL": f"http://{HOST}:{self._console_port}/stripe/webhook/",
+        }
+        argv = ("-m", "console.fakestripe", f"--port={port}")
+        service = self._python("fakestripe", *argv, is_ready=_answers(port, "/health"))
+        return [self._start("Stripe’s double", replace(service, env=env | own))]
 
     async def _start_store(self, store: Server) -> None:
         service = Service(
@@ -176,15 +199,25 @@ class Machine:
 
     def _addresses_find(self) -> dict[str, str]:
         """Given servers and URLs as they are, embedded ones where they are this time."""
-        ours = {name: store.url for name, store in self._stores.items()} | {
-            "CONSOLE_URL": f"http://localhost:{self._console_port}",
-            "GATEWAY_URL": f"http://localhost:{self._gateway_port}/v1",
-            "STATIC_ROOT": str(self._run_dir / "static"),
-            "MAIL_FOLDER": str(self._run_dir / "mail"),
-        }
+        ours = (
+            {name: store.url for name, store in self._stores.items()}
+            | {
+                "CONSOLE_URL": f"http://localhost:{self._console_port}",
+                "GATEWAY_URL": f"http://localhost:{self._gateway_port}/v1",
+                "STATIC_ROOT": str(self._run_dir / "static"),
+                "MAIL_FOLDER": str(self._run_dir / "mail"),
+            }
+            | self._stripe()
+        )
         names = {*ours, "DATABASE_URL", "VALKEY_URL"}
         given = {name: value for name in names if (value := local.given(name))}
         return ours | given
+
+    def _stripe(self) -> dict[str, str]:
+        """The double, or what a person gives; nothing that an earlier run has left."""
+        if port := self._stripe_port:
+            return STRIPE_DOUBLE | {"STRIPE_API_BASE": f"http://localhost:{port}"}
+        return dict.fromkeys([*STRIPE_DOUBLE, "STRIPE_API_BASE"], "")
 
     def _demo_file_move(self, before: str, after: str) -> None:
         if (file := self._run_dir / before).exists():
@@ -199,6 +232,11 @@ def demo_models_chosen() -> Sequence[DemoModel]:
     if engine == Engine.VLLM:
         serve.vllm_find()
     return DEMO_MODELS[Engine(engine)]
+
+
+def stripe_is_double() -> bool:
+    """Whether nobody gave a key of Stripe; an empty one is for no payments by card at all."""
+    return local.given("STRIPE_API_KEY") is None
 
 
 def port_check(variable: str, port: int) -> None:

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from billing.models import Component, Rate
+from billing.models import LIST_EUR, Component, Rate
 from inference.cards import TEXTS
 from inference.catalog import KnownModel
 from inference.control import DeploymentFacts, ModelFacts
@@ -335,7 +335,8 @@ class RateForm(forms.Form):
 
     def _has_rate(self) -> bool:
         component = self.cleaned_data.get("component")
-        return Rate.objects.filter(model=self._model.public_id, component=component).exists()
+        rates = Rate.objects.approved().filter(book=LIST_EUR, component=component)
+        return rates.filter(model=self._model.public_id).exists()
 
     def clean_valid_from(self) -> datetime | None:
         start: datetime | None = self.cleaned_data["valid_from"]

@@ -14,6 +14,7 @@ from django.db.models import Prefetch
 from django.utils.translation import gettext as _
 
 from billing.models import Component
+from billing.price_books import book_of
 from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.live import down_read
 from inference.models import (
@@ -29,7 +30,7 @@ from tenants.models import Organization
 
 
 class Price(NamedTuple):
-    """EUR for one component. `per` says for how much of it."""
+    """Of one component, in the currency of its book. `per` says for how much of it."""
 
     component: Component
     amount: Decimal
@@ -139,9 +140,9 @@ def known_to(organization: Organization) -> ModelQuerySet:
     )
 
 
-def offers_of(models: Iterable[Model], now: datetime) -> list[Offer]:
-    """Those of `models` that have all their prices: without, a model is not served."""
-    prices, down = prices_by_model(now), down_read()
+def offers_of(models: Iterable[Model], now: datetime, organization: Organization) -> list[Offer]:
+    """Those of `models` that have all their prices in its book: without, one is not served."""
+    prices, down = prices_by_model(now, book_of(organization.pk)), down_read()
     offers = [Offer(model, prices.get(model.public_id, NO_PRICES), down) for model in models]
     return [offer for offer in offers if offer.rates.covers(offer.model.components)]
 

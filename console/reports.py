@@ -132,7 +132,7 @@ class UsageReport:
         return [sums[moment] for moment in self.days.moments()]
 
     def chart(self) -> dict[str, Any]:
-        unit: Unit = "eur" if self.measure == "cost" else "count"
+        unit: Unit = "money" if self.measure == "cost" else "count"
         return bars(self.days.moments(), self.series, step=self.days.step, unit=unit)
 
     def timeline(self) -> list[TimeLine]:

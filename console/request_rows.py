@@ -21,13 +21,13 @@ CSV_PIECE: Final = 2_000
 COLUMNS: Final = (
     "ended_at", "request_id", "client_request_id", "project", "api_key", "model", "endpoint",
     "region", "ending", "streamed", "queued_ms", "ttft_ms", "duration_ms", "input_tokens",
-    "cached_tokens", "output_tokens", "audio_seconds", "amount_eur",
+    "cached_tokens", "output_tokens", "audio_seconds", "amount", "currency",
 )  # fmt: skip
 OPERATOR_COLUMNS: Final = ("organization", "backend", "attempts")
 _READ: Final = (
     "occurred_at", "request_id", "client_request_id", "api_key_id", "model", "endpoint", "region",
     "outcome", "streamed", "queued_ms", "ttft_ms", "duration_ms", "input_tokens", "cached_tokens",
-    "output_tokens", "audio_seconds", "amount", "backend", "attempts",
+    "output_tokens", "audio_seconds", "amount", "currency", "backend", "attempts",
 )  # fmt: skip
 """Of the events, as plain values: to make an object of each takes longer than all the rest."""
 
@@ -140,4 +140,5 @@ def _csv_row(row: Any, names: _Names, for_operator: bool) -> tuple[object, ...]:
         row.output_tokens,
         row.audio_seconds,
         f"{row.amount:.12f}",
+        row.currency,
     )

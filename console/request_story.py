@@ -174,10 +174,11 @@ def used(event: UsageEvent) -> dict[Component, int]:
 
 
 def story_of(event: UsageEvent) -> RequestStory:
-    """Two queries: its region, and the rates at its admission."""
-    history = PriceHistory.load({event.model}, event.admitted_at, event.admitted_at)
+    """Its region, and the rates of its book at its admission."""
+    at = event.admitted_at
+    history = PriceHistory.load({event.model}, at, at, event.book_id)
     try:
-        prices = history.at(event.model, event.admitted_at)
+        prices = history.at(event.model, at)
     except LookupError:
         prices = None
     return RequestStory(event, Region.objects.filter(pk=event.region).first(), prices)

@@ -44,6 +44,16 @@ def env_secret(name: str, *, optional: bool = False) -> str:
     raise ImproperlyConfigured(f"Set {name} or {name}_FILE; `make up` makes one for you.")
 
 
+def stripe_secrets(key: str, secrets: str) -> list[str]:
+    """What webhooks are signed with. With an empty or short one anybody could sign a payment."""
+    found = [one.strip() for one in secrets.split(",") if one.strip()]
+    if key and not found:
+        raise ImproperlyConfigured("Set STRIPE_WEBHOOK_SECRETS too: STRIPE_API_KEY is set.")
+    if any(len(one.removeprefix("whsec_")) < 16 for one in found):
+        raise ImproperlyConfigured("A secret of STRIPE_WEBHOOK_SECRETS is too short to be one.")
+    return found
+
+
 def version() -> str:
     """The version in the first release heading of CHANGELOG.md."""
     found = re.search(r"^## (\d+\.\d+\.\d+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)
@@ -166,6 +176,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
     },
     "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
+    "give monthly credit": {"task": "billing.tasks.promo_monthly_give", "schedule": 600.0},
     "keep when keys were used": {"task": "tenants.tasks.key_uses_keep", "schedule": 60.0},
     "tell of keys that end": {"task": "console.key_mails.ends_tell", "schedule": 600.0},
     "tell of leaked keys": {
@@ -182,6 +193,30 @@ CELERY_BEAT_SCHEDULE = {
         "task": "tenants.tasks.audit_verify",
         "schedule": crontab(minute=23),
     },
+    "pay and be paid": {
+        "task": "billing.tasks.payments_work",
+        "schedule": 2.0,
+        "options": {"expires": 4.0},
+    },
+    "look for what is late": {"task": "billing.tasks.dunning_look", "schedule": 30.0},
+    "tell of payments": {
+        "task": "console.payment_mails.payments_tell",
+        "schedule": 10.0,
+        "options": {"expires": 20.0},
+    },
+    "fetch events of Stripe": {
+        "task": "billing.tasks.stripe_events_fetch",
+        "schedule": crontab(minute=11),
+    },
+    "reconcile with Stripe": {
+        "task": "billing.tasks.stripe_reconcile",
+        "schedule": crontab(minute=37),
+    },
+    "reconcile five weeks with Stripe": {
+        "task": "billing.tasks.stripe_reconcile_long",
+        "schedule": crontab(hour=3, minute=17),
+    },
+    "close months": {"task": "billing.tasks.months_close", "schedule": crontab(minute="*/10")},
     "verify the books": {
         "task": "billing.tasks.books_verify",
         "schedule": crontab(hour=2, minute=40),
@@ -286,6 +321,32 @@ AUDIT_ANCHOR_KEEP_DAYS = int(env("AUDIT_ANCHOR_KEEP_DAYS", "2557"))
 # Usage: after so many months the event of a request goes, and its sums stay
 USAGE_EVENT_MONTHS = int(env("USAGE_EVENT_MONTHS", "84"))
 
+# Prices and plans: whether a price needs two people, and what who signs up begins with
+PRICE_APPROVAL = env_bool("PRICE_APPROVAL")
+SIGN_UP_PLAN = env("SIGN_UP_PLAN", "free")
+
+# Who sells, as invoices say it
+SELLER_NAME = env("SELLER_NAME", SITE_NAME)
+SELLER_ADDRESS = env("SELLER_ADDRESS", "")
+SELLER_COUNTRY = env("SELLER_COUNTRY", "SE").upper()
+SELLER_VAT_ID = env("SELLER_VAT_ID", "")
+SELLER_REGISTRATION = env("SELLER_REGISTRATION", "")
+SELLER_EMAIL = env("SELLER_EMAIL", "")
+SELLER_IBAN = env("SELLER_IBAN", "")
+SELLER_BIC = env("SELLER_BIC", "")
+INVOICE_DUE_DAYS = int(env("INVOICE_DUE_DAYS", "30"))
+
+# Payments by card: off without a key. Two secrets are valid while one replaces the other
+STRIPE_API_KEY = env_secret("STRIPE_API_KEY", optional=True)
+STRIPE_WEBHOOK_SECRETS = stripe_secrets(
+    STRIPE_API_KEY, env_secret("STRIPE_WEBHOOK_SECRETS", optional=True)
+)
+STRIPE_API_BASE = env("STRIPE_API_BASE", "")
+STRIPE_PAGES = ["https://checkout.stripe.com", "https://billing.stripe.com"]
+PAYMENT_PAGES = ([STRIPE_API_BASE] if STRIPE_API_BASE else STRIPE_PAGES) if STRIPE_API_KEY else []
+"""Where the buttons that pay lead to: their forms may."""
+STRIPE_ACCOUNT = env("STRIPE_ACCOUNT", "")
+
 # The gateway
 METRICS_TOKEN = env("METRICS_TOKEN", "")
 MB = 1024 * 1024
@@ -334,7 +395,7 @@ SECURE_CSP = {
     "img-src": [CSP.SELF, "data:"],
     "font-src": [CSP.SELF],
     "connect-src": [CSP.SELF],
-    "form-action": [CSP.SELF],
+    "form-action": [CSP.SELF, *PAYMENT_PAGES],
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],
 }

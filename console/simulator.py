@@ -16,6 +16,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from billing.limits import KeyTerms
+from billing.price_books import book_of
 from inference.gateway.affinity import affinity_of
 from inference.gateway.bodies import Body, body_decoder
 from inference.gateway.endpoint import JSON, Endpoint
@@ -270,7 +272,7 @@ def _path(data: bytes, snapshot: Snapshot, key: KeyEntry) -> str:
     if "messages" in fields:
         return "messages" if fields & _ANTHROPIC else "chat/completions"
     if "input" in fields:
-        model = snapshot.model(named, key.organization_id)
+        model = snapshot.model(named, key)
         return "embeddings" if model and Task.EMBEDDING in model.tasks else "responses"
     for field, path in _BY_FIELD.items():
         if field in fields:
@@ -283,7 +285,7 @@ def _fallback(
 ) -> str:
     """The id of the model that may answer in its place; empty without one."""
     name = model.policy.fallback
-    other = snapshot.model(name, key.organization_id) if name else None
+    other = snapshot.model(name, key) if name else None
     if other is None or task not in other.tasks or body_bytes > other.limits.body_bytes:
         return ""
     return other.public_id
@@ -293,4 +295,5 @@ def _key(organization: Organization | None) -> KeyEntry:
     if organization is None:
         return KeyEntry(NOBODY, NOBODY, NOBODY)
     regions = frozenset(organization.allowed_regions) or None
-    return KeyEntry(NOBODY, organization.pk, NOBODY, regions, organization.share)
+    terms = KeyTerms(book=book_of(organization.pk))
+    return KeyEntry(NOBODY, organization.pk, NOBODY, regions, organization.share, terms)

@@ -9,6 +9,13 @@ from console.views import (
     account,
     admin_keys,
     audit,
+    billing,
+    billing_costs,
+    billing_invoices,
+    billing_plan,
+    billing_profile,
+    billing_statement,
+    billing_top_up,
     budgets,
     docs,
     home,
@@ -22,10 +29,12 @@ from console.views import (
     models,
     organization,
     playground,
+    pricing,
     projects,
     requests,
     site,
     sso,
+    stripe,
     usage,
 )
 from console.views.operator import audit as operator_audit
@@ -50,6 +59,7 @@ from console.views.operator import (
 from console.views.operator import limits as operator_limits
 from console.views.operator import model as operator_model
 from console.views.operator import models as operator_models
+from console.views.operator import money as operator_money
 from console.views.operator import requests as operator_requests
 
 probes = [
@@ -140,6 +150,38 @@ customer = [
     path("budgets/seen/", budgets.budget_alerts_seen, name="budget_alerts_seen"),
     path("budgets/<uuid:budget>/edit/", budgets.budget_edit, name="budget_edit"),
     path("budgets/<uuid:budget>/remove/", budgets.budget_remove, name="budget_remove"),
+    path("billing/", billing.billing, name="billing"),
+    path("billing/costs/", billing_costs.costs, name="costs"),
+    path("billing/costs.csv", billing_costs.costs_csv, name="costs_csv"),
+    path("billing/statement/", billing_statement.statement, name="statement"),
+    path("billing/statement.csv", billing_statement.statement_csv, name="statement_csv"),
+    path("billing/invoices/", billing_invoices.invoices, name="invoices"),
+    path("billing/invoices/<uuid:invoice>/", billing_invoices.invoice, name="invoice"),
+    *(
+        path(f"billing/invoices/<uuid:invoice>/{tail}", view, name=view.__name__)
+        for tail, view in (
+            ("invoice.pdf", billing_invoices.invoice_pdf),
+            ("usage.csv", billing_invoices.invoice_usage),
+            ("invoice.json", billing_invoices.invoice_bundle),
+        )
+    ),
+    path(
+        "billing/credit-notes/<uuid:note>.pdf",
+        billing_invoices.credit_note_pdf,
+        name="credit_note_pdf",
+    ),
+    path("billing/address/", billing_profile.billing_profile, name="billing_profile"),
+    path("billing/top-up/", billing_top_up.top_up, name="top_up"),
+    path("billing/top-up/<uuid:payment>/", billing_top_up.top_up_payment, name="top_up_payment"),
+    path(
+        "billing/top-up/<uuid:payment>/confirm/",
+        billing_top_up.payment_confirm,
+        name="payment_confirm",
+    ),
+    path("billing/top-up/automatic/", billing_top_up.auto_top_up, name="auto_top_up"),
+    path("billing/payment-method/", billing_top_up.payment_method, name="payment_method"),
+    path("billing/plan/", billing_plan.plan, name="plan"),
+    path("billing/plan/<slug:plan>/", billing_plan.plan_choose, name="plan_choose"),
     path("audit/", audit.audit, name="audit"),
     path("audit.jsonl", audit.audit_export, name="audit_export"),
     path("models/", models.models, name="models"),
@@ -155,6 +197,7 @@ documentation = [
     path("openapi.json", docs.openapi, name="openapi"),
     path("llms.txt", docs.llms_txt, name="llms_txt"),
     path("gitleaks.toml", leaked_keys.gitleaks, name="gitleaks"),
+    path("verify_invoice.py", billing_invoices.verify_invoice, name="verify_invoice"),
     path("leaked-key/", leaked_keys.leaked_key, name="leaked_key"),
 ]
 
@@ -314,6 +357,7 @@ operator = [
 urlpatterns = [
     *probes,
     *documentation,
+    path("pricing/", pricing.pricing, name="pricing"),
     path("", site.home, name="home"),
     path("theme/", site.theme, name="theme"),
     path("organizations/create/", organization.organization_create, name="organization_create"),
@@ -327,9 +371,10 @@ urlpatterns = [
     path("account/sso/", sso.sso_start, name="sso_start"),
     path("account/", include("allauth.urls")),
     path("mailbox/", mailbox.mailbox, name="mailbox"),
+    path("stripe/webhook/", stripe.stripe_webhook, name="stripe_webhook"),
     path("api/v1/", include("console.api.urls")),
     path("o/<slug:org>/", include(customer)),
-    path("operator/", include(operator)),
+    path("operator/", include([*operator, *operator_money.urls])),
     path("admin/", admin.site.urls),
 ]
 

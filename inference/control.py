@@ -171,6 +171,8 @@ def model_update(*, actor: User | None, model: Model, **facts: Unpack[ModelFacts
     model = Model.objects.select_for_update().get(pk=model.pk)
     changes = _change(model, facts)
     _check(model)
+    if model.is_enabled and "tasks" in changes:
+        _priced_check(model)
     return _save(actor, "model.update", model, changes)
 
 
@@ -219,15 +221,21 @@ def model_set_visibility(
 @transaction.atomic
 def model_set_enabled(*, actor: User | None, model: Model, enabled: bool) -> Model:
     """Offer `model` to customers or withdraw it. Without a full set of rates: ValidationError."""
-    prices = prices_by_model(timezone.now()).get(model.public_id, NO_PRICES)
-    if enabled and not prices.covers(model.components):
-        raise ValidationError(_("Set a rate for every component first."))
+    if enabled:
+        _priced_check(model)
     model.is_enabled = enabled
     model.save(update_fields=["is_enabled"])
     action = "model.enable" if enabled else "model.disable"
     audit.record(actor=actor, action=action, target=model, public_id=model.public_id)
     transaction.on_commit(snapshot_changed)
     return model
+
+
+def _priced_check(model: Model) -> None:
+    """Raises ValidationError unless the list has a rate for all that its tasks are metered by."""
+    prices = prices_by_model(timezone.now()).get(model.public_id, NO_PRICES)
+    if not prices.covers(model.components):
+        raise ValidationError(_("Set a rate for every component first."))
 
 
 class RoutingFacts(TypedDict, total=False):

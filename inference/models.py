@@ -261,6 +261,28 @@ class Backend(models.Model):
         return self.name
 
 
+class BackendCost(models.Model):
+    """What an hour of a backend costs us, EUR, from the day `since` (UTC) until the next row's.
+
+    An hour costs the same whether the backend works or not; 0 says that it was given back.
+    """
+
+    backend = models.ForeignKey(Backend, models.CASCADE, related_name="costs")
+    since = models.DateField(_("from"))
+    per_hour = models.DecimalField(_("EUR per hour"), max_digits=12, decimal_places=4)
+
+    class Meta:
+        ordering: ClassVar = ["backend", "-since"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["backend", "since"], name="backend_cost_of_day"),
+            models.CheckConstraint(condition=Q(per_hour__gte=0), name="backend_cost_not_negative"),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.per_hour} EUR an hour since {self.since}"
+
+
 class DeploymentQuerySet(models.QuerySet["Deployment"]):
     def routed(self) -> Self:
         """Those that may get work, if their backend answers."""

@@ -20,7 +20,8 @@ from django.utils import timezone
 
 from billing.halts import halted_read
 from billing.limits import NO_TERMS, KeyTerms, key_terms
-from billing.pricing import NO_PRICES, Prices, prices_by_model
+from billing.models import LIST_EUR
+from billing.pricing import NO_PRICES, Prices, rates_of
 from inference.limits import Limits, limits_of
 from inference.models import Backend, BackendState, Deployment, Model, ModelStatus
 from inference.policies import Policy, policy_of
@@ -101,7 +102,8 @@ class BackendEntry:
 class ModelEntry:
     """A model that is served, or (see `Snapshot.retired`) that was.
 
-    `visible_to` names the organizations that may know of it; None is everyone.
+    `visible_to` names the organizations that may know of it; None is everyone. `prices` are by
+    book; whoever pays by a book that is not among them cannot buy it.
     """
 
     public_id: str
@@ -121,12 +123,16 @@ class ModelEntry:
     sunset_at: datetime | None
     replacement: str
     visible_to: frozenset[UUID] | None
-    prices: Prices
+    prices: Mapping[UUID, Prices]
     policy: Policy
     routes: tuple[Route, ...]
 
     def is_visible_to(self, organization_id: UUID) -> bool:
         return self.visible_to is None or organization_id in self.visible_to
+
+    def is_sold_to(self, key: KeyEntry) -> bool:
+        """Whether its organization knows of it and has a price for it."""
+        return key.terms.book in self.prices and self.is_visible_to(key.organization_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +155,10 @@ class Snapshot:
         now = self.keys.get(key.digest) or self.playground_keys.get(key.id)
         return key.ends_at > time.time() if now is None else bool(now.stopped)
 
-    def model(self, name: str, organization_id: UUID) -> ModelEntry | None:
-        """The model that `organization_id` may call by `name`, an id or an alias."""
+    def model(self, name: str, key: KeyEntry) -> ModelEntry | None:
+        """The model that the organization of `key` may call by `name`, an id or an alias."""
         model = self.names.get(name)
-        return model if model and model.is_visible_to(organization_id) else None
+        return model if model and model.is_sold_to(key) else None
 
     def retired_model(self, name: str, organization_id: UUID) -> ModelEntry | None:
         model = self.retired.get(name)
@@ -160,7 +166,7 @@ class Snapshot:
 
 
 def snapshot_load(*, with_keys: bool = True) -> Snapshot:
-    """Read all of it from PostgreSQL, or all but the keys. Blocking: eleven queries with them."""
+    """Read all of it from PostgreSQL, or all but the keys. Blocking: twelve queries with them."""
     now = timezone.now()
     models = _models(now)
     served = [model for model in models if model.status != ModelStatus.RETIRED]
@@ -219,7 +225,9 @@ def _key_entry(row: Any, terms: KeyTerms) -> KeyEntry:
         regions=frozenset(row.organization__allowed_regions) or None,
         share=row.organization__share,
         terms=terms,
-        scope=scope_of(row.allowed_tasks, row.allowed_models, row.allowed_networks),
+        scope=_within(
+            scope_of(row.allowed_tasks, row.allowed_models, row.allowed_networks), terms.models
+        ),
         digest=bytes(row.digest),
         ends_at=row.expires_at.timestamp() if row.expires_at else inf,
         stopped="" if state == OrganizationState.ACTIVE else state,
@@ -239,6 +247,13 @@ def scope_of(tasks: Sequence[str], models: Sequence[str], networks: Sequence[str
     return Scope(frozenset(tasks) or None, frozenset(models) or None, parsed or None)
 
 
+def _within(scope: Scope, models: frozenset[str] | None) -> Scope:
+    """Of `scope`, what a plan that is for these models covers; None are all."""
+    if models is None:
+        return scope
+    return replace(scope, models=models if scope.models is None else scope.models & models)
+
+
 def _by_name(models: Iterable[ModelEntry]) -> dict[str, ModelEntry]:
     """By id and alias; an id goes before whatever alias is the same."""
     models = list(models)
@@ -248,18 +263,25 @@ def _by_name(models: Iterable[ModelEntry]) -> dict[str, ModelEntry]:
 
 def _models(now: datetime) -> list[ModelEntry]:
     """Enabled models with a full set of rates; one without would serve unpriced work."""
-    prices, routes = prices_by_model(now), _routes()
+    books, routes = rates_of(None, now), _routes()
     enabled = Model.objects.filter(is_enabled=True).select_related(
         "replacement", "routing_policy__fallback"
     )
-    return [
-        _entry(model, prices[model.public_id], routes[model.id])
+    entries = (
+        _entry(model, _complete(model, books), routes[model.id])
         for model in enabled.prefetch_related("visible_to")
-        if prices.get(model.public_id, NO_PRICES).covers(model.components)
-    ]
+    )
+    return [entry for entry in entries if LIST_EUR in entry.prices]
 
 
-def _entry(model: Model, prices: Prices, routes: list[Route]) -> ModelEntry:
+def _complete(model: Model, books: Mapping[UUID, Mapping[str, Prices]]) -> dict[UUID, Prices]:
+    """The prices of `model` in each book that has all of them."""
+    priced = {book: prices.get(model.public_id, NO_PRICES) for book, prices in books.items()}
+    needed = model.components
+    return {book: prices for book, prices in priced.items() if prices.covers(needed)}
+
+
+def _entry(model: Model, prices: Mapping[UUID, Prices], routes: list[Route]) -> ModelEntry:
     seen_by = None if model.is_public else frozenset(one.pk for one in model.visible_to.all())
     return ModelEntry(
         public_id=model.public_id,

@@ -47,6 +47,14 @@ def pytest_unconfigure() -> None:
     servers.stop()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if count := sum("[stripe" in report.nodeid for report in skipped):
+        terminalreporter.write_line(
+            f"Stripe's double was not compared with Stripe in {count} cases: set STRIPE_TEST_KEY."
+        )
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _quick_settings() -> Iterator[None]:
     """Static files without a hash, so that tests need no collectstatic; a hasher that is fast.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from billing.ingest import rollups, staging
 from billing.ingest.rating import Rated, euros
 from billing.ledger import books_lock, usage_post
-from billing.models import DriftKind
+from billing.models import Books, DriftKind
 from billing.partitions import Month, partitions_make
 from tenants.models import new_id
 
@@ -33,14 +33,22 @@ log = structlog.get_logger()
 def book(rows: Collection[Rated]) -> None:
     """Enter `rows`, no two of one request; those that have an event already change nothing.
 
+    A batch is of one month's invoices: what came for several is as many batches.
+
     Raises DataError, IntegrityError, BooksError or (of a year that there is not) ValueError, and
     has booked nothing then.
     """
-    batch_id = new_id()
-    books_lock({row.record.organization_id for row in rows})
+    books = books_lock({row.record.organization_id for row in rows})
     partitions_make({Month.of(row.record.occurred_at) for row in rows})
+    for (month, is_late), some in _by_month(rows, books).items():
+        _book(some, month if is_late else None)
+    connection.check_constraints()
+
+
+def _book(rows: Collection[Rated], billed_in: Month | None) -> None:
+    batch_id = new_id()
     with connection.cursor() as cursor:
-        staging.stage(cursor, rows, batch_id)
+        staging.stage(cursor, rows, batch_id, billed_in)
         if staging.enter(cursor):
             entered = staging.entered_read(cursor)
             rows = [row for row in rows if _key(row) in entered]
@@ -51,7 +59,19 @@ def book(rows: Collection[Rated]) -> None:
         usage_post(batch_id, staging.costs_read(cursor), _moment(rows))
         rollups.backends_grow(cursor)
     _charges_compare(rows)
-    connection.check_constraints()
+
+
+def _by_month(
+    rows: Iterable[Rated], books: Mapping[UUID, Books]
+) -> dict[tuple[Month, bool], list[Rated]]:
+    """By the month on whose invoice they are, and whether they are late for their own."""
+    open_from = {pk: Month.of(one.closed_until) for pk, one in books.items() if one.closed_until}
+    found = dict[tuple[Month, bool], list[Rated]]()
+    for row in rows:
+        own = Month.of(row.record.occurred_at)
+        opened = open_from.get(row.record.organization_id, own)
+        found.setdefault((max(own, opened), own < opened), []).append(row)
+    return found
 
 
 def _key(row: Rated) -> tuple[UUID, UUID]:

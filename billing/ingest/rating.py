@@ -1,23 +1,30 @@
-"""What each record costs, in whole picos (10⁻¹² EUR): exact, and to the digit `Prices.amount`."""
+"""What each record costs, in whole picos (10⁻¹² of its currency): exact, and to the digit
+`Prices.amount`.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from billing.metering import UsageRecord
-from billing.models import BILLED, Component, Rate
+from billing.models import BILLED, LIST_EUR, Component, Currency, Rate
+from billing.price_books import LISTED, Buyer, buyers_of
+from billing.pricing import BOOKS, Book, books_read
 
 COMPONENTS: Final = tuple(Component)
 PICOS: Final = 10**12
 _PICOS_OF_NANO: Final = 1000
 _FREE: Final = (0,) * len(COMPONENTS)
+NOBODY: Final = MappingProxyType(dict[UUID, Buyer]())
 
 
 class Unpriced(LookupError):  # noqa: N818
@@ -29,10 +36,12 @@ class Unpriced(LookupError):  # noqa: N818
 
 
 class Rated(NamedTuple):
-    """A record and its cost by component, in the order of COMPONENTS."""
+    """A record and its cost by component, in the order of COMPONENTS, by the rates of `book`."""
 
     record: UsageRecord
     picos: tuple[int, ...]
+    book: UUID = LIST_EUR
+    currency: str = Currency.EUR.value
 
     @property
     def amount_nano(self) -> int:
@@ -85,29 +94,53 @@ class Tariff:
 
 
 class Tariffs:
-    """The rates of some models over a span of time, looked up by moment."""
+    """The rates of some models over a span of time, looked up by book and moment."""
 
-    def __init__(self, rates: Iterable[Rate]) -> None:
+    def __init__(
+        self,
+        rates: Iterable[Rate],
+        books: Mapping[UUID, Book] = BOOKS,
+        buyers: Mapping[UUID, Buyer] = NOBODY,
+    ) -> None:
         self._rates = defaultdict[str, list[Rate]](list)
         for rate in rates:
             self._rates[rate.model].append(rate)
         self._turns = {model: _turns(rates) for model, rates in self._rates.items()}
-        self._known: dict[tuple[str, int], Tariff] = {}
+        self._books, self._buyers = books, buyers
+        self._known: dict[tuple[UUID, str, int], Tariff] = {}
 
     @classmethod
     def load(cls, records: Sequence[UsageRecord]) -> Tariffs:
-        """All that `records` need, with one query."""
+        """All that `records` need, with three queries."""
         moments = [record.admitted_at for record in records]
         span = DateTimeTZRange(min(moments), max(moments), "[]")
         models = {record.model for record in records}
-        return cls(Rate.objects.filter(model__in=models, valid__overlap=span))
+        rates = Rate.objects.approved().filter(model__in=models, valid__overlap=span).order_by()
+        return cls(rates, books_read(), buyers_of({record.organization_id for record in records}))
 
-    def at(self, model: str, moment: datetime) -> Tariff:
+    def book_of(self, record: UsageRecord) -> tuple[UUID, str]:
+        """The book that `record` is rated by, and its currency: that of admission, or of now for a
+        record that does not tell. Raises ValueError for one that is not the organization's.
+        """
+        own, currency = self._buyers.get(record.organization_id, LISTED)
+        book = record.book or own
+        if (found := self._books.get(book)) is None:
+            raise ValueError(f"no price book {book}")
+        if found.currency != currency:
+            raise ValueError(f"a price in {found.currency} of an organization in {currency}")
+        return book, currency
+
+    def at(self, book: UUID, model: str, moment: datetime) -> Tariff:
         turn = bisect_right(self._turns.get(model, ()), moment)
-        if (tariff := self._known.get((model, turn))) is None:
-            rates = (rate for rate in self._rates.get(model, ()) if moment in rate.valid)
-            tariff = self._known[model, turn] = Tariff(rates)
+        if (tariff := self._known.get((book, model, turn))) is None:
+            tariff = self._known[book, model, turn] = Tariff(self._valid(book, model, moment))
         return tariff
+
+    def _valid(self, book: UUID, model: str, moment: datetime) -> list[Rate]:
+        """The list's first, so that a nearer book's go over it."""
+        chain = self._books[book].chain
+        valid = [r for r in self._rates.get(model, ()) if r.book_id in chain and moment in r.valid]
+        return sorted(valid, key=lambda rate: -chain.index(rate.book_id))
 
 
 def _turns(rates: Iterable[Rate]) -> list[datetime]:
@@ -119,21 +152,23 @@ def _turns(rates: Iterable[Rate]) -> list[datetime]:
 def rate(record: UsageRecord, tariffs: Tariffs) -> Rated:
     """At the rates valid when it was admitted. Pure.
 
-    Raises Unpriced when something was used that had none, ValueError on impossible counts.
+    Raises Unpriced when something was used that had none, ValueError on impossible counts and for
+    a price book that is not the organization's.
     """
+    book, currency = tariffs.book_of(record)
     if record.outcome not in BILLED:
-        return Rated(record, _FREE)
+        return Rated(record, _FREE, book, currency)
     fresh = record.input_tokens - record.cached_tokens
     used = (fresh, record.cached_tokens, record.output_tokens, record.audio_seconds)
     if min(used) < 0:
         raise ValueError(f"impossible counts: {used}")
-    tariff = tariffs.at(record.model, record.admitted_at)
+    tariff = tariffs.at(book, record.model, record.admitted_at)
     try:
-        return Rated(record, tariff.picos(used))
+        return Rated(record, tariff.picos(used), book, currency)
     except LookupError as error:
         raise Unpriced(record.model, f"{error} at {record.admitted_at.isoformat()}") from None
 
 
 def euros(picos: int) -> Decimal:
-    """EUR with 12 decimals, exactly."""
+    """An amount with 12 decimals, exactly."""
     return Decimal(f"{picos}e-12")

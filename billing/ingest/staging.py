@@ -13,12 +13,13 @@ from django.db.backends.utils import CursorWrapper
 
 from billing.ingest.rating import COMPONENTS, Rated, euros
 from billing.models import Component
+from billing.partitions import Month
 
 _COPIED: Final = (
     "organization_id", "request_id", "project_id", "api_key_id", "model", "backend", "region",
     "endpoint", "streamed", "outcome", "admitted_at", "occurred_at", "ttft_ms", "duration_ms",
     "input_tokens", "cached_tokens", "output_tokens", "client_request_id", "audio_seconds",
-    "queued_ms", "attempts", "amount", "batch_id", "currency",
+    "queued_ms", "attempts", "amount", "batch_id", "currency", "book_id",
 )  # fmt: skip
 _COLUMNS: Final = ", ".join(_COPIED)
 _PICOS: Final = tuple(f"{component}_picos" for component in COMPONENTS)
@@ -32,6 +33,7 @@ CREATE TEMP TABLE IF NOT EXISTS stage (
 TRUNCATE stage
 """
 _COPY: Final = f"COPY stage ({_COLUMNS}, {', '.join(_PICOS)}) FROM STDIN"
+_LATE: Final = "UPDATE stage SET billed_in = %s"
 _STRANGERS: Final = """
 SELECT organization_id, project_id, api_key_id FROM stage
 EXCEPT SELECT organization_id, project_id, id
@@ -50,15 +52,21 @@ DELETE FROM stage WHERE NOT EXISTS (
         AND entered.request_id = stage.request_id
 )
 """
-_INSERT: Final = f"INSERT INTO billing_usageevent ({_COLUMNS}) SELECT {_COLUMNS} FROM stage"  # noqa: S608 - names of this module
+_INSERT: Final = f"""
+INSERT INTO billing_usageevent ({_COLUMNS}, billed_in) SELECT {_COLUMNS}, billed_in FROM stage
+"""  # noqa: S608 - names of this module
 _COSTS: Final = f"""
 SELECT organization_id, {", ".join(f"sum({name})" for name in _PICOS)}
 FROM stage WHERE amount > 0 GROUP BY 1
 """  # noqa: S608 - names of this module
 
 
-def stage(cursor: CursorWrapper, rows: Iterable[Rated], batch_id: UUID) -> None:
+def stage(
+    cursor: CursorWrapper, rows: Iterable[Rated], batch_id: UUID, billed_in: Month | None = None
+) -> None:
     """Put `rows`, no two of one request, into the temporary table `stage`.
+
+    They are late, and on the invoice of the month `billed_in`, if that is told.
 
     Raises DataError for what PostgreSQL cannot keep (Django does not by itself make the refusal of
     a copy its own), IntegrityError for a key with a project or an organization not its own.
@@ -67,6 +75,8 @@ def stage(cursor: CursorWrapper, rows: Iterable[Rated], batch_id: UUID) -> None:
     text = "".join([_line(row, batch_id.hex) for row in rows])
     with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
         copy.write(text)
+    if billed_in is not None:
+        cursor.execute(_LATE, [billed_in.start])
     cursor.execute(_STRANGERS)
     if stranger := cursor.fetchone():
         organization, project, key = stranger
@@ -91,7 +101,7 @@ def entered_read(cursor: CursorWrapper) -> set[tuple[UUID, UUID]]:
 
 
 def costs_read(cursor: CursorWrapper) -> dict[UUID, dict[Component, Decimal]]:
-    """EUR by organization and component of what is left in `stage`."""
+    """By organization, in its currency, and by component: the cost of what is left in `stage`."""
     cursor.execute(_COSTS)
     return {
         organization_id: {
@@ -103,7 +113,7 @@ def costs_read(cursor: CursorWrapper) -> dict[UUID, dict[Component, Decimal]]:
 
 def _line(row: Rated, batch: str) -> str:
     """A row as COPY reads it: what UsageRecord has, the amount, and its parts."""
-    r, (fresh, cached, output, audio) = row
+    r, (fresh, cached, output, audio), book, currency = row
     texts = [r.model, r.backend, r.region, r.endpoint, r.outcome, r.client_request_id]
     if _SPECIAL.search("".join(texts)):
         texts = [_SPECIAL.sub(_escape, text) for text in texts]
@@ -115,7 +125,7 @@ def _line(row: Rated, batch: str) -> str:
         f"{outcome}\t{r.admitted_at}\t{r.occurred_at}\t{ttft}\t{r.duration_ms}\t"
         f"{r.input_tokens}\t{r.cached_tokens}\t{r.output_tokens}\t{client}\t"
         f"{r.audio_seconds}\t{r.queued_ms}\t{r.attempts}\t"
-        f"{fresh + cached + output + audio}e-12\t{batch}\tEUR\t"
+        f"{fresh + cached + output + audio}e-12\t{batch}\t{currency}\t{book.int:032x}\t"
         f"{fresh}\t{cached}\t{output}\t{audio}\n"
     )
 

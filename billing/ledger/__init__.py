@@ -7,9 +7,26 @@ write transfers and balances, in one transaction, under the lock of the organiza
 from __future__ import annotations
 
 from billing.ledger.accounts import AccountKey
-from billing.ledger.books import books_advance, books_announce, books_lock
-from billing.ledger.check import Difference, batches_check, books_check
-from billing.ledger.credit import Entered, prepaid_top_up, promo_expire, promo_grant
+from billing.ledger.books import books_advance, books_announce, books_lock, currency_set
+from billing.ledger.check import Difference, batches_check, books_check, invoices_check
+from billing.ledger.credit import (
+    Entered,
+    prepaid_top_up,
+    promo_expire,
+    promo_grant,
+    top_up_book,
+)
+from billing.ledger.flows import (
+    credit_note_book,
+    credit_note_to_prepaid,
+    fee_book,
+    invoice_book,
+    invoice_unbook,
+    payment_book,
+    payout_book,
+    refund_book,
+)
+from billing.ledger.journals import Booked
 from billing.ledger.pending import pending_make, pending_post, pending_void, pendings_expire
 from billing.ledger.transfers import BooksError, Source, transfer_id
 from billing.ledger.usage import usage_post
@@ -17,6 +34,7 @@ from billing.ledger.wallets import Wallet, wallet_read
 
 __all__ = [
     "AccountKey",
+    "Booked",
     "BooksError",
     "Difference",
     "Entered",
@@ -27,6 +45,15 @@ __all__ = [
     "books_announce",
     "books_check",
     "books_lock",
+    "credit_note_book",
+    "credit_note_to_prepaid",
+    "currency_set",
+    "fee_book",
+    "invoice_book",
+    "invoice_unbook",
+    "invoices_check",
+    "payment_book",
+    "payout_book",
     "pending_make",
     "pending_post",
     "pending_void",
@@ -34,6 +61,8 @@ __all__ = [
     "prepaid_top_up",
     "promo_expire",
     "promo_grant",
+    "refund_book",
+    "top_up_book",
     "transfer_id",
     "usage_post",
     "wallet_read",

@@ -18,10 +18,11 @@ class AccountKey(NamedTuple):
     organization_id: UUID | None
     kind: AccountKind
     part: str = ""
+    currency: str = "EUR"
 
 
-def revenue_of(component: Component) -> AccountKey:
-    return AccountKey(None, AccountKind.REVENUE, component.value)
+def revenue_of(component: Component, currency: str = "EUR") -> AccountKey:
+    return AccountKey(None, AccountKind.REVENUE, component.value, currency)
 
 
 def accounts_open(keys: Collection[AccountKey]) -> dict[AccountKey, UUID]:
@@ -33,9 +34,8 @@ def accounts_open(keys: Collection[AccountKey]) -> dict[AccountKey, UUID]:
     return found
 
 
-def lot_open(organization_id: UUID, part: str, expires_at: datetime | None) -> UUID:
+def lot_open(key: AccountKey, expires_at: datetime | None) -> UUID:
     """The account of a lot of promotional credit."""
-    key = AccountKey(organization_id, AccountKind.PROMO, part)
     if not _find([key]):
         _make([key], expires_at)
     return _find([key])[key]
@@ -48,8 +48,11 @@ def _find(keys: Collection[AccountKey]) -> dict[AccountKey, UUID]:
     wanted = Account.objects.filter(
         of_whom, kind__in={key.kind for key in keys}, part__in={key.part for key in keys}
     )
-    rows = wanted.values_list("organization_id", "kind", "part", "id")
-    found = {AccountKey(owner, AccountKind(kind), part): pk for owner, kind, part, pk in rows}
+    rows = wanted.values_list("organization_id", "kind", "part", "currency", "id")
+    found = {
+        AccountKey(owner, AccountKind(kind), part, currency): pk
+        for owner, kind, part, currency, pk in rows
+    }
     return {key: found[key] for key in keys if key in found}
 
 
@@ -57,7 +60,7 @@ def _make(keys: Iterable[AccountKey], expires_at: datetime | None = None) -> Non
     """Another transaction may make the same at this moment: in one order, so both get through."""
     accounts = [
         Account(organization_id=key.organization_id, kind=key.kind, part=key.part,
-                expires_at=expires_at)
+                currency=key.currency, expires_at=expires_at)
         for key in keys
     ]  # fmt: skip
     Account.objects.bulk_create(accounts, ignore_conflicts=True)
@@ -65,5 +68,5 @@ def _make(keys: Iterable[AccountKey], expires_at: datetime | None = None) -> Non
     Balance.objects.bulk_create(Balance(account=account) for account in made)
 
 
-def _order(key: AccountKey) -> tuple[str, str, str]:
-    return (str(key.organization_id or ""), key.kind, key.part)
+def _order(key: AccountKey) -> tuple[str, ...]:
+    return (str(key.organization_id or ""), key.kind, key.part, key.currency)

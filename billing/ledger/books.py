@@ -9,13 +9,16 @@ from uuid import UUID
 
 import redis
 import structlog
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.utils.translation import gettext as _
 
-from billing.models import Books
+from billing.models import Account, Books
 
 _MAKE: Final = """
 INSERT INTO billing_books (organization_id, currency, version)
-SELECT one.id, 'EUR', 0 FROM unnest(%s::uuid[]) AS one(id)
+SELECT one.id, COALESCE(terms.currency, 'EUR'), 0 FROM unnest(%s::uuid[]) AS one(id)
+    LEFT JOIN billing_terms terms ON terms.organization_id = one.id
 WHERE NOT EXISTS (SELECT FROM billing_books WHERE organization_id = one.id)
 ORDER BY one.id
 ON CONFLICT DO NOTHING
@@ -42,11 +45,25 @@ def books_lock(organization_ids: Collection[UUID]) -> dict[UUID, Books]:
     return {row.pk: row for row in Books.objects.raw(_LOCK, [ids])}
 
 
-def books_advance(organization_ids: Collection[UUID]) -> None:
-    """Count up the versions: balances which are read after the commit go before older ones."""
-    books_lock(organization_ids)
+def books_advance(organization_ids: Collection[UUID]) -> dict[UUID, Books]:
+    """Lock, and count up the versions: balances that are read after the commit are newer."""
+    locked = books_lock(organization_ids)
     with connection.cursor() as cursor:
         cursor.execute(_ADVANCE, [list(organization_ids)])
+    return locked
+
+
+def currency_set(organization_id: UUID, currency: str) -> None:
+    """Keep the books in `currency`. Raises ValidationError once there is an entry in another."""
+    books = books_lock([organization_id])[organization_id]
+    if books.currency == currency:
+        return
+    if Account.objects.filter(organization=organization_id).exists():
+        raise ValidationError(
+            _("These books are kept in %(currency)s already: that stays."),
+            params={"currency": books.currency},
+        )
+    Books.objects.filter(pk=organization_id).update(currency=currency)
 
 
 def books_announce(organization_ids: Collection[UUID]) -> None:

@@ -48,7 +48,7 @@ FROM billing_account account
         ('debits_posted', kept.debits_posted, sums.debits_posted),
         ('credits_pending', kept.credits_pending, sums.credits_pending),
         ('credits_posted', kept.credits_posted, sums.credits_posted),
-        ('overdrawn', CASE WHEN account.kind IN ('prepaid', 'promo') THEN
+        ('overdrawn', CASE WHEN account.kind IN ('prepaid', 'promo', 'owed') THEN
             GREATEST(0, kept.debits_posted + kept.debits_pending - kept.credits_posted) END, 0)
     ) AS side(name, kept, added_up)
 WHERE COALESCE(side.kept, 0) <> COALESCE(side.added_up, 0)
@@ -74,12 +74,53 @@ WHERE COALESCE(posted.amount, 0) <> COALESCE(used.amount, 0)
 ORDER BY batch_id
 """
 
+# A credit note takes what it can off what is open; the rest of it was paid, and is owed.
+_INVOICED: Final = """
+WITH invoices AS (
+    SELECT id, organization_id, currency, state,
+        total - paid - COALESCE((
+            SELECT sum(from_open) FROM billing_creditnote WHERE invoice_id = billing_invoice.id
+        ), 0) AS open
+    FROM billing_invoice WHERE number <> '' AND state <> 'void'
+), receivable AS (
+    SELECT account.id, account.organization_id, account.currency,
+        kept.debits_posted - kept.credits_posted AS owed
+    FROM billing_account account JOIN billing_balance kept ON kept.account_id = account.id
+    WHERE account.kind = 'receivable'
+), open AS (
+    SELECT organization_id, currency, sum(open) AS open FROM invoices GROUP BY 1, 2
+), booked AS (
+    SELECT transfer.source_id,
+        sum(CASE WHEN debit.kind = 'receivable' THEN transfer.amount ELSE 0 END
+            - CASE WHEN credit.kind = 'receivable' THEN transfer.amount ELSE 0 END) AS amount
+    FROM billing_transfer transfer
+        JOIN billing_account debit ON debit.id = transfer.debit_id
+        JOIN billing_account credit ON credit.id = transfer.credit_id
+    WHERE transfer.source_type = 'invoice' GROUP BY 1
+)
+SELECT COALESCE(receivable.id, open.organization_id), 'receivable',
+    COALESCE(receivable.owed, 0), COALESCE(open.open, 0)
+FROM receivable FULL JOIN open USING (organization_id, currency)
+WHERE COALESCE(receivable.owed, 0) <> COALESCE(open.open, 0)
+UNION ALL
+SELECT invoice.id, 'invoice', COALESCE(booked.amount, 0), due.amount
+FROM billing_invoice invoice
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN invoice.state = 'void' THEN 0 ELSE invoice.total END AS amount
+    ) AS due
+    LEFT JOIN booked ON booked.source_id = invoice.id::text
+WHERE invoice.kind = 'usage' AND invoice.number <> ''
+    AND COALESCE(booked.amount, 0) <> due.amount
+ORDER BY 1, 2
+"""
+
 
 class Difference(NamedTuple):
-    """`kept` is what is on record, `added_up` what its parts are together; both EUR.
+    """`kept` is what is on record, `added_up` what its parts are together.
 
-    It is about an account, by the side of its balance, or for `usage` about a batch. For
-    `overdrawn`, of credit that went below zero, 0 is what it should be.
+    It is about an account, by the side of its balance; about a batch for `usage`; and about an
+    invoice for what of it is booked. For `receivable`, what all open invoices are is `added_up`,
+    and for `overdrawn`, of credit that went below zero, 0 is what it should be.
     """
 
     about: UUID
@@ -98,6 +139,13 @@ def books_check() -> list[Difference]:
         return [Difference(*row) for row in cursor.fetchall()]
 
 
+def invoices_check() -> list[Difference]:
+    """Compare the books with the invoices: of each, and what of all of them is open."""
+    with connection.cursor() as cursor:
+        cursor.execute(_INVOICED)
+        return [Difference(*row) for row in cursor.fetchall()]
+
+
 def batches_check(since: datetime) -> list[Difference]:
     """Compare what was posted `since` with the events of each batch, by organization.
 
@@ -110,7 +158,7 @@ def batches_check(since: datetime) -> list[Difference]:
 
 def books_verify() -> None:
     """Look the books through; the number of differences is left in Valkey, each in the log."""
-    found = [*books_check(), *batches_check(timezone.now() - TRACED)]
+    found = [*books_check(), *batches_check(timezone.now() - TRACED), *invoices_check()]
     for one in found:
         log.error(
             "books.wrong",

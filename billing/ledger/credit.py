@@ -20,8 +20,9 @@ from billing.models import Account, AccountKind, Transfer
 from tenants import audit
 from tenants.models import Organization, User, new_id
 
+_ZERO: Final = Decimal(0)
 MOST: Final = Decimal(9_000_000)
-"""EUR. Counters in Valkey are exact up to here."""
+"""EUR or SEK. Counters in Valkey are exact up to here."""
 LATE_USAGE: Final = timedelta(hours=1)
 """Usage of before the expiry may be posted this long after it, and is still drawn from the lot."""
 
@@ -37,22 +38,43 @@ class Entered(NamedTuple):
 def prepaid_top_up(
     *, actor: User | None, organization: Organization, amount: Decimal, reference: str
 ) -> Entered:
-    """Enter a payment of `amount` EUR, net. One reference is one payment.
+    """Enter a payment of `amount`, net. One reference is one payment.
 
     Raises ValidationError for an amount that is not one, and for a reference that was used with
     another amount.
     """
-    _check(amount)
     if not reference:
         raise ValidationError(_("Say which payment this is: the bank's or the card's reference."))
-    books_advance([organization.pk])
-    prepaid = AccountKey(organization.pk, AccountKind.PREPAID)
-    clearing = AccountKey(None, AccountKind.CLEARING)
-    accounts = accounts_open([prepaid, clearing])
-    source = Source("payment", reference, "top_up")
-    entered = _enter(entry_of(source, accounts[clearing], accounts[prepaid], amount))
+    return top_up_book(actor=actor, organization=organization, net=amount, source_id=reference)
+
+
+@transaction.atomic
+def top_up_book(
+    *,
+    actor: User | None,
+    organization: Organization,
+    net: Decimal,
+    vat: Decimal = _ZERO,
+    source_id: str,
+    into: AccountKind = AccountKind.CLEARING,
+) -> Entered:
+    """A payment in advance came `into` clearing or the bank: `net` is credit, `vat` is the state's.
+
+    The same `source_id` is booked once. Raises ValidationError for an amount that is not one, and
+    for a source that was booked with another amount.
+    """
+    _check(net)
+    currency = books_advance([organization.pk])[organization.pk].currency
+    prepaid = AccountKey(organization.pk, AccountKind.PREPAID, currency=currency)
+    came, due = (AccountKey(None, kind, currency=currency)
+                 for kind in (into, AccountKind.VAT_PAYABLE))  # fmt: skip
+    accounts = accounts_open([prepaid, came, due])
+    source = Source("payment", source_id, "top_up")
+    entered = _enter(entry_of(source, accounts[came], accounts[prepaid], net))
+    if vat:
+        _enter(entry_of(source._replace(code="vat"), accounts[came], accounts[due], vat))
     if entered.is_new:
-        facts = {"amount": str(amount), "reference": reference}
+        facts = {"amount": str(net), "vat": str(vat), "reference": source_id}
         _tell(actor, "credit.top_up", organization, entered, facts)
     return entered
 
@@ -67,7 +89,7 @@ def promo_grant(
     reason: str,
     reference: str = "",
 ) -> Entered:
-    """Give `amount` EUR that may be used until `expires_at`, or for ever. It is a lot of its own.
+    """Give `amount` that may be used until `expires_at`, or for ever. It is a lot of its own.
 
     With a reference (of an organization, at most 50 letters) the same grant is made once. Raises
     ValidationError for an amount that is not one, and for an expiry that has passed.
@@ -75,10 +97,10 @@ def promo_grant(
     _check(amount)
     if expires_at and expires_at <= timezone.now():
         raise ValidationError(_("It would have expired already: choose a later day."))
-    books_advance([organization.pk])
+    currency = books_advance([organization.pk])[organization.pk].currency
     part = reference or new_id().hex
-    lot = lot_open(organization.pk, part, expires_at)
-    expense = AccountKey(None, AccountKind.PROMO_EXPENSE)
+    lot = lot_open(AccountKey(organization.pk, AccountKind.PROMO, part, currency), expires_at)
+    expense = AccountKey(None, AccountKind.PROMO_EXPENSE, currency=currency)
     account = accounts_open([expense])[expense]
     entered = _enter(entry_of(Source("promo", part, "grant"), account, lot, amount))
     if entered.is_new:
@@ -97,20 +119,23 @@ def promo_expire(now: datetime) -> int:
     if not (owners := set(filled.values_list("organization", flat=True))):
         return 0
     books_advance(owners)
-    breakage = AccountKey(None, AccountKind.BREAKAGE)
-    to = accounts_open([breakage])[breakage]
     source = Source("expiry", now.isoformat(), "expiry")
     lots = filled.filter(organization__in=owners).annotate(
         left=F("balance__credits_posted") - spent
     )
-    transfers_write([entry_of(source, lot.pk, to, lot.left) for lot in lots])
+    to = accounts_open({_breakage(lot) for lot in lots})
+    transfers_write([entry_of(source, lot.pk, to[_breakage(lot)], lot.left) for lot in lots])
     books_announce(owners)
     return len(lots)
 
 
+def _breakage(lot: Account) -> AccountKey:
+    return AccountKey(None, AccountKind.BREAKAGE, currency=lot.currency)
+
+
 def _check(amount: Decimal) -> None:
     if not (amount.is_finite() and 0 < amount <= MOST):
-        raise ValidationError(_("Enter an amount above 0 and of at most 9 million EUR."))
+        raise ValidationError(_("Enter an amount above 0 and of at most 9 million."))
 
 
 def _enter(entry: Entry) -> Entered:

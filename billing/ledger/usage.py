@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from itertools import starmap
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -13,10 +14,10 @@ from django.db import connection
 from billing.ledger.accounts import AccountKey, accounts_open, revenue_of
 from billing.ledger.books import books_advance
 from billing.ledger.transfers import BooksError, Entry, Source, entry_of, transfers_write
-from billing.models import AccountKind, Component
+from billing.models import AccountKind, Books, Component
 
 type Amounts = Mapping[UUID, Mapping[Component, Decimal]]
-"""EUR by organization and component."""
+"""Money in its currency by organization and component."""
 
 _PURSES: Final = """
 SELECT account.organization_id, account.id,
@@ -59,13 +60,13 @@ def usage_post(batch_id: UUID, amounts: Amounts, moment: datetime) -> None:
 
     Raises BooksError for a batch that these organizations have posted already.
     """
-    books_advance(amounts)
+    books = books_advance(amounts)
     owing = {pk: costs for pk, of_one in amounts.items() if (costs := _costs(of_one))}
     if not owing:
         return
     if _posted(batch_id, owing):
         raise BooksError(f"Batch {batch_id} is posted already.")
-    transfers_write(list(_entries(batch_id, owing, moment)))
+    transfers_write(list(_entries(batch_id, owing, moment, books)))
     _verify(batch_id, owing)
 
 
@@ -91,17 +92,22 @@ def _costs(amounts: Mapping[Component, Decimal]) -> dict[Component, Decimal]:
     return {one: amounts[one] for one in Component if amounts.get(one)}
 
 
-def _entries(batch_id: UUID, owing: Amounts, moment: datetime) -> Iterator[Entry]:
-    components = {component for costs in owing.values() for component in costs}
-    revenue = {component: revenue_of(component) for component in components}
-    unbilled = {pk: AccountKey(pk, AccountKind.UNBILLED) for pk in owing}
-    accounts = accounts_open([*revenue.values(), *unbilled.values()])
+def _entries(
+    batch_id: UUID, owing: Amounts, moment: datetime, books: Mapping[UUID, Books]
+) -> Iterator[Entry]:
+    currencies = {pk: books[pk].currency for pk in owing}
+    earned = {(one, currencies[pk]) for pk, costs in owing.items() for one in costs}
+    unbilled = {
+        pk: AccountKey(pk, AccountKind.UNBILLED, currency=currency)
+        for pk, currency in currencies.items()
+    }
+    accounts = accounts_open([*starmap(revenue_of, earned), *unbilled.values()])
     purses = _purses(owing, moment)
     source = Source("batch", str(batch_id), "usage")
     for pk, costs in owing.items():
         ends_with = Purse(accounts[unbilled[pk]], None)
         for draw in draws([*purses.get(pk, ()), ends_with], costs):
-            credit = accounts[revenue[draw.component]]
+            credit = accounts[revenue_of(draw.component, currencies[pk])]
             yield entry_of(source, draw.account, credit, draw.amount, batch_id=batch_id)
 
 

@@ -14,15 +14,24 @@ from tenants.models import Organization, TenantQuerySet, new_id
 
 
 class AccountKind(models.TextChoices):
-    """Whose money an account holds. The first four are an organization's, the others ours."""
+    """Whose money an account holds. The first five are an organization's, the others ours.
+
+    `owed` is what we have to pay back: from credit notes, and what was paid too much.
+    """
 
     PREPAID = "prepaid", _("Prepaid credit")
     PROMO = "promo", _("Promotional credit")
     UNBILLED = "unbilled", _("Unbilled usage")
     RECEIVABLE = "receivable", _("Receivable")
+    OWED = "owed", _("To pay back")
     REVENUE = "revenue", _("Revenue")
+    DISCOUNT = "discount", _("Discounts")
     PROMO_EXPENSE = "promo_expense", _("Promotional expense")
     CLEARING = "clearing", _("Payment clearing")
+    BANK = "bank", _("Bank")
+    FEE_EXPENSE = "fee_expense", _("Payment fees")
+    VAT_PAYABLE = "vat_payable", _("VAT to pay")
+    ROUNDING = "rounding", _("Rounding")
     BREAKAGE = "breakage", _("Breakage")
 
     @property
@@ -33,6 +42,7 @@ class AccountKind(models.TextChoices):
 
 _GROW_BY_DEBITS = frozenset({
     AccountKind.UNBILLED, AccountKind.RECEIVABLE, AccountKind.PROMO_EXPENSE, AccountKind.CLEARING,
+    AccountKind.BANK, AccountKind.FEE_EXPENSE, AccountKind.DISCOUNT,
 })  # fmt: skip
 
 
@@ -149,12 +159,17 @@ class Balance(models.Model):
 class Books(models.Model):
     """The head of an organization's books. Whoever posts to them holds its row's lock.
 
-    `version` counts up with each posting: a snapshot of a higher version is newer.
+    `version` counts up with each posting: a snapshot of a higher version is newer. `currency` stays
+    once there is an account. Usage of before `closed_until` that is booked from now on is late: it
+    goes on the invoice of the month that begins there.
     """
 
     organization = models.OneToOneField(Organization, models.PROTECT, primary_key=True)
     currency = models.CharField(max_length=3, default="EUR")
     version = models.PositiveBigIntegerField(default=0)
+    closed_until = models.DateField(null=True)
+
+    objects = TenantQuerySet["Books"].as_manager()
 
     @override
     def __str__(self) -> str:

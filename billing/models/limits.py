@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import ClassVar, override
 
 from django.contrib.postgres.fields import ArrayField
@@ -11,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from billing.models.prices import Currency, PriceBook
 from tenants.models import ApiKey, Organization, Project, TenantQuerySet, User, new_id
 
 
@@ -21,8 +23,18 @@ class LimitKind(models.TextChoices):
     STREAMS = "streams", _("Concurrent requests")
 
 
+class Mode(models.TextChoices):
+    PREPAID = "prepaid", _("Prepaid")
+    POSTPAID = "postpaid", _("Postpaid")
+
+
 class Plan(models.Model):
-    """What organizations on it may use by default; None is no limit."""
+    """What organizations on it may use by default (None is no limit), and how they buy.
+
+    `credit_limit` and `promo_monthly` are in the currency of its book, EUR without one. The promo
+    is given each month and expires with it. `models` are public ids, none are all. Customers may
+    choose it themselves if it is `self_service`; `rank` orders plans from small to large.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     slug = models.SlugField(_("short name"), max_length=50, unique=True)
@@ -31,24 +43,46 @@ class Plan(models.Model):
     tpm = models.PositiveBigIntegerField(_("tokens per minute"), null=True, blank=True)
     rpd = models.PositiveIntegerField(_("requests per day"), null=True, blank=True)
     streams = models.PositiveIntegerField(_("concurrent requests"), null=True, blank=True)
+    book = models.ForeignKey(
+        PriceBook, models.PROTECT, null=True, blank=True, related_name="plans",
+        verbose_name=_("price book"),
+    )  # fmt: skip
+    mode = models.CharField(_("payment"), max_length=10, choices=Mode, default=Mode.PREPAID)
+    credit_limit = models.DecimalField(
+        _("credit limit"), max_digits=12, decimal_places=2, null=True, blank=True,
+        validators=[MinValueValidator(0)],
+    )  # fmt: skip
+    promo_monthly = models.DecimalField(
+        _("free credit each month"), max_digits=12, decimal_places=2, default=Decimal(0),
+        validators=[MinValueValidator(0)],
+    )  # fmt: skip
+    support = models.CharField(_("support"), max_length=200, blank=True)
+    is_public = models.BooleanField(_("shown to everybody"), default=False)
+    rank = models.PositiveSmallIntegerField(_("rank"), default=0)
+    self_service = models.BooleanField(_("customers may choose it"), default=False)
+    # Last: below, the name is no longer that of the module.
+    models = ArrayField(
+        models.CharField(max_length=100), verbose_name=_("models"), default=list, blank=True
+    )
 
     class Meta:
-        ordering: ClassVar = ["name"]
+        ordering: ClassVar = ["rank", "name"]
 
     @override
     def __str__(self) -> str:
         return self.name
 
-
-class Mode(models.TextChoices):
-    PREPAID = "prepaid", _("Prepaid")
-    POSTPAID = "postpaid", _("Postpaid")
+    @property
+    def currency(self) -> Currency:
+        return Currency(self.book.currency) if self.book else Currency.EUR
 
 
 class Terms(models.Model):
-    """How an organization buys. Without a row: no plan, postpaid, no credit limit.
+    """How an organization buys. Without a row: no plan, postpaid in EUR, no credit limit.
 
-    Past `credit_limit` EUR of what is unbilled and unpaid it is refused; None is no limit.
+    Past `credit_limit` of what is unbilled and unpaid it is refused; None is no limit. `currency`
+    is that of all its money and stays once its books have an entry. A `book` of its own goes
+    before its plan's.
     """
 
     organization = models.OneToOneField(Organization, models.PROTECT, primary_key=True)
@@ -58,8 +92,21 @@ class Terms(models.Model):
         _("credit limit"), max_digits=12, decimal_places=2, null=True, blank=True,
         validators=[MinValueValidator(0)],
     )  # fmt: skip
+    currency = models.CharField(_("currency"), max_length=3, choices=Currency, default=Currency.EUR)
+    book = models.ForeignKey(
+        PriceBook, models.PROTECT, null=True, blank=True, related_name="terms",
+        verbose_name=_("price book"),
+    )  # fmt: skip
+    plan_since = models.DateTimeField(null=True, editable=False)
 
     objects = TenantQuerySet["Terms"].as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(currency__in=Currency.values), name="terms_currency_known"
+            )
+        ]
 
     @override
     def __str__(self) -> str:

@@ -9,9 +9,11 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from tenants.models import new_id
+from billing.models.prices import PriceBook
+from tenants.models import User, new_id
 
 
 class Component(models.TextChoices):
@@ -29,37 +31,56 @@ class Component(models.TextChoices):
 
 
 class RateQuerySet(models.QuerySet["Rate"]):
+    def approved(self) -> Self:
+        """Those that count, now or at some time."""
+        return self.filter(approved_at__isnull=False)
+
+    def proposed(self) -> Self:
+        """Those that wait for a second person."""
+        return self.filter(approved_at=None)
+
     def valid_at(self, moment: datetime) -> Self:
-        return self.filter(valid__contains=moment)
+        return self.approved().filter(valid__contains=moment)
 
 
 class Rate(models.Model):
-    """The price of one component of one model over a span of time.
+    """The price of one component of one model in one book, over a span of time.
 
-    `model` is the public id that customers name. `price` is in `currency` per `unit_scale` units.
+    `model` is the public id that customers name. `price` is in the book's currency per `unit_scale`
+    units. Until `approved_at` it is a proposal and rates nothing. Once it has begun, a trigger lets
+    nothing change but an end that is still to come.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    book = models.ForeignKey(PriceBook, models.PROTECT, related_name="rates")
     model = models.CharField(_("model"), max_length=100)
     component = models.CharField(_("component"), max_length=20, choices=Component)
     price = models.DecimalField(_("price"), max_digits=20, decimal_places=6)
     unit_scale = models.PositiveIntegerField(default=1_000_000)
-    currency = models.CharField(max_length=3, default="EUR")
     valid = DateTimeRangeField(_("valid"), default_bounds="[)")
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    approved_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    approved_at = models.DateTimeField(null=True, editable=False)
 
     objects = RateQuerySet.as_manager()
 
     class Meta:
-        ordering: ClassVar = ["model", "component", "valid"]
+        ordering: ClassVar = ["book", "model", "component", "valid"]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(price__gte=0), name="rate_price_not_negative"),
             models.CheckConstraint(
                 condition=Q(unit_scale__in=[1, 60, 1_000_000]), name="rate_unit_scale_known"
             ),
-            models.CheckConstraint(condition=Q(currency="EUR"), name="rate_currency_known"),
+            models.CheckConstraint(
+                condition=Q(created_by=None) | ~Q(created_by=F("approved_by")),
+                name="rate_approved_by_another",
+            ),
             ExclusionConstraint(
                 name="rate_no_overlap",
+                condition=Q(approved_at__isnull=False),
                 expressions=[
+                    (F("book"), RangeOperators.EQUAL),
                     (F("model"), RangeOperators.EQUAL),
                     (F("component"), RangeOperators.EQUAL),
                     (F("valid"), RangeOperators.OVERLAPS),

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils.translation import gettext_lazy as _
 
+from billing.models.prices import PriceBook
 from billing.usage import UsageRow, UsageSums
 from tenants.models import ApiKey, Organization, Project, TenantQuerySet
 
@@ -34,6 +35,9 @@ class UsageEvent(models.Model):
 
     `queued_ms` are of `ttft_ms`, `attempts` the backends that were asked. `batch_id` names the
     batch that booked it: the sum of its events is the sum of its transfers.
+
+    `billed_in` is set where its month was closed already: the first day of the month on whose
+    invoice it is.
 
     The table is partitioned by the month of `occurred_at` (UTC, see `billing.partitions`). Its
     foreign keys are not PostgreSQL's: those of `UsageHour`, whose rows the same transaction writes
@@ -65,12 +69,16 @@ class UsageEvent(models.Model):
     queued_ms = models.PositiveIntegerField(default=0)
     attempts = models.PositiveSmallIntegerField(default=1)
     batch_id = models.UUIDField(null=True)
+    billed_in = models.DateField(null=True)
     input_tokens = models.PositiveBigIntegerField()
     cached_tokens = models.PositiveBigIntegerField()
     output_tokens = models.PositiveBigIntegerField()
     audio_seconds = models.PositiveBigIntegerField(default=0)
     amount = models.DecimalField(max_digits=38, decimal_places=12)
     currency = models.CharField(max_length=3)
+    book = models.ForeignKey(
+        PriceBook, models.PROTECT, null=True, related_name="+", db_constraint=False, db_index=False
+    )
 
     objects = TenantQuerySet["UsageEvent"].as_manager()
 
@@ -85,6 +93,11 @@ class UsageEvent(models.Model):
                 fields=["client_request_id", "organization", "-occurred_at", "-request_id"],
                 condition=~Q(client_request_id=""),
                 name="usage_event_own_id",
+            ),
+            models.Index(
+                fields=["organization", "billed_in"],
+                condition=Q(billed_in__isnull=False),
+                name="usage_event_late",
             ),
         ]
         constraints: ClassVar = [

@@ -1,29 +1,22 @@
-"""For operators: models, backends, deployments and rates."""
+"""For operators: models, backends and deployments."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from django.db.models import Q
 from django.shortcuts import get_object_or_404
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from billing.models import Component
-from billing.models import Rate as RateRow
-from billing.services import rate_set
 from console.api.callers import Operator
 from console.api.keys import Deleted
 from console.api.operations import PlatformView, operation
 from console.api.paging import Page, Paged, PagedByNumber, page_of
-from console.api.projects import seconds, seconds_or_none
-from console.api.reading import Moment, Name, Sent, Text
+from console.api.projects import seconds
+from console.api.reading import Name, Sent, Text
 from console.api.words import (
     BackendStateName,
     CapabilityName,
-    ComponentName,
     EngineName,
     TaskName,
 )
@@ -43,7 +36,6 @@ Url = Annotated[
 Weight = Annotated[int, Meta(ge=1, le=100)]
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Prose = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00]*$")]
-Price = Annotated[Decimal, Meta(description="EUR per million tokens, or per minute of audio")]
 
 
 class Model(Struct, kw_only=True):
@@ -126,33 +118,6 @@ class DeploymentNew(Sent, kw_only=True):
     engine_model: Text
     weight: Weight = 1
     is_enabled: bool = True
-
-
-class Rate(Struct, kw_only=True):
-    """`price` is EUR for `unit_scale` units; without `valid_until` it holds until another does."""
-
-    object: Literal["platform.rate"] = "platform.rate"
-    id: str
-    model: str
-    component: str
-    price: str
-    unit_scale: int
-    currency: str
-    valid_from: int
-    valid_until: int | None
-
-
-class RatesAsked(Paged, kw_only=True):
-    models: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
-
-
-class RateNew(Sent, kw_only=True):
-    """From now on unless told; the rate before it ends there."""
-
-    model: Id
-    component: ComponentName
-    price: Price
-    valid_from: Moment | None = None
 
 
 def _model_shown(row: ModelRow) -> Model:
@@ -331,43 +296,3 @@ class DeploymentView(PlatformView):
             actor=caller.user, deployment=get_object_or_404(found, pk=deployment)
         )
         return Deleted(object="platform.deployment.deleted", id=str(deployment))
-
-
-def _rate_shown(row: RateRow) -> Rate:
-    return Rate(
-        id=str(row.pk),
-        model=row.model,
-        component=row.component,
-        price=str(row.price),
-        unit_scale=row.unit_scale,
-        currency=row.currency,
-        valid_from=seconds(row.valid.lower),
-        valid_until=seconds_or_none(row.valid.upper),
-    )
-
-
-class RatesView(PlatformView):
-    route = "platform_rates"
-
-    @operation
-    def get(self, caller: Operator, query: RatesAsked) -> Page[Rate]:
-        """List what units cost, and since when."""
-        which = Q(model__in=query.models) if query.models else Q()
-        return page_of(RateRow.objects.filter(which), query, _rate_shown)
-
-    @operation
-    def post(self, caller: Operator, body: RateNew) -> Rate:
-        """Price a component of a model."""
-        if not body.price.is_finite() or not 0 <= body.price < 10**14:
-            raise InvalidRequest("A price is a number, not below zero.", param="price")
-        if not ModelRow.objects.filter(public_id=body.model).exists():
-            raise InvalidRequest("There is no such model.", param="model")
-        begins = body.valid_from
-        made = rate_set(
-            actor=caller.user,
-            model=body.model,
-            component=Component(body.component),
-            price=body.price.quantize(Decimal("1e-6")),
-            valid_from=None if begins is None else datetime.fromtimestamp(begins, UTC),
-        )
-        return _rate_shown(made)

@@ -24,7 +24,7 @@ from console.api.paging import Limit as RowsLimit
 from console.api.paging import Page, Paged, page_made, page_of
 from console.api.projects import project_of, seconds
 from console.api.reading import Asked, Sent, Text
-from console.api.words import PeriodName
+from console.api.words import CurrencyName, PeriodName
 from inference.gateway.errors import InvalidRequest
 from inference.models import Model
 from tenants.models import ApiKey, Project
@@ -39,8 +39,8 @@ PREFIX = "rl-"
 ALL_MODELS = "*"
 
 AtMost = Annotated[int, Meta(ge=1, le=limiting.MOST)]
-Cents = Annotated[int, Meta(ge=1, le=10**11, description="Hundredths of EUR")]
-Money = Annotated[Decimal, Meta(description="EUR, two decimals at most")]
+Cents = Annotated[int, Meta(ge=1, le=10**11, description="Hundredths of the currency")]
+Money = Annotated[Decimal, Meta(description="In your currency, two decimals at most")]
 
 
 class RateLimit(Struct, kw_only=True):
@@ -86,7 +86,7 @@ class SpendLimit(Struct, kw_only=True):
 
 class SpendLimitNew(Sent, kw_only=True):
     threshold_amount: Cents
-    currency: Literal["EUR"]
+    currency: CurrencyName
     interval: Literal["month"]
 
 
@@ -280,6 +280,7 @@ def _spend_limit_set(caller: Caller, project: Project | None, given: SpendLimitN
         organization=caller.organization,
         project=project,
         amount=Decimal(given.threshold_amount) / 100,
+        currency=given.currency,
         thresholds=before.thresholds,
         emails=before.emails,
         webhook_url=before.webhook_url,

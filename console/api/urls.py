@@ -7,7 +7,18 @@ from typing import Any, Final
 
 from django.urls import URLPattern, path, re_path
 
-from console.api import audit_logs, fleet, keys, limits, people, platform, projects, usage
+from console.api import (
+    audit_logs,
+    fleet,
+    keys,
+    limits,
+    people,
+    plans,
+    platform,
+    prices,
+    projects,
+    usage,
+)
 from console.api.operations import ApiView, OpenApiView, UnknownView
 
 app_name = "api"
@@ -55,7 +66,16 @@ _PLATFORM: Final[tuple[tuple[str, type[ApiView]], ...]] = (
     ("backends/<uuid:backend>", fleet.BackendView),
     ("deployments", fleet.DeploymentsView),
     ("deployments/<int:deployment>", fleet.DeploymentView),
-    ("rates", fleet.RatesView),
+    ("organizations/<uuid:organization>/terms", plans.OrganizationTermsView),
+    ("plans", plans.PlansView),
+    ("plans/<uuid:plan>", plans.PlanView),
+    ("price_books", prices.PriceBooksView),
+    ("price_books/<uuid:price_book>", prices.PriceBookView),
+    ("price_books/<uuid:price_book>/volume_tiers", prices.VolumeTiersView),
+    ("rates", prices.RatesView),
+    ("rates/preview", prices.RatePreviewView),
+    ("rates/<uuid:rate>", prices.RateView),
+    ("rates/<uuid:rate>/approve", prices.RateApproveView),
 )
 
 

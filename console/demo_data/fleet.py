@@ -142,17 +142,17 @@ def _rates(actor: User | None, since: datetime, halfway: datetime) -> None:
         if offer.public_id in priced:
             continue
         for component, price in zip(models[offer.public_id].components, offer.prices, strict=True):
-            for amount, start in _prices(offer, Decimal(price), since, halfway):
+            for amount, start, end in _prices(offer, Decimal(price), since, halfway):
                 rate_set(
                     actor=actor, model=offer.public_id, component=component, price=amount,
-                    valid_from=start,
+                    valid_from=start, valid_until=end,
                 )  # fmt: skip
 
 
 def _prices(
     offer: Offer, now: Decimal, since: datetime, halfway: datetime
-) -> list[tuple[Decimal, datetime]]:
-    """What a component costs, and since when."""
+) -> list[tuple[Decimal, datetime, datetime | None]]:
+    """What a component costs, since when and until when; the last comes first."""
     if offer is OFFERS[0] and halfway > since:
-        return [(now * DEARER_BEFORE, since), (now, halfway)]
-    return [(now, since)]
+        return [(now, halfway, None), (now * DEARER_BEFORE, since, halfway)]
+    return [(now, since, None)]

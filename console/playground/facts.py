@@ -11,20 +11,25 @@ from typing import NamedTuple, Self
 from django.utils import timezone
 from msgspec import Struct
 
+from billing.price_books import book_of
 from billing.pricing import NO_PRICES, Prices, prices_by_model
 from inference.models import Region
+from tenants.models import Organization
 
 
 class Terms(NamedTuple):
-    """What models cost, by id, and the names of regions, by code, at the moment of a question."""
+    """What models cost an organization, by id, and the names of regions, by code, at the moment
+    of a question.
+    """
 
     prices: Mapping[str, Prices]
     sites: Mapping[str, str]
 
     @classmethod
-    def now(cls) -> Self:
+    def now(cls, organization: Organization) -> Self:
         sites = Region.objects.values_list("code", "site")
-        return cls(prices_by_model(timezone.now()), dict(sites))
+        prices = prices_by_model(timezone.now(), book_of(organization.pk))
+        return cls(prices, dict(sites))
 
 
 class CachedTokens(Struct, frozen=True):

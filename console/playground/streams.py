@@ -14,6 +14,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import get_language, override
 from django.utils.translation import gettext as _
 
+from console.currencies import amounts_in, shown_currency
 from console.playground.calls import Caller, Question, Refused, events_of, reply_to
 from console.playground.chats import Answer, Turn, chat_question, turns_write
 from console.playground.facts import Facts, Terms, Watch
@@ -99,7 +100,7 @@ class Page:
 
     def __init__(self, columns: Sequence[Column], context: Mapping[str, Any]) -> None:
         self.columns, self.context = columns, context
-        self._language = get_language()
+        self._language, self._currency = get_language(), shown_currency()
 
     async def events(self, asking: Sequence[AsyncGenerator[None]]) -> AsyncGenerator[bytes]:
         yield self._event("started", columns=self.columns)
@@ -126,7 +127,7 @@ class Page:
         )
 
     def _event(self, name: str, **context: Any) -> bytes:
-        with override(self._language):
+        with override(self._language), amounts_in(self._currency):
             html = render_to_string(
                 f"console/playground/_events.html#{name}", {**self.context, **context}
             )

@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from console.access import may_act, may_open, why_stopped
+from console.currencies import shown_currency, sign_of
 from tenants.models import Organization
 
 register = template.Library()
@@ -87,19 +88,25 @@ def percent_of(part: float | Decimal, whole: float | Decimal) -> str:
 
 @register.filter
 def money(amount: Decimal | None, places: int = 2) -> str:
-    """EUR rounded to `places` decimals: `€2 240.65`."""
-    return NONE if amount is None else "€" + _decimal(amount, places)
+    """Rounded to `places` decimals, in the currency of the page: `€2 240.65`."""
+    return NONE if amount is None else sign_of(shown_currency()) + _decimal(amount, places)
+
+
+@register.filter
+def money_in(amount: Decimal | None, currency: str) -> str:
+    """In a currency of its own, with two decimals: `SEK 2 240.65`."""
+    return NONE if amount is None else sign_of(currency) + _decimal(amount, 2)
 
 
 @register.filter
 def exact_money(amount: Decimal | None) -> str:
-    """EUR to the last of 12 decimals, in groups of three: `€0.000 012 340 000`."""
+    """To the last of 12 decimals, in groups of three: `€0.000 012 340 000`."""
     return money(amount, 12)
 
 
 @register.filter
 def price(amount: Decimal | None) -> str:
-    """EUR as long as it is, at least cents: `€0.15`, `€0.055`."""
+    """As long as it is, at least cents: `€0.15`, `€0.055`."""
     return NONE if amount is None else money(amount, max(2, _places(amount)))
 
 
@@ -267,6 +274,20 @@ def nav_link(context: Context, page: str, icon: str, label: str, org: str = "") 
     here = path == url or (path.startswith(url) and not is_root)
     current = mark_safe(' aria-current="page"') if here else ""
     return format_html('<a class="nv" href="{}"{}>{}{}</a>', url, current, _icon(icon), label)
+
+
+@register.simple_tag(takes_context=True)
+def tab_link(context: Context, page: str, label: str, org: str, root: str = "") -> SafeString:
+    """A tab, marked when its page, or one below it, is open; all others are below `root`.
+
+    Who may not open the page sees no tab.
+    """
+    if not may_open(context["request"], page):
+        return mark_safe("")
+    url, path = reverse(page, kwargs={"org": org}), _path(context)
+    here = path == url or (path.startswith(url) and page != root)
+    marked = mark_safe(' active" aria-current="page') if here else ""
+    return format_html('<a class="nav-link{}" href="{}">{}</a>', marked, url, label)
 
 
 @register.filter

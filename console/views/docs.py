@@ -66,7 +66,7 @@ def _page(request: HttpRequest, page: str, organization: Organization | None) ->
     guide = _guide(page)
     values = guides.values_for(organization)
     context = {
-        "layout": "console/app.html" if organization else "console/docs/public.html",
+        "layout": "console/app.html" if organization else "console/public.html",
         "guide": guide,
         "document": guides.document_of(guide, values, organization),
         "missing": guide.missing(values),

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from billing.budgets import alerts_unseen
 from billing.models import UsageDay, UsageHour
 from console.access import may_act, member_page
+from console.billing_home import Account
 from console.forms import DEFAULT_DAYS, Days
 from console.http import OrganizationRequest
 from console.policies import allowed_regions
@@ -71,6 +72,7 @@ def _month(request: OrganizationRequest) -> dict[str, Any]:
         "report": report,
         "allowed_regions": allowed_regions(request.organization),
         "unseen": alerts_unseen(request.organization),
+        "account": Account(request.organization),
     }
 
 

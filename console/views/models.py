@@ -38,7 +38,7 @@ def models(request: OrganizationRequest) -> HttpResponse:
     found = found.exclude(status=ModelStatus.RETIRED)
     rows = list(found.filter(public_id__gt=request.GET.get("after", ""))[: PAGE_ROWS + 1])
     context = {
-        "groups": grouped(offers_of(rows[:PAGE_ROWS], timezone.now())),
+        "groups": grouped(offers_of(rows[:PAGE_ROWS], timezone.now(), request.organization)),
         "next": rows[PAGE_ROWS - 1].public_id if len(rows) > PAGE_ROWS else None,
         "allowed_regions": allowed_regions(request.organization),
         "search": search,
@@ -72,7 +72,7 @@ def model(request: OrganizationRequest, model: str) -> HttpResponse:
     found = known.filter(public_id=model).first()
     if found is None:
         return redirect("model", request.organization.slug, _by_alias(known, model).public_id)
-    offers = offers_of([found], timezone.now())
+    offers = offers_of([found], timezone.now(), request.organization)
     if not offers:
         raise Http404
     is_retired = found.status == ModelStatus.RETIRED

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from billing.plans import plan_begin
 from console.access import CLOSED, member_page
 from console.forms import is_taken
 from console.http import OrganizationRequest, UserRequest
@@ -43,6 +44,7 @@ def organization_create(request: UserRequest) -> HttpResponseBase:
 def _apply(request: UserRequest, form: NewOrganizationForm) -> Organization:
     typed = form.cleaned_data
     made = services.organization_apply(actor=request.user, name=typed["name"], slug=typed["slug"])
+    plan_begin(actor=request.user, organization=made)
     if not made.is_active:
         waiting_mail(made, request.user)
     return made

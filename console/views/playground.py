@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from console.access import member_page
+from console.billing_home import Account
 from console.http import OrganizationRequest
 from console.playground.calls import Caller, Question
 from console.playground.chats import turns_shown
@@ -135,7 +136,7 @@ def _tab(
     reading = async_to_sync(reading_of)(
         form.question,
         _caller(request, form),
-        Terms.now(),
+        Terms.now(request.organization),
         lambda data: read(data, form.cleaned_data[given]),
     )
     return _tab_page(request, _frame(tab, form) | {"reading": reading})
@@ -148,6 +149,7 @@ def _name(request: OrganizationRequest) -> str:
 def _tab_page(
     request: OrganizationRequest, context: dict[str, Any], status: int = 200
 ) -> HttpResponse:
+    context["account"] = Account(request.organization)
     return render(request, f"console/playground/{context['tab']}.html", context, status=status)
 
 
@@ -206,7 +208,7 @@ def _chat_context(form: ChatForm, columns: list[Column]) -> dict[str, Any]:
 
 def _chat(request: OrganizationRequest, form: ChatForm, status: int = 200) -> HttpResponse:
     """The page; htmx, which asked for answers, puts it in place of the old one."""
-    context = _chat_context(form, _shown(form))
+    context = _chat_context(form, _shown(form)) | {"account": Account(request.organization)}
     response = render(request, "console/playground/playground.html", context, status=status)
     if request.htmx:
         for name, value in _IN_PLACE.items():
@@ -217,7 +219,7 @@ def _chat(request: OrganizationRequest, form: ChatForm, status: int = 200) -> Ht
 def _answers(
     request: OrganizationRequest, form: ChatForm, columns: list[Column]
 ) -> StreamingHttpResponse:
-    caller, terms = _caller(request, form), Terms.now()
+    caller, terms = _caller(request, form), Terms.now(request.organization)
     asking = [column.ask(column.question(form), caller, terms) for column in columns]
     if request.htmx:
         context = _chat_context(_emptied(request, form), columns) | {"kept": form}

@@ -12,9 +12,10 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing.models import UsageHour
-from billing.usage import complete_until
+from billing.usage import UsageRow, complete_until
 from console.access import member_page
 from console.audit_exports import export_told
+from console.currencies import shown_currency
 from console.exports import CSV, attachment, cell
 from console.forms import GROUPS, MEASURES, PRESETS, Days, UsageForm
 from console.http import OrganizationRequest
@@ -22,7 +23,7 @@ from console.reports import UsageReport
 
 CSV_COLUMNS: Final = (
     "requests", "failed_requests", "input_tokens", "cached_tokens", "output_tokens",
-    "audio_seconds", "amount_eur",
+    "audio_seconds",
 )  # fmt: skip
 
 
@@ -68,20 +69,29 @@ def usage_csv(request: OrganizationRequest) -> HttpResponse:
 
 def _csv_rows(report: UsageReport) -> Iterator[Sequence[object]]:
     moment, pattern = ("hour", "%Y-%m-%dT%H:%MZ") if report.days.by_hour else ("day", "%Y-%m-%d")
-    yield [moment, report.group, *CSV_COLUMNS]
+    yield [moment, report.group, *csv_columns()]
     for row in report.rows:
-        sums = row.sums
-        yield [
-            row.moment.strftime(pattern),
-            cell(_csv_name(report, row.group)),
-            sums.requests,
-            sums.failed_requests,
-            sums.input_tokens,
-            sums.cached_tokens,
-            sums.output_tokens,
-            sums.audio_seconds,
-            f"{sums.amount:.12f}",
-        ]
+        yield [row.moment.strftime(pattern), *csv_cells(report, row)]
+
+
+def csv_columns() -> list[str]:
+    """The names of what `csv_cells` gives but the first, with the currency of the page."""
+    return [*CSV_COLUMNS, f"amount_{shown_currency().lower()}"]
+
+
+def csv_cells(report: UsageReport, row: UsageRow) -> Sequence[object]:
+    """The name of the group of `row`, and its exact sums."""
+    sums = row.sums
+    return [
+        cell(_csv_name(report, row.group)),
+        sums.requests,
+        sums.failed_requests,
+        sums.input_tokens,
+        sums.cached_tokens,
+        sums.output_tokens,
+        sums.audio_seconds,
+        f"{sums.amount:.12f}",
+    ]
 
 
 def _csv_name(report: UsageReport, group: str) -> str:

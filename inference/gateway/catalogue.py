@@ -18,13 +18,13 @@ def model_documents(snapshot: Snapshot, key: KeyEntry) -> list[dict[str, Any]]:
     return [
         model_document(model, snapshot, key)
         for name, model in snapshot.models.items()
-        if model.is_visible_to(key.organization_id) and (allowed is None or name in allowed)
+        if model.is_sold_to(key) and (allowed is None or name in allowed)
     ]
 
 
 def model_document(model: ModelEntry, snapshot: Snapshot, key: KeyEntry) -> dict[str, Any]:
     """What is not known is null. The replacement is told to those who may call it."""
-    other = snapshot.model(model.replacement, key.organization_id)
+    other = snapshot.model(model.replacement, key)
     return {
         "id": model.public_id,
         "object": "model",
@@ -37,7 +37,7 @@ def model_document(model: ModelEntry, snapshot: Snapshot, key: KeyEntry) -> dict
         "capabilities": sorted(model.capabilities),
         "context_tokens": model.context_tokens,
         "regions": _regions(model, key),
-        "prices": {"currency": "EUR", **_prices(model.prices)},
+        "prices": _prices(model.prices[key.terms.book]),
         "licence": model.licence or None,
         "release_date": model.release_date,
         "status": model.status,
@@ -65,10 +65,15 @@ def _regions(model: ModelEntry, key: KeyEntry) -> list[str]:
 
 
 def _prices(prices: Prices) -> dict[str, Any]:
-    """EUR as exact decimal text by component, and the number of units that each is for."""
+    """What the key pays, as exact decimal text by component, and the number of units that each is
+    for.
+    """
     found = [(component, prices.of(component)) for component in Component]
     return {
-        component.value: {"price": f"{unit.price.normalize():f}", "per": unit.unit_scale}
-        for component, unit in found
-        if unit
+        "currency": prices.currency.value,
+        **{
+            component.value: {"price": f"{unit.price.normalize():f}", "per": unit.unit_scale}
+            for component, unit in found
+            if unit
+        },
     }

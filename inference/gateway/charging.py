@@ -1,4 +1,4 @@
-"""What a request costs, in 10⁻⁹ EUR and rounded up: at most, and in the end."""
+"""What a request costs, in 10⁻⁹ of its currency and rounded up: at most, and in the end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def record_charged(prices: Prices, record: UsageRecord) -> int:
 
 
 def _used(price: UnitPrice | None, units: int) -> int:
-    """10⁻¹² EUR, rounded half to even."""
+    """In 10⁻¹², rounded half to even."""
     if not units:
         return 0
     if price is None:

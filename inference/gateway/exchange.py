@@ -143,9 +143,10 @@ class Exchange:
     def _nano_most(self, bound: Bound) -> int:
         if not self.endpoint.is_metered:
             return 0
-        most = nano_most(bound, self.model.prices, self.model.context_tokens)
+        model, book = self.model, self.key.terms.book
+        most = nano_most(bound, model.prices[book], model.context_tokens)
         if other := self._fallback:
-            most = max(most, nano_most(bound, other.prices, other.context_tokens))
+            most = max(most, nano_most(bound, other.prices[book], other.context_tokens))
         return most
 
     async def _nano_exact(self, left: int) -> int | None:
@@ -264,7 +265,7 @@ class Exchange:
     @property
     def _fallback(self) -> ModelEntry | None:
         name, key = self.model.policy.fallback, self.key
-        other = self.gateway.keeper.snapshot.model(name, key.organization_id) if name else None
+        other = self.gateway.keeper.snapshot.model(name, key) if name else None
         return other if other and self._fits(other) else None
 
     def _fits(self, other: ModelEntry) -> bool:
@@ -313,7 +314,7 @@ class Exchange:
 
     @property
     def cost_header(self) -> Mapping[str, str]:
-        """EUR, of what was settled."""
+        """Of what was settled, in the organization's currency."""
         nano = self.meter.charged_nano
         if nano is None:
             return {}

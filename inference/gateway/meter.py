@@ -105,7 +105,8 @@ class Meter:
         assert self._model, "an engine was asked"  # noqa: S101
         self.is_settled = True
         try:
-            charged: int | None = nano_charged(self._model.prices, outcome, usage)
+            prices = self._model.prices[self._about.key.terms.book]
+            charged: int | None = nano_charged(prices, outcome, usage)
         except LookupError:  # never free: the ingest sets it aside, and halts the model
             charged = None
             log.error("usage.unpriced", request_id=str(self._about.request_id))
@@ -158,4 +159,5 @@ class Meter:
             queued_ms=round(self.queued_s * 1000),
             attempts=self.attempts,
             amount_nano=charged,
+            book=about.key.terms.book,
         )

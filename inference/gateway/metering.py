@@ -20,6 +20,7 @@ from django.conf import settings
 from billing.booked import unbooked
 from billing.holds import HoldsClient, StoreAway, holds_abandon
 from billing.metering import UsageRecord
+from billing.models import LIST_EUR
 from billing.seeding import accounts_seed
 from inference.engines import Usage
 from inference.gateway.admission import Admission, Grant
@@ -147,7 +148,7 @@ def metering_made(
         )
         if not model:
             raise LookupError(record.model)
-        return record_charged(model.prices, record)
+        return record_charged(model.prices[record.book or LIST_EUR], record)
 
     spool = Spool(
         settings.SPOOL_DIR,

@@ -58,8 +58,8 @@ def refusal_of(denied: Denied, terms: KeyTerms, model: str, amount_nano: int) ->
 def _no_money(denied: Denied, terms: KeyTerms, amount_nano: int) -> GatewayError:
     left = max(denied.limit - denied.used, 0)
     reason, code = _counter_of(denied.by, terms)
-    costs = f"This request may cost up to {_euro(amount_nano, ROUND_UP)} EUR"
-    text = f"{reason} {costs}, and {_euro(left, ROUND_DOWN)} EUR are left."
+    costs = f"This request may cost up to {_money(amount_nano, ROUND_UP)} {terms.currency}"
+    text = f"{reason} {costs}, and {_money(left, ROUND_DOWN)} {terms.currency} are left."
     advice = " A smaller `max_tokens` makes it cost less." if left else ""
     headers = {"x-should-retry": "false", **limit_headers(denied.limits)}
     return InsufficientQuota(text + advice, code=code, headers=headers)
@@ -72,7 +72,8 @@ def _counter_of(scope: str, terms: KeyTerms) -> tuple[str, str]:
         text = "The credit of your organization does not cover this request. Top it up."
         return text, "credit_balance_exhausted"
     period = _PERIODS[budget.period]
-    text = f"The budget of {budget.amount} EUR per {period} ({budget.scope_name}) stops it."
+    amount = f"{budget.amount} {terms.currency}"
+    text = f"The budget of {amount} per {period} ({budget.scope_name}) stops it."
     return text, _SPEND_CODES[budget.kind]
 
 
@@ -84,7 +85,7 @@ def _budget_of(scope: str, budgets: Iterable[BudgetEntry]) -> BudgetEntry | None
     return next((budget for budget in budgets if budget.id == wanted), None)
 
 
-def _euro(nano: int, rounding: str) -> Decimal:
+def _money(nano: int, rounding: str) -> Decimal:
     return (nano * _NANO).quantize(_CENT, rounding=rounding)
 
 

@@ -65,10 +65,10 @@ def routes_for(model: ModelEntry, key: KeyEntry, tried: Collection[UUID] = ()) -
 
 def model_named(snapshot: Snapshot, key: KeyEntry, name: str) -> ModelEntry:
     """The model that `key` calls `name`, by its id or an alias. Raises ModelNotFound."""
-    if model := snapshot.model(name, key.organization_id):
+    if model := snapshot.model(name, key):
         return model
     if retired := snapshot.retired_model(name, key.organization_id):
-        other = snapshot.model(retired.replacement, key.organization_id)
+        other = snapshot.model(retired.replacement, key)
         raise ModelNotFound.retired(name, other.public_id if other else "")
     raise ModelNotFound.named(name)
 

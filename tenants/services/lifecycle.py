@@ -76,14 +76,16 @@ def organization_refuse(*, actor: User, organization: Organization, reason: str)
 
 
 @transaction.atomic
-def organization_suspend(*, actor: User, organization: Organization, reason: str) -> Organization:
+def organization_suspend(
+    *, actor: User | None, organization: Organization, reason: str
+) -> Organization:
     """Its requests are refused, and its pages are for reading; its members read `reason`."""
     organization = _locked_in(organization, OrganizationState.ACTIVE)
     return _move(actor, "organization.suspend", organization, OrganizationState.SUSPENDED, reason)
 
 
 @transaction.atomic
-def organization_lift(*, actor: User, organization: Organization) -> Organization:
+def organization_lift(*, actor: User | None, organization: Organization) -> Organization:
     """End its suspension."""
     organization = _locked_in(organization, OrganizationState.SUSPENDED)
     return _move(actor, "organization.lift", organization, OrganizationState.ACTIVE)

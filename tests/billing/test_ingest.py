@@ -14,7 +14,7 @@ from billing.metering import FIELD, STREAMS, UsageRecord
 from billing.models import Component, Outcome, UsageEvent, UsageHour
 from billing.services import rate_set
 from tenants.valkey import client
-from tests.billing.records import MODEL, NOON, another, put, stream_for
+from tests.billing.records import NOON, another, put, stream_for
 from tests.conftest import Cast
 
 
@@ -77,14 +77,19 @@ def test_a_client_that_left_pays_for_what_the_engine_counted(record: UsageRecord
 
 
 def test_the_price_is_that_of_admission(record: UsageRecord, cast: Cast) -> None:
-    rate_set(
-        actor=cast.oskar,
-        model=MODEL,
-        component=Component.OUTPUT,
-        price=Decimal(100),
-        valid_from=NOON + timedelta(seconds=1),
-    )
-    put(record, another(record, admitted_at=NOON + timedelta(seconds=1)))
+    turn = NOON + timedelta(seconds=1)
+    old, new = (NOON - timedelta(days=1), turn), (turn, None)
+    for component, price, (start, end) in (
+        (Component.OUTPUT, "100", new),
+        (Component.OUTPUT, "1.5", old),
+        (Component.INPUT, "0.5", (old[0], None)),
+        (Component.CACHED_INPUT, "0.1", (old[0], None)),
+    ):
+        rate_set(
+            actor=cast.oskar, model="turning", component=component, price=Decimal(price),
+            valid_from=start, valid_until=end,
+        )  # fmt: skip
+    put(another(record, model="turning"), another(record, model="turning", admitted_at=turn))
     ingest()
     amounts = UsageEvent.objects.order_by("admitted_at").values_list("amount", flat=True)
     assert list(amounts) == [Decimal("0.000415"), Decimal("0.00534")]

@@ -11,7 +11,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.limits import NO_TERMS, KeyTerms, LimitEntry, LimitSet, Rules, key_terms
+from billing.limits import NO_TERMS, Bought, KeyTerms, LimitEntry, LimitSet, Rules, key_terms
 from billing.models import Budget, Limit, LimitKind, Mode, Plan, Terms
 from inference.snapshot import snapshot_load
 from tenants import keys, services
@@ -48,7 +48,7 @@ def counted(terms: KeyTerms) -> dict[tuple[str, LimitKind], int]:
 def test_an_organizations_own_limit_replaces_its_plans_and_all_others_count_beside_it(
     plan: dict[LimitKind, int], own: list[LimitSet], project: list[LimitSet], key: list[LimitSet]
 ) -> None:
-    rules = Rules({ORG: plan}, {ORG: own, PROJECT: project, KEY: key}, {})
+    rules = Rules({ORG: Bought(plan)}, {ORG: own, PROJECT: project, KEY: key}, {})
     expected = {("o", kind): value for kind, value in plan.items()}
     for scope, limits in (("o", own), (f"p:{PROJECT.hex}", project), (f"k:{KEY.hex}", key)):
         for one in limits:
@@ -70,7 +70,7 @@ def test_a_limit_of_one_model_counts_for_that_model_alone(
 def test_what_is_set_for_others_does_not_count(
     own: list[LimitSet], project: list[LimitSet], key: list[LimitSet]
 ) -> None:
-    rules = Rules({ORG: {LimitKind.STREAMS: 1}}, {ORG: own, PROJECT: project, KEY: key}, {})
+    rules = Rules({ORG: Bought({LimitKind.STREAMS: 1})}, {ORG: own, PROJECT: project, KEY: key}, {})
     assert rules.terms(uuid4(), uuid4(), uuid4()) == NO_TERMS
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.models import Component, Rate
+from billing.price_books import list_book
 from billing.pricing import Prices, UnitPrice, prices_by_model
 from billing.services import rate_set
 from tests.conftest import Cast
@@ -89,6 +90,7 @@ def test_the_past_cannot_be_priced_again(cast: Cast) -> None:
 def test_postgresql_refuses_two_rates_for_one_moment(db: None) -> None:
     valid = DateTimeTZRange(timezone.now(), None)
     rate = {"model": "m", "component": Component.INPUT, "valid": valid}
+    rate |= {"book": list_book(), "approved_at": timezone.now()}
     Rate.objects.create(price=Decimal(1), **rate)
     with pytest.raises(IntegrityError, match="rate_no_overlap"), transaction.atomic():
         Rate.objects.create(price=Decimal(2), **rate)

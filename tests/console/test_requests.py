@@ -281,7 +281,7 @@ def test_the_export_has_every_request_with_its_exact_amount(
 
     lines = export(cast, "/o/acme/requests.csv")
 
-    assert [line["amount_eur"] for line in lines] == [f"0.00000000000{n}" for n in range(1, 6)]
+    assert [line["amount"] for line in lines] == [f"0.00000000000{n}" for n in range(1, 6)]
     assert {line["client_request_id"] for line in lines} == {"'=1+1"}
     assert {line["ending"] for line in lines} == {"completed"}
     assert "backend" not in lines[0]

@@ -4,12 +4,20 @@ from decimal import Decimal
 
 import pytest
 
+from billing.models import LIST_EUR, LIST_SEK, Currency, Terms
+from billing.price_books import list_book
 from billing.pricing import UnitPrice
+from billing.services import rate_set
 from inference import control
 from inference.models import Backend, BackendState, Deployment, Model, ModelStatus, Task
-from inference.snapshot import snapshot_load
+from inference.snapshot import KeyEntry, Snapshot, snapshot_load
 from tenants import keys, services
+from tenants.services import NewKey
 from tests.conftest import Cast
+
+
+def entry_of(snapshot: Snapshot, key: NewKey) -> KeyEntry:
+    return snapshot.keys[keys.key_digest(key.secret)]
 
 
 def test_a_key_speaks_for_its_organization_and_project(cast: Cast) -> None:
@@ -27,7 +35,7 @@ def test_a_model_comes_with_its_prices_and_routes(model: Model, backend: Backend
     assert [(r.backend, r.base_url, r.engine_model, r.key) for r in entry.routes] == [
         ("gpu-1", "http://127.0.0.1:9", "llama", "engine-secret")
     ]
-    assert entry.prices.input == UnitPrice(Decimal("0.5"), 1_000_000)
+    assert entry.prices[LIST_EUR].input == UnitPrice(Decimal("0.5"), 1_000_000)
 
 
 def test_the_backends_key_is_sealed_at_rest_and_not_printed(model: Model, backend: Backend) -> None:
@@ -56,6 +64,23 @@ def test_a_model_without_a_full_set_of_rates_cannot_be_served(model: Model, cast
     assert set(snapshot_load().models) == {"tiny-llama"}
 
 
+def test_a_model_is_sold_to_whom_it_has_all_prices_for(model: Model, cast: Cast) -> None:
+    Terms.objects.create(organization=cast.acme, currency=Currency.SEK)
+    snapshot = snapshot_load()
+    assert snapshot.model("tiny-llama", entry_of(snapshot, cast.key)) is None
+    for component in model.components:
+        rate_set(
+            actor=None, model="tiny-llama", component=component, price=Decimal(6),
+            book=list_book(Currency.SEK),
+        )  # fmt: skip
+    snapshot = snapshot_load()
+    sold = snapshot.model("tiny-llama", entry_of(snapshot, cast.key))
+    assert sold
+    assert entry_of(snapshot, cast.key).terms.currency == "SEK"
+    assert sold.prices[LIST_SEK].output == UnitPrice(Decimal(6), 1_000_000)
+    assert set(sold.prices) == {LIST_EUR, LIST_SEK}
+
+
 def test_a_disabled_model_is_not_in_it(model: Model, cast: Cast) -> None:
     control.model_set_enabled(actor=cast.oskar, model=model, enabled=False)
     assert snapshot_load().models == {}
@@ -78,8 +103,9 @@ def test_a_retired_model_is_not_served_but_remembered(model: Model, cast: Cast) 
 def test_a_model_for_one_organization_is_nothing_to_another(model: Model, cast: Cast) -> None:
     control.model_set_visibility(actor=None, model=model, organizations=[cast.acme])
     snapshot = snapshot_load()
-    assert snapshot.model("tiny-llama", cast.acme.id)
-    assert snapshot.model("tiny-llama", cast.rival.id) is None
+    acme, rival = (entry_of(snapshot, key) for key in (cast.key, cast.rival_key))
+    assert snapshot.model("tiny-llama", acme)
+    assert snapshot.model("tiny-llama", rival) is None
 
 
 def test_a_route_weighs_what_deployment_and_backend_weigh_together(model: Model) -> None:

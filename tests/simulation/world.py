@@ -10,13 +10,12 @@ from random import Random
 from typing import Final
 from uuid import UUID
 
-from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
-
 from billing.balances import WALLET, budget_scope, period_start
 from billing.ledger import prepaid_top_up
 from billing.metering import UsageRecord
 from billing.models import Budget, Component, Mode, Outcome, Period, Rate, Terms
 from billing.pricing import Prices, prices_by_model
+from billing.services import rate_set
 from inference.engines import Usage
 from tenants.models import ApiKey, Organization, Project
 
@@ -32,11 +31,11 @@ _NANO: Final = Decimal(10**9)
 def rates_make() -> None:
     """Those of MODEL, once."""
     if not Rate.objects.filter(model=MODEL).exists():
-        span = DateTimeTZRange(START - timedelta(days=365), None)
         for component, price in PRICES.items():
-            Rate.objects.create(
-                model=MODEL, component=Component(component), price=Decimal(price), valid=span
-            )
+            rate_set(
+                actor=None, model=MODEL, component=Component(component), price=Decimal(price),
+                valid_from=START - timedelta(days=365),
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from billing.models import Component, Rate
+from billing.models import LIST_EUR, Component, Rate
 from billing.services import rate_set
 from console.demo_models import DEMO_MODELS, DemoModel
 from console.local import RUN_DIR, private_write
@@ -184,7 +184,8 @@ def _model(operator: User, demo: DemoModel, backend: Backend) -> None:
             actor=operator, model=model, backend=backend, engine_model=demo.public_id
         )
     for component in model.components:
-        if not Rate.objects.filter(model=demo.public_id, component=component).exists():
+        priced = Rate.objects.filter(book=LIST_EUR, model=demo.public_id, component=component)
+        if not priced.exists():
             price = PRICES[component]
             rate_set(actor=operator, model=demo.public_id, component=component, price=price)
     if not model.is_enabled:

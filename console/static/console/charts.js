@@ -16,9 +16,9 @@
   // What a value reads as: on the axis, given the step between two ticks, and in the tooltip.
   const FORMATS = {
     count: { axis: (n) => scaled(n), exact: (n) => group(n, n % 1 ? 1 : 0) },
-    eur: {
-      axis: (n, step) => "€" + group(n, places(step)),
-      exact: (n) => "€" + group(n, n && n < 1 ? 6 : 2),
+    money: {
+      axis: (n, step, sign) => sign + group(n, places(step)),
+      exact: (n, sign) => sign + group(n, n && n < 1 ? 6 : 2),
     },
     ms: { axis: (n) => group(n) + THIN + "ms", exact: (n) => group(n) + THIN + "ms" },
     percent: { axis: (n) => group(n, n % 1 ? 1 : 0) + THIN + "%", exact: (n) => group(n, 2) + THIN + "%" },
@@ -43,7 +43,7 @@
       const when = spec.hours ? `${day(spec.x[at])} ${minute(spec.x[at])} UTC` : day(spec.x[at]);
       const known = rows.map((row, i) => [spec.series[i].label, row[at]]).filter(([, n]) => n != null);
       if (spec.stack) known.push([spec.total, known.reduce((sum, [, n]) => sum + n, 0)]);
-      return [when, ...known.map(([label, n]) => `${label}  ${format.exact(n)}`)].join("\n");
+      return [when, ...known.map(([label, n]) => `${label}  ${format.exact(n, spec.sign)}`)].join("\n");
     };
     const setCursor = (plot) => {
       const at = plot.cursor.idx;
@@ -59,7 +59,8 @@
 
   function line(series) {
     const color = css(series.color);
-    return { stroke: color, width: 1.5, fill: color + "1a", points: { show: false } };
+    const filled = series.dash ? { dash: [4, 4] } : { fill: color + "1a" }; // to come, or a limit
+    return { stroke: color, width: 1.5, points: { show: false }, ...filled };
   }
 
   function bars(series) {
@@ -75,8 +76,8 @@
     const format = FORMATS[spec.unit];
     const axis = { stroke: css("--axis"), font: "11px Inter", ticks: { show: false } };
     const margin = spec.stack ? ((spec.x[1] ?? spec.x[0] + spec.step) - spec.x[0]) / 2 : 0;
-    const ticks = (_, values) => values.map((n) => format.axis(n, values[1] - values[0]));
-    const wide = spec.unit === "eur" && Math.max(...shown.flat()) < 1 ? 72 : 52;
+    const ticks = (_, values) => values.map((n) => format.axis(n, values[1] - values[0], spec.sign));
+    const wide = spec.unit === "money" && (spec.sign.length > 1 || Math.max(...shown.flat()) < 1) ? 72 : 52;
     const options = {
       width: box.clientWidth, height: box.clientHeight, legend: { show: false }, padding: [8, 16, 0, 0],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -35,6 +35,8 @@ from inference import control
 from inference.live import NOT_SEEN, BackendLive, CheckSeen, checks_read, timeline_read
 from inference.models import Backend
 
+COSTS: Final = 5
+
 
 @require_safe
 @vary_on_headers("HX-Request")
@@ -61,6 +63,7 @@ def operator_backend(request: OperatorRequest, backend: str) -> HttpResponse:
         "strip": strip_of(events, condition, chosen.start(now), now),
         "checks": Checks(checks_read(found.pk)),
         "deployments": _deployments(found, live),
+        "costs": found.costs.all()[:COSTS],
     }
     part = "_backend_live" if request.htmx else "backend"
     return render(request, f"console/operator/{part}.html", context)

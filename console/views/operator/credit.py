@@ -1,65 +1,60 @@
-"""How an organization buys: its terms, payments in advance and promotional credit."""
+"""How an organization buys: its plan, terms, prices and currency; payments and credit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
-from typing import NamedTuple
 
 from django import forms
-from django.contrib import messages
-from django.core.exceptions import ValidationError
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.functional import Promise
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
-from django.views.decorators.vary import vary_on_headers
 
-from billing.ledger import prepaid_top_up, promo_grant
+from billing.ledger import promo_grant, wallet_read
 from billing.limiting import terms_set
-from billing.models import Mode
+from billing.models import Currency, Mode
+from billing.payments import payment_enter
+from billing.plans import currency_of, currency_set, plan_change, terms_set_book
 from console.access import operator_page
-from console.credit_forms import GrantForm, PaymentForm, TermsForm
-from console.forms import is_taken
+from console.credit_forms import (
+    BookForm,
+    CurrencyForm,
+    GrantForm,
+    PaymentForm,
+    PlanChangeForm,
+    TermsForm,
+)
 from console.http import OperatorRequest
-from console.views.operator.answers import template_of
+from console.sheets import Sheet, sent, sheet_answer
+from console.step_up import stepped_up
+from console.templatetags.ui import money_in
 from tenants.models import Organization
 
 
-class Sheet(NamedTuple):
-    """What one of these forms says of itself."""
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page
+@stepped_up
+def operator_organization_plan(request: OperatorRequest, org: str) -> HttpResponse:
+    """Another plan, with all that it sets."""
+    organization = _organization(org)
+    form = PlanChangeForm.of(organization, sent(request))
+    sub = _("Its limits, payment, models and prices are the plan’s from the next request on.")
 
-    title: Promise
-    sub: Promise
-    act: Promise
+    def change() -> None:
+        plan_change(actor=request.user, organization=organization, **form.cleaned_data)
 
-
-TERMS = Sheet(
-    gettext_lazy("Terms"),
-    gettext_lazy("They count for every request from now on."),
-    gettext_lazy("Save"),
-)
-PAYMENT = Sheet(
-    gettext_lazy("Enter a payment"),
-    gettext_lazy("It is prepaid credit at once. The books keep it: it cannot be taken back here."),
-    gettext_lazy("Enter payment"),
-)
-GRANT = Sheet(
-    gettext_lazy("Grant credit"),
-    gettext_lazy("Usage is drawn from it first: before what was paid, and before it is billed."),
-    gettext_lazy("Grant credit"),
-)
+    return _answer(request, organization, form, change, (_("Change plan"), sub, _("Change plan")))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
 @operator_page
+@stepped_up
 def operator_organization_terms(request: OperatorRequest, org: str) -> HttpResponse:
-    """Its plan, and whether and up to what it is billed afterwards."""
-    organization = get_object_or_404(Organization, slug=org)
-    form = TermsForm.of(organization, request.POST if request.method == "POST" else None)
+    """Whether and up to what it is billed afterwards, whatever its plan says."""
+    organization = _organization(org)
+    form = TermsForm.of(organization, sent(request))
+    sub = _("They count for every request from now on, and go before those of the plan.")
 
     def change() -> None:
         typed = form.cleaned_data
@@ -71,32 +66,64 @@ def operator_organization_terms(request: OperatorRequest, org: str) -> HttpRespo
             credit_limit=typed["credit_limit"],
         )
 
-    return _answer(request, organization, form, change, TERMS)
+    return _answer(request, organization, form, change, (_("Terms"), sub, _("Save")))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
 @operator_page
-def operator_organization_payment(request: OperatorRequest, org: str) -> HttpResponse:
-    """A payment that came in for usage to come."""
-    organization = get_object_or_404(Organization, slug=org)
-    form = PaymentForm(request.POST if request.method == "POST" else None)
+@stepped_up
+def operator_organization_book(request: OperatorRequest, org: str) -> HttpResponse:
+    """The prices that were agreed with it."""
+    organization = _organization(org)
+    form = BookForm.of(organization, sent(request))
+    sub = _("Each request from now on is rated by this book, before its plan’s.")
 
     def change() -> None:
-        typed = form.cleaned_data
-        if not prepaid_top_up(actor=request.user, organization=organization, **typed).is_new:
-            raise ValidationError({"reference": _("This payment was entered already.")})
+        terms_set_book(actor=request.user, organization=organization, **form.cleaned_data)
 
-    return _answer(request, organization, form, change, PAYMENT)
+    return _answer(request, organization, form, change, (_("Price book"), sub, _("Save")))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
 @operator_page
+@stepped_up
+def operator_organization_currency(request: OperatorRequest, org: str) -> HttpResponse:
+    """The currency of all its money, before there is any."""
+    organization = _organization(org)
+    form = CurrencyForm.of(organization, sent(request))
+    sub = _("Nothing is converted. It stays once the organization has used or paid something.")
+
+    def change() -> None:
+        chosen = Currency(form.cleaned_data["currency"])
+        currency_set(actor=request.user, organization=organization, currency=chosen)
+
+    return _answer(request, organization, form, change, (_("Currency"), sub, _("Save")))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page
+@stepped_up
+def operator_organization_payment(request: OperatorRequest, org: str) -> HttpResponse:
+    """A payment that came in by bank for usage to come."""
+    organization = _organization(org)
+    form = PaymentForm(sent(request))
+    sub = _("As it stands on the bank’s account. Without its VAT it is prepaid credit at once.")
+
+    def change() -> None:
+        payment_enter(actor=request.user, organization=organization, **form.cleaned_data)
+
+    texts = (_("Enter a payment"), sub, _("Enter payment"))
+    return _answer(request, organization, form, change, texts)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page
+@stepped_up
 def operator_organization_grant(request: OperatorRequest, org: str) -> HttpResponse:
     """Credit that costs nothing."""
-    organization = get_object_or_404(Organization, slug=org)
-    form = GrantForm(request.POST if request.method == "POST" else None)
+    organization = _organization(org)
+    form = GrantForm(sent(request))
+    sub = _("Usage is drawn from it first: before what was paid, and before it is billed.")
 
     def change() -> None:
         typed = form.cleaned_data
@@ -109,7 +136,7 @@ def operator_organization_grant(request: OperatorRequest, org: str) -> HttpRespo
             reference=typed["reference"],
         )
 
-    return _answer(request, organization, form, change, GRANT)
+    return _answer(request, organization, form, change, (_("Grant credit"), sub, _("Grant credit")))
 
 
 def _answer(
@@ -117,11 +144,30 @@ def _answer(
     organization: Organization,
     form: forms.Form,
     change: Callable[[], None],
-    sheet: Sheet,
+    texts: tuple[str, str, str],
 ) -> HttpResponse:
-    if form.is_valid() and is_taken(form, change):
-        messages.success(request, _("Saved."))
-        return redirect("operator_organization", org=organization.slug)
-    context = {"tenant": organization, "form": form, "sheet": sheet}
-    status = HTTPStatus.UNPROCESSABLE_CONTENT if form.errors else None
-    return render(request, template_of(request, "organization_credit"), context, status=status)
+    """`texts` are the title, what it means, and the word on the button."""
+    title, sub, act = texts
+    sheet = Sheet(
+        title=f"{title} · {organization}",
+        sub=sub,
+        act=act,
+        back=reverse("operator_organization", args=[organization.slug]),
+        keep=_("Cancel"),
+        facts=_facts(organization),
+    )
+    return sheet_answer(request, sheet, form, change, said=_("Saved."))
+
+
+def _facts(organization: Organization) -> list[tuple[str, object]]:
+    wallet = wallet_read([organization.pk])[organization.pk]
+    currency = currency_of(organization.pk)
+    credit = wallet.prepaid + wallet.promo
+    return [
+        (_("Credit"), money_in(credit, currency)),
+        (_("Not paid yet"), money_in(wallet.unbilled + wallet.receivable, currency)),
+    ]
+
+
+def _organization(slug: str) -> Organization:
+    return get_object_or_404(Organization, slug=slug)

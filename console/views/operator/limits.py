@@ -28,6 +28,7 @@ from console.forms import is_taken
 from console.http import OperatorRequest
 from console.limit_forms import NewPlanForm, OverrideForm, PlanForm
 from console.limit_rows import LimitRow, limit_rows, limits_now, scope_name, terms_of
+from console.step_up import stepped_up
 from console.views.operator.answers import template_of
 from console.views.operator.paging import page_of
 from tenants.models import Organization
@@ -203,6 +204,7 @@ def operator_limit_remove(request: OperatorRequest, limit: UUID) -> HttpResponse
 @require_http_methods(["GET", "HEAD", "POST"])
 @vary_on_headers("HX-Request")
 @operator_page
+@stepped_up
 def operator_plan_add(request: OperatorRequest) -> HttpResponse:
     form = NewPlanForm(request.POST if request.method == "POST" else None)
 
@@ -216,6 +218,7 @@ def operator_plan_add(request: OperatorRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @vary_on_headers("HX-Request")
 @operator_page
+@stepped_up
 def operator_plan(request: OperatorRequest, plan: str) -> HttpResponse:
     """What a plan allows; it holds for all that are on it."""
     found = get_object_or_404(Plan.objects.annotate(used_by=Count("terms")), slug=plan)

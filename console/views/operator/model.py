@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from billing.models import Component, Rate
+from billing.models import LIST_EUR, Component, Rate
 from billing.pricing import prices_by_model
 from billing.services import rate_set
 from console.access import operator_page
@@ -139,10 +139,13 @@ def operator_model_rates(request: OperatorRequest, model: str) -> HttpResponse:
     """The prices of a model: now, later and before; POST sets one."""
     found = get_object_or_404(Model, public_id=model)
     form = RateForm(found, request.POST if request.method == "POST" else None)
-    if form.is_valid() and _set(request.user, found, form):
-        messages.success(request, _("The rate is set."))
+    made: list[Rate] = []
+    if form.is_valid() and _set(request.user, found, form, made):
+        waits = _("The rate waits until somebody else approves it.")
+        messages.success(request, _("The rate is set.") if made[0].approved_at else waits)
         return redirect("operator_model_rates", model=found.public_id)
-    rates = Rate.objects.filter(model=found.public_id).order_by("-valid", "component")
+    rates = Rate.objects.approved().filter(book=LIST_EUR, model=found.public_id)
+    rates = rates.order_by("-valid", "component")
     now = timezone.now()
     context = {
         "model": found,
@@ -162,7 +165,9 @@ def _whole() -> QuerySet[Model]:
 def _history(model: Model) -> QuerySet[AuditEntry]:
     """What was done to it and to its prices."""
     own = Q(target_type="model", target_id=str(model.pk))
-    return AuditEntry.objects.filter(own | Q(action="rate.set", data__model=model.public_id))
+    return AuditEntry.objects.filter(
+        own | Q(action__startswith="rate.", data__model=model.public_id)
+    )
 
 
 def _switch(request: OperatorRequest, model: Model, *, enabled: bool) -> HttpResponse:
@@ -176,18 +181,19 @@ def _switch(request: OperatorRequest, model: Model, *, enabled: bool) -> HttpRes
     return redirect("operator_models")
 
 
-def _set(actor: User, model: Model, form: RateForm) -> bool:
-    """Whether the rate was taken; a refusal becomes the form's error."""
+def _set(actor: User, model: Model, form: RateForm, made: list[Rate]) -> bool:
+    """Whether the rate was `made`; a refusal becomes the form's error."""
     typed = form.cleaned_data
 
     def change() -> None:
-        rate_set(
+        rate = rate_set(
             actor=actor,
             model=model.public_id,
             component=Component(typed["component"]),
             price=typed["price"],
             valid_from=typed["valid_from"],
         )
+        made.append(rate)
 
     return is_taken(form, change)
 

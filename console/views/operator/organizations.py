@@ -36,6 +36,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from billing.ledger import wallet_read
 from billing.models import UsageDay
 from console.access import operator_page
+from console.currencies import amounts_in, currency_of
 from console.filters import filter_read
 from console.http import OperatorRequest
 from console.operator_forms import OrganizationForm
@@ -103,8 +104,8 @@ def operator_organizations(request: OperatorRequest) -> HttpResponse:
 @operator_page
 def operator_organization(request: OperatorRequest, org: str) -> HttpResponse:
     """One organization: its people, projects, keys and usage."""
-    counted = _with_counts(Organization.objects.select_related("terms__plan"))
-    organization = get_object_or_404(counted, slug=org)
+    terms = Organization.objects.select_related("terms__plan__book", "terms__book")
+    organization = get_object_or_404(_with_counts(terms), slug=org)
     now, month = timezone.now(), figures.RANGES["30d"]
     keys = ApiKey.objects.for_organization(organization).listed().select_related("project")
     used = _used([organization.pk]).get(organization.pk, Used())
@@ -122,7 +123,8 @@ def operator_organization(request: OperatorRequest, org: str) -> HttpResponse:
         "keys": keys.order_by("revoked_at", "-created_at")[:KEYS_SHOWN],
         "keys_shown": KEYS_SHOWN,
     }
-    return render(request, "console/operator/organization.html", context)
+    with amounts_in(currency_of(organization)):
+        return render(request, "console/operator/organization.html", context)
 
 
 def _page(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from django.db.models import F, Model, QuerySet
 from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
+from django.http import HttpRequest
 
 SIZE: Final = 50
 
@@ -54,3 +56,16 @@ def page_of_ranked[M: Model](
     last = ranked[start + size - 1] if len(ranked) > start + size else ""
     by_rank = sorted(found, key=lambda row: places[getattr(row, unique)])
     return Page(by_rank, after=last, is_first=start == 0)
+
+
+def id_of(text: str) -> str:
+    """`text` where it is an id, as the address of a page names a row; else empty."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return ""
+
+
+def after_of(request: HttpRequest) -> str:
+    """The id after which the address of a page goes on; empty at the first."""
+    return id_of(request.GET.get("after", ""))

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import pytest
 from django.core import mail
+from pytest_django.fixtures import Settings
 
 from billing.budgets import budget_set
 from billing.models import Budget, Limit, LimitKind, Rate
+from billing.price_books import list_book
 from inference.models import Deployment, Model, Region
-from tenants.models import ApiKey, OrganizationState, Project
+from tenants.models import ApiKey, OrganizationState, Project, User
 from tests.conftest import Cast
 from tests.console.api.conftest import Api, logged_in
 
@@ -178,3 +180,54 @@ def test_an_operator_opens_stops_and_limits_organizations(cast: Cast) -> None:
     limit = operator.post("/platform/limits", organization_id=made["id"], kind="rpm", value=5).body
     assert operator.get("/platform/limits", organization_id=made["id"]).body["data"] == [limit]
     assert operator.delete(f"/platform/limits/{limit['id']}").status == 200
+
+
+def test_prices_are_proposed_looked_at_and_approved(
+    cast: Cast, region: Region, settings: Settings
+) -> None:
+    settings.PRICE_APPROVAL = True
+    greta = User.objects.create_user("greta@sluice.test", "-", name="Greta", is_staff=True)
+    first, second = logged_in(cast.oskar), logged_in(greta)
+    first.post(
+        "/platform/models", public_id="acme/tiny", name="Tiny", owned_by="Acme", tasks=["chat"],
+        context_tokens=2048,
+    )  # fmt: skip
+    asked: dict[str, Any] = {"model": "acme/tiny", "component": "output", "price": "4"}
+    book = first.post(
+        "/platform/price_books", slug="acme", name="Acme", parent_id=str(list_book().pk),
+        organization_id=str(cast.acme.pk),
+    ).body  # fmt: skip
+    asked["price_book_id"] = book["id"]
+    assert first.post("/platform/rates/preview", **asked).body["organizations"] == []
+    waiting = first.post("/platform/rates", **asked).body
+    assert (waiting["approved_at"], waiting["currency"]) == (None, "EUR")
+    one = f"/platform/rates/{waiting['id']}"
+    assert first.post(f"{one}/approve").status == 400
+    assert second.post(f"{one}/approve").body["approved_at"]
+    assert first.delete(one).status == 400
+    found = first.get("/platform/rates", price_book_id=book["id"], is_approved="true").body
+    assert [rate["id"] for rate in found["data"]] == [waiting["id"]]
+    withdrawn = first.post("/platform/rates", **asked | {"price": "5"}).body
+    assert first.delete(f"/platform/rates/{withdrawn['id']}").status == 200
+    tiers = [{"from_amount": 1000, "percent": 5}]
+    told = first.post(f"/platform/price_books/{book['id']}/volume_tiers", volume_tiers=tiers).body
+    assert told["volume_tiers"] == [{"from_amount": 1000, "percent": 5}]
+    assert first.post("/platform/rates", **asked | {"price": "NaN"}).error["param"] == "price"
+
+
+def test_plans_and_what_organizations_buy_by(cast: Cast) -> None:
+    operator = logged_in(cast.oskar)
+    made = operator.post(
+        "/platform/plans", slug="team", name="Team", rpm=60, mode="postpaid", credit_limit="250",
+        models=["acme/tiny"],
+    ).body  # fmt: skip
+    changed = operator.post(f"/platform/plans/{made['id']}", name="Team", promo_monthly="3").body
+    assert (changed["rpm"], changed["mode"], changed["promo_monthly"]) == (None, "prepaid", "3")
+    terms = f"/platform/organizations/{cast.acme.pk}/terms"
+    assert operator.get(terms).body["plan_id"] is None
+    assert operator.post(terms, plan_id=made["id"]).error["param"] == "reason"
+    told = operator.post(terms, plan_id=made["id"], reason="asked", currency="SEK").body
+    assert (told["plan_id"], told["mode"], told["currency"]) == (made["id"], "prepaid", "SEK")
+    refused = operator.post(terms, price_book_id=str(list_book().pk), reason="asked")
+    assert (refused.status, refused.error["param"]) == (400, "book")
+    assert operator.post(terms, credit_limit="5", reason="asked").error["param"] == "credit_limit"

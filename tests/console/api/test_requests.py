@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from billing.models import Component, LimitKind, Period
+from billing.models import Component, Currency, LimitKind, Mode, Period
 from console.api import words
 from console.api.errors import MOST_BYTES
 from inference.models import BackendState, Capability, Engine, Task
@@ -222,6 +222,8 @@ def test_a_secret_stands_in_no_entry_and_no_list(api: Api, cast: Cast) -> None:
         (words.EngineName, Engine),
         (words.BackendStateName, BackendState),
         (words.ComponentName, Component),
+        (words.CurrencyName, Currency),
+        (words.ModeName, Mode),
         (words.LimitKindName, LimitKind),
         (words.PeriodName, Period),
         (words.OrganizationStateName, OrganizationState),

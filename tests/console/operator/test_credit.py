@@ -9,9 +9,19 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.ledger import Wallet, wallet_read
-from billing.models import Account, AccountKind, Mode, Plan, Terms, Transfer
+from billing.models import (
+    Account,
+    AccountKind,
+    Mode,
+    Payment,
+    Plan,
+    Terms,
+    Transfer,
+)
+from billing.price_books import list_book, price_book_create
 from tenants.models import AuditEntry
 from tests.conftest import Cast
+from tests.console.log_in import log_in_freshly
 from tests.console.operator.conftest import text_of
 
 URL = "/operator/organizations/acme/"
@@ -42,7 +52,7 @@ def test_terms_are_set_and_shown(operator: Client, cast: Cast) -> None:
     terms = Terms.objects.get(organization=cast.acme)
     assert (terms.plan, terms.mode, terms.credit_limit) == (plan, Mode.POSTPAID, Decimal(250))
     page = text_of(operator.get(URL))
-    assert "<dt>Plan</dt><dd>Build</dd>" in page
+    assert "<dt>Plan</dt><dd>Build " in page
     assert "up to €250.00" in page
     assert recorded(cast, "terms.set")["plan"] == "build"
     form = operator.get(f"{URL}terms/").context["form"]
@@ -52,20 +62,21 @@ def test_terms_are_set_and_shown(operator: Client, cast: Cast) -> None:
 def test_prepaid_without_a_payment_is_told_to_be_refused(operator: Client, cast: Cast) -> None:
     operator.post(f"{URL}terms/", {"plan": "", "mode": "prepaid", "credit_limit": ""})
     assert "Its requests are refused" in text_of(operator.get(URL))
-    operator.post(f"{URL}payment/", {"amount": "20.50", "reference": "BG 1"})
+    operator.post(f"{URL}payment/", {"amount": "25", "reference": "BG 1"})
     page = text_of(operator.get(URL))
-    assert '<dt>Available</dt><dd><span class="st">€20.50</span></dd>' in page
+    assert '<dt>Available</dt><dd><span class="st">€20.00</span></dd>' in page
     assert "refused" not in page
-    assert recorded(cast, "credit.top_up")["reference"] == "BG 1"
+    paid = Payment.objects.for_organization(cast.acme).get()
+    assert (paid.reference, paid.vat, paid.created_by) == ("BG 1", 5, cast.oskar)
 
 
 def test_a_payment_that_was_entered_already_is_told_so(operator: Client, cast: Cast) -> None:
-    paid = {"amount": "20.50", "reference": "BG 1"}
+    paid = {"amount": "25", "reference": "BG 1"}
     assert operator.post(f"{URL}payment/", paid).status_code == 302
     again = operator.post(f"{URL}payment/", paid)
     assert again.status_code == 422
-    assert "This payment was entered already." in text_of(again)
-    assert wallet(cast).prepaid == Decimal("20.5")
+    assert "entered already" in text_of(again)
+    assert wallet(cast).prepaid == 20
 
 
 def test_a_grant_may_be_used_through_its_last_day(operator: Client, cast: Cast) -> None:
@@ -113,15 +124,62 @@ def test_what_was_typed_wrong_is_explained(
     assert not Terms.objects.exists()
 
 
-@pytest.mark.parametrize("page", ["terms", "payment", "grant"])
+def test_a_plan_is_changed_with_a_reason_and_brings_what_it_sets(
+    operator: Client, cast: Cast
+) -> None:
+    scale = Plan.objects.get(slug="scale")
+    typed = {"plan": str(scale.pk), "credit_limit": "750", "reason": "They grow"}
+    assert operator.post(f"{URL}plan/", typed | {"reason": ""}).status_code == 422
+    assert operator.post(f"{URL}plan/", typed).status_code == 302
+    terms = Terms.objects.get(organization=cast.acme)
+    assert (terms.plan, terms.mode, terms.credit_limit) == (scale, Mode.POSTPAID, 750)
+    assert recorded(cast, "plan.change")["plan"] == "scale"
+
+
+def test_a_price_book_of_its_own_is_put_on_its_terms(operator: Client, cast: Cast) -> None:
+    own = price_book_create(
+        actor=None, slug="acme", name="Acme 2027", parent=list_book(), organization=cast.acme
+    )
+    price_book_create(
+        actor=None, slug="rival", name="Rival", parent=list_book(), organization=cast.rival
+    )
+    offered = operator.get(f"{URL}book/").context["form"].fields["book"].queryset
+    assert list(offered) == [own]
+    operator.post(f"{URL}book/", {"book": str(own.pk), "reason": "Contract"})
+    assert "<dt>Prices</dt><dd>Acme 2027" in text_of(operator.get(URL))
+    assert recorded(cast, "terms.set_book")["book"] == "acme"
+
+
+def test_a_currency_is_chosen_while_there_is_no_money(operator: Client, cast: Cast) -> None:
+    assert operator.post(f"{URL}currency/", {"currency": "SEK"}).status_code == 302
+    operator.post(f"{URL}grant/", GRANT)
+    refused = operator.post(f"{URL}currency/", {"currency": "EUR"})
+    assert refused.status_code == 422
+    assert "its currency stays" in text_of(refused)
+    assert "SEK 5.00" in text_of(operator.get(URL))
+
+
+SHEETS = ["plan", "terms", "book", "currency", "payment", "grant"]
+
+
+@pytest.mark.parametrize("page", SHEETS)
+def test_money_asks_who_is_there(operator: Client, cast: Cast, page: str) -> None:
+    log_in_freshly(operator, cast.oskar, age_s=3600)
+    answer = operator.post(f"{URL}{page}/", GRANT)
+    assert "reauthenticate" in answer["Location"]
+    assert not Transfer.objects.exists()
+
+
+@pytest.mark.parametrize("page", SHEETS)
 def test_a_dialog_is_the_part_of_its_page(operator: Client, page: str) -> None:
     part = text_of(operator.get(f"{URL}{page}/", headers={"HX-Request": "true"}))
     assert part.startswith("<form")
+    assert "Not paid yet" in part
     assert "<form" in text_of(operator.get(f"{URL}{page}/"))
     assert operator.get(f"/operator/organizations/nobody/{page}/").status_code == 404
 
 
-@pytest.mark.parametrize("page", ["terms", "payment", "grant"])
+@pytest.mark.parametrize("page", SHEETS)
 def test_a_customer_sets_no_terms(customer: Client, page: str) -> None:
     assert customer.post(f"{URL}{page}/", GRANT).status_code == 404
     assert not Transfer.objects.exists()

@@ -16,7 +16,18 @@ import pytest
 from openai import OpenAI, RateLimitError
 
 from billing.holds import holds_read, scopes_state
-from billing.models import Budget, Limit, LimitKind, Period
+from billing.models import (
+    LIST_EUR,
+    Budget,
+    Component,
+    Limit,
+    LimitKind,
+    Period,
+    PriceBook,
+    Terms,
+)
+from billing.price_books import list_book, price_book_create
+from billing.services import rate_set
 from tenants import services
 from tenants.models import ApiKey, Project
 from tenants.valkey import client as valkey
@@ -28,6 +39,7 @@ from tests.inference.gateway.conftest import (
     Running,
     World,
     chat,
+    record_of,
     records,
     wait_until,
 )
@@ -94,6 +106,18 @@ class Tenant:
 
     def until_known(self) -> None:
         wait_until(lambda: self.http.get("/v1/models").status_code == 200)
+
+    def pays_twice(self) -> PriceBook:
+        """A book of its own, in which MODEL costs twice as much."""
+        made = price_book_create(
+            actor=None, slug=f"twice-{next(_numbers)}", name="Twice", parent=list_book()
+        )
+        for component in (Component.INPUT, Component.CACHED_INPUT, Component.OUTPUT):
+            price = Decimal("0.5")
+            rate_set(actor=None, model=MODEL, component=component, price=price, book=made)
+        Terms.objects.create(organization_id=self.organization_id, book=made)
+        snapshot_changed()
+        return made
 
     @property
     def spent_nano(self) -> int:
@@ -209,6 +233,23 @@ def test_requests_at_the_same_time_have_a_limit_and_give_it_back(
         assert "2 requests at the same time" in refused.json()["error"]["message"]
     wait_until(lambda: tenant.ask().status_code == 200)
     engine.wait_for(running=0)
+
+
+def test_a_request_pays_the_prices_of_its_admission(
+    tenant: Tenant, commit: Callable[[Callable[[], Any]], Any]
+) -> None:
+    tenant.until_known()
+    body = chat("!stall 1", stream=True)
+    with tenant.http.stream("POST", CHAT, json=body) as begun:
+        assert next(begun.iter_lines()).startswith("data: {")
+        dearer = commit(tenant.pays_twice)
+        tenant.take_new_key()
+    before, after = record_of(begun), record_of(tenant.ask())
+    assert (before.book, after.book) == (LIST_EUR, dearer.pk)
+    for record, token_nano in ((before, TOKEN_NANO), (after, 2 * TOKEN_NANO)):
+        assert record.amount_nano == token_nano * (record.input_tokens + record.output_tokens) > 0
+    shown = tenant.http.get(f"/v1/models/{MODEL}").json()["prices"]
+    assert (shown["currency"], shown["output"]["price"]) == ("EUR", "0.5")
 
 
 def test_a_limit_of_one_model_leaves_the_others(tenant: Tenant) -> None:

@@ -1,0 +1,151 @@
+"""Invoices become final: they get a number and are booked, and do not change any more."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from billing.invoices.freezing import invoice_lock
+from billing.invoices.numbers import INVOICES, STATEMENTS, number_next
+from billing.ledger import invoice_book, invoice_unbook
+from billing.models import (
+    BillingProfile,
+    Invoice,
+    InvoiceKind,
+    InvoiceLine,
+    InvoiceState,
+    LineKind,
+    Payment,
+    VatTreatment,
+)
+from billing.profiles import buyer_of, seller_of, vat_decide
+from billing.vat import Vat
+from tenants import audit
+from tenants.models import User
+
+READY = frozenset({InvoiceState.DRAFT, InvoiceState.PUSHED})
+
+
+@transaction.atomic
+def invoice_finalise(
+    *, actor: User | None, invoice: Invoice, now: datetime | None = None
+) -> Invoice:
+    """Give it its number, and book it. One that has a number is returned as it is.
+
+    Raises ValidationError for one that is not ready.
+    """
+    moment = now or timezone.now()
+    locked = invoice_lock(invoice)
+    if locked.number:
+        return locked
+    if locked.state not in READY:
+        raise ValidationError(_("Only a draft can be made final."))
+    locked.state, locked.finalised_at = InvoiceState.FINALISED, moment
+    locked.due_at = moment + timedelta(days=settings.INVOICE_DUE_DAYS)
+    if not locked.total:
+        locked.state, locked.paid_at, locked.due_at = InvoiceState.PAID, moment, None
+    invoice_book(locked)
+    series = STATEMENTS if locked.is_statement else INVOICES
+    locked.number = number_next(series, moment.year)
+    locked.save()
+    _tell(actor, "invoice.finalise", locked, number=locked.number, total=str(locked.total))
+    return locked
+
+
+@transaction.atomic
+def invoice_void(*, actor: User | None, invoice: Invoice, reason: str) -> Invoice:
+    """Take back one of which nothing is paid or credited; its usage can be invoiced again.
+
+    Raises ValidationError for any other.
+    """
+    locked = invoice_lock(invoice)
+    if locked.kind != InvoiceKind.USAGE or locked.state == InvoiceState.VOID:
+        raise ValidationError(_("This invoice cannot be made void."))
+    if locked.paid or locked.credited or locked.state == InvoiceState.PAID:
+        raise ValidationError(_("It is paid or credited: give a credit note instead."))
+    if locked.number:
+        invoice_unbook(locked)
+    locked.state = InvoiceState.VOID
+    locked.save(update_fields=["state"])
+    _tell(actor, "invoice.void", locked, number=locked.number, reason=reason)
+    return locked
+
+
+@transaction.atomic
+def invoice_dun(invoice: Invoice, now: datetime) -> Invoice:
+    """It is past due from now on, if it is still open."""
+    locked = invoice_lock(invoice)
+    if locked.state == InvoiceState.FINALISED and locked.to_pay:
+        locked.state = InvoiceState.PAST_DUE
+        locked.save(update_fields=["state"])
+        due = locked.due_at and locked.due_at.isoformat()
+        _tell(None, "invoice.past_due", locked, number=locked.number, due=due)
+    return locked
+
+
+@transaction.atomic
+def invoice_write_off(*, actor: User | None, invoice: Invoice, reason: str) -> Invoice:
+    """Nobody expects it to be paid any more. What is open stays in the books."""
+    locked = invoice_lock(invoice)
+    if locked.state not in {InvoiceState.FINALISED, InvoiceState.PAST_DUE}:
+        raise ValidationError(_("Only an open invoice can be uncollectible."))
+    locked.state = InvoiceState.UNCOLLECTIBLE
+    locked.save(update_fields=["state"])
+    _tell(actor, "invoice.write_off", locked, number=locked.number, reason=reason)
+    return locked
+
+
+def invoices_age(now: datetime) -> int:
+    """Those whose day has passed are past due; how many that were."""
+    late = Invoice.objects.filter(state=InvoiceState.FINALISED, due_at__lt=now)
+    return sum(invoice_dun(one, now).state == InvoiceState.PAST_DUE for one in late)
+
+
+@transaction.atomic
+def top_up_invoice(*, payment: Payment, now: datetime) -> Invoice:
+    """The invoice of credit that `payment`, which is booked, has bought: it is paid at once."""
+    found = Invoice.objects.filter(kind=InvoiceKind.TOP_UP, source_id=str(payment.pk))
+    if known := found.filter(organization=payment.organization).first():
+        return known
+    profile = BillingProfile.objects.for_organization(payment.organization).first()
+    made = Invoice.objects.create(
+        organization=payment.organization,
+        kind=InvoiceKind.TOP_UP,
+        state=InvoiceState.DRAFT,
+        source_id=str(payment.pk),
+        period_start=now.date(),
+        period_end=now.date() + timedelta(days=1),
+        currency=payment.currency,
+        buyer=buyer_of(profile, payment.organization),
+        seller=seller_of(),
+    )
+    InvoiceLine.objects.create(
+        invoice=made, organization=payment.organization, position=1, kind=LineKind.TOP_UP,
+        exact=payment.net, amount=payment.net, text="Prepaid credit",
+    )  # fmt: skip
+    vat = _vat_of(payment, vat_decide(profile, now.date()))
+    made.vat_rate, made.vat_treatment, made.vat_note = vat
+    made.subtotal, made.vat_amount, made.total = payment.net, payment.vat, payment.total
+    made.paid, made.state = payment.total, InvoiceState.PAID
+    made.finalised_at = made.paid_at = now
+    made.number = number_next(INVOICES, now.year)
+    made.save()
+    _tell(None, "invoice.finalise", made, number=made.number, total=str(made.total))
+    return made
+
+
+def _vat_of(payment: Payment, now: Vat) -> Vat:
+    """As it was decided when the payment began; what it has to say only if that is still so."""
+    treatment = VatTreatment(payment.vat_treatment or now.treatment)
+    return Vat(payment.vat_rate, treatment, now.note if now.treatment == treatment else "")
+
+
+def _tell(actor: User | None, action: str, invoice: Invoice, **facts: object) -> None:
+    audit.record(
+        actor=actor, action=action, target=invoice, organization=invoice.organization, **facts
+    )

@@ -1,0 +1,131 @@
+"""Months that end: each organization's is closed once, and what it used is put on an invoice."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, connection, transaction
+from django.utils.translation import gettext as _
+
+from billing.invoices.finalising import invoice_finalise
+from billing.invoices.freezing import invoice_draft, invoice_freeze
+from billing.invoices.requests import midnight
+from billing.invoices.watermark import usage_is_complete
+from billing.ledger import books_lock
+from billing.models import Invoice, InvoiceKind, InvoiceState
+from billing.partitions import Month
+from tenants import audit
+from tenants.models import Organization, User
+
+PATIENCE: Final = timedelta(hours=24)
+"""A month is closed so long after its end, whatever has not come yet: that is late then."""
+_UNFINISHED: Final = (InvoiceState.OPEN, InvoiceState.CLOSING, InvoiceState.FROZEN)
+
+# Usage of months that are not closed, and what was late for a month that was.
+_OPEN: Final = """
+SELECT day.organization_id, date_trunc('month', day.day)::date AS month
+FROM billing_usageday day LEFT JOIN billing_books books USING (organization_id)
+WHERE day.day < %(until)s AND day.amount > 0
+    AND (books.closed_until IS NULL OR day.day >= books.closed_until)
+UNION
+SELECT event.organization_id, event.billed_in
+FROM billing_usageevent event JOIN billing_books books USING (organization_id)
+WHERE event.billed_in IS NOT NULL AND event.billed_in < %(until)s AND event.amount > 0
+    AND event.billed_in >= books.closed_until
+ORDER BY 2, 1
+"""
+
+log = structlog.get_logger()
+
+
+def periods_close(now: datetime) -> list[Invoice]:
+    """Close every month that has ended, and take its invoices as far as they get by themselves.
+
+    Whoever does it again, or at the same time, changes nothing. Returns those that it finished.
+    """
+    until = now.astimezone(UTC).date().replace(day=1)
+    for organization_id, month in _open_months(until):
+        _begin(organization_id, month)
+    return [done for invoice in _unfinished() if (done := _tried(invoice, now)) and done.number]
+
+
+def invoice_close(
+    organization: Organization, month: date, now: datetime, *, actor: User | None = None
+) -> Invoice:
+    """Close one organization's month without waiting: what comes later is late.
+
+    One that was closed is returned as it is. Raises ValidationError for a month that has not ended.
+    """
+    start = month.replace(day=1)
+    if now < midnight(Month(Month.of(start) + 1).start):
+        raise ValidationError(_("This month has not ended yet."))
+    return _advanced(_begin(organization.pk, start, actor), now)
+
+
+@transaction.atomic
+def _begin(organization_id: UUID, month: date, actor: User | None = None) -> Invoice:
+    """The invoice of a month, made by the first who asks."""
+    books = books_lock([organization_id])[organization_id]
+    wanted = Invoice.objects.filter(
+        organization=organization_id, kind=InvoiceKind.USAGE, period_start=month
+    ).exclude(state=InvoiceState.VOID)
+    if found := wanted.first():
+        return found
+    made = Invoice.objects.create(
+        organization_id=organization_id,
+        kind=InvoiceKind.USAGE,
+        state=InvoiceState.CLOSING,
+        period_start=month,
+        period_end=Month(Month.of(month) + 1).start,
+        currency=books.currency,
+    )
+    audit.record(
+        actor=actor,
+        action="invoice.close",
+        target=made,
+        organization=made.organization,
+        month=f"{month:%Y-%m}",
+    )
+    return made
+
+
+def _tried(invoice: Invoice, now: datetime) -> Invoice | None:
+    """As far as it gets; what one organization lacks stops no other."""
+    ended = midnight(invoice.period_end)
+    if invoice.state == InvoiceState.CLOSING and not usage_is_complete(ended):
+        if now < ended + PATIENCE:
+            return None
+        log.error("invoice.closed_incomplete", invoice=str(invoice.pk))
+    try:
+        return _advanced(invoice, now)
+    except (DatabaseError, ValidationError, ArithmeticError, LookupError) as error:
+        log.exception("invoice.failed", invoice=str(invoice.pk), error=type(error).__name__)
+        return None
+
+
+def _advanced(invoice: Invoice, now: datetime) -> Invoice:
+    """Each step is a transaction, and is left out by whoever finds it done."""
+    if invoice.state in {InvoiceState.OPEN, InvoiceState.CLOSING}:
+        invoice = invoice_freeze(invoice, now)
+    if invoice.state == InvoiceState.FROZEN:
+        invoice = invoice_draft(invoice, now)
+    if invoice.state == InvoiceState.DRAFT and not (settings.STRIPE_API_KEY and invoice.total):
+        invoice = invoice_finalise(actor=None, invoice=invoice, now=now)
+    return invoice
+
+
+def _unfinished() -> list[Invoice]:
+    waiting = [*_UNFINISHED, InvoiceState.DRAFT]
+    found = Invoice.objects.filter(kind=InvoiceKind.USAGE, state__in=waiting)
+    return list(found.select_related("organization").order_by("period_start", "pk"))
+
+
+def _open_months(until: date) -> list[tuple[UUID, date]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN, {"until": until})
+        return list(cursor.fetchall())

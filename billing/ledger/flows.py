@@ -1,0 +1,273 @@
+"""Invoices, payments, credit notes and refunds in the books, each booked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final, NamedTuple
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from billing.ledger.accounts import AccountKey, accounts_open
+from billing.ledger.books import books_advance, books_announce
+from billing.ledger.journals import Booked, Leg, is_booked, journal_write
+from billing.ledger.transfers import Source
+from billing.models import (
+    AccountKind,
+    Balance,
+    CreditNote,
+    Invoice,
+    InvoiceKind,
+    InvoiceState,
+    LineKind,
+)
+from tenants.models import Organization
+
+CREDITED: Final = "credited"
+"""The part of revenue that credit notes take back."""
+_ZERO: Final = Decimal(0)
+_OPEN: Final = frozenset({
+    InvoiceState.FINALISED, InvoiceState.PAST_DUE, InvoiceState.UNCOLLECTIBLE,
+})  # fmt: skip
+
+type Journal = tuple[str, list[Leg], list[Leg]]
+"""A code, what is debited and what is credited."""
+
+
+class InvoiceSums(NamedTuple):
+    """The exact sums of an invoice's lines: what was used on credit, and how discounts are given.
+
+    `on_credit` is without the discount; `returned` is the part of it that becomes prepaid credit.
+    """
+
+    on_credit: Decimal
+    discount: Decimal
+    returned: Decimal
+
+
+@transaction.atomic
+def invoice_book(invoice: Invoice) -> Booked:
+    """What is unbilled becomes receivable, with VAT. Raises BooksError when it is not that much."""
+    books_advance([invoice.organization_id])
+    booked = _journals(invoice, _invoice_journals(invoice))
+    books_announce([invoice.organization_id])
+    return booked
+
+
+@transaction.atomic
+def invoice_unbook(invoice: Invoice) -> Booked:
+    """Take a booked invoice back to where its usage was unbilled."""
+    books_advance([invoice.organization_id])
+    journals = [
+        (f"void {code}", credited, debited)
+        for code, debited, credited in _invoice_journals(invoice)
+    ]
+    booked = _journals(invoice, journals)
+    books_announce([invoice.organization_id])
+    return booked
+
+
+@transaction.atomic
+def payment_book(
+    *,
+    organization: Organization,
+    invoice: Invoice,
+    amount: Decimal,
+    source_id: str,
+    into: AccountKind = AccountKind.CLEARING,
+) -> Booked:
+    """A payment of `invoice` came `into` clearing or the bank; what is too much is to pay back.
+
+    The invoice is paid when nothing is open any more. Raises ValidationError for an amount that is
+    not one, and for an invoice that is not this organization's or has no number yet.
+    """
+    _check(amount)
+    books_advance([organization.pk])
+    found = Invoice.objects.select_for_update().filter(organization=organization, pk=invoice.pk)
+    locked = found.exclude(number="").exclude(state=InvoiceState.VOID).first()
+    if locked is None:
+        raise ValidationError(_("This invoice cannot be paid: it is a draft, void or not yours."))
+    part = min(amount, locked.to_pay)
+    receivable, owed = _theirs(locked, AccountKind.RECEIVABLE, AccountKind.OWED)
+    (came,) = _ours(locked.currency, into)
+    booked = journal_write(
+        Source("payment", source_id, "invoice"),
+        [Leg(came, amount)],
+        [Leg(receivable, part), Leg(owed, amount - part)],
+    )
+    if booked.is_new:
+        invoice_lower(locked, paid=part)
+        books_announce([organization.pk])
+    return booked
+
+
+@transaction.atomic
+def credit_note_book(note: CreditNote) -> Booked:
+    """Take back what was earned, or credit that was bought, with its VAT.
+
+    It comes off what is open of the invoice, and the rest is to pay back. Raises ValidationError
+    when the bought credit is used already.
+    """
+    invoice = note.invoice
+    books_advance([note.organization_id])
+    taken = AccountKey(None, AccountKind.REVENUE, CREDITED, invoice.currency)
+    prepaid, receivable, owed = _theirs(
+        invoice, AccountKind.PREPAID, AccountKind.RECEIVABLE, AccountKind.OWED
+    )
+    if invoice.kind == InvoiceKind.TOP_UP:
+        taken = prepaid
+        _require(prepaid, note.net)
+    (vat,) = _ours(invoice.currency, AccountKind.VAT_PAYABLE)
+    booked = journal_write(
+        Source("credit_note", str(note.pk), "issue"),
+        [Leg(taken, note.net), Leg(vat, note.vat)],
+        [Leg(receivable, note.from_open), Leg(owed, note.total - note.from_open)],
+    )
+    if booked.is_new:
+        invoice_lower(invoice, credited=note.total)
+        books_announce([note.organization_id])
+    return booked
+
+
+@transaction.atomic
+def credit_note_to_prepaid(note: CreditNote) -> Booked:
+    """What a credit note left to pay back becomes prepaid credit: it is a payment like another."""
+    left = note.total - note.from_open
+    vat = (note.vat * left / note.total).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    books_advance([note.organization_id])
+    owed, prepaid = _theirs(note.invoice, AccountKind.OWED, AccountKind.PREPAID)
+    (due,) = _ours(note.invoice.currency, AccountKind.VAT_PAYABLE)
+    booked = journal_write(
+        Source("credit_note", str(note.pk), "prepaid"),
+        [Leg(owed, left)],
+        [Leg(prepaid, left - vat), Leg(due, vat)],
+    )
+    if booked.is_new:
+        books_announce([note.organization_id])
+    return booked
+
+
+@transaction.atomic
+def refund_book(
+    *,
+    organization: Organization,
+    net: Decimal,
+    vat: Decimal = _ZERO,
+    source_id: str,
+    owed: bool = False,
+    out_of: AccountKind = AccountKind.CLEARING,
+) -> Booked:
+    """Money went back to a customer: prepaid credit that is not used, with its VAT.
+
+    With `owed` it is what credit notes and payments of too much left to pay back. Raises
+    ValidationError when there is less than that.
+    """
+    _check(net)
+    currency = books_advance([organization.pk])[organization.pk].currency
+    kind = AccountKind.OWED if owed else AccountKind.PREPAID
+    purse = AccountKey(organization.pk, kind, currency=currency)
+    went, due = _ours(currency, out_of, AccountKind.VAT_PAYABLE)
+    source = Source("refund", source_id, "refund")
+    if is_booked(source):
+        return Booked(0, is_new=False)
+    taken = [Leg(purse, net + vat)] if owed else [Leg(purse, net), Leg(due, vat)]
+    _require(purse, taken[0].amount)
+    booked = journal_write(source, taken, [Leg(went, net + vat)])
+    books_announce([organization.pk])
+    return booked
+
+
+@transaction.atomic
+def fee_book(*, currency: str, amount: Decimal, source_id: str) -> Booked:
+    """What a payment has cost us."""
+    _check(amount)
+    fee, clearing = _ours(currency, AccountKind.FEE_EXPENSE, AccountKind.CLEARING)
+    source = Source("fee", source_id, "fee")
+    return journal_write(source, [Leg(fee, amount)], [Leg(clearing, amount)])
+
+
+@transaction.atomic
+def payout_book(*, currency: str, amount: Decimal, source_id: str) -> Booked:
+    """What was cleared came to the bank."""
+    _check(amount)
+    bank, clearing = _ours(currency, AccountKind.BANK, AccountKind.CLEARING)
+    source = Source("payout", source_id, "payout")
+    return journal_write(source, [Leg(bank, amount)], [Leg(clearing, amount)])
+
+
+def invoice_lower(invoice: Invoice, *, paid: Decimal = _ZERO, credited: Decimal = _ZERO) -> None:
+    """Count what is open of it down, in the caller's transaction; at 0 it is paid."""
+    rows = Invoice.objects.filter(pk=invoice.pk)
+    rows.update(paid=F("paid") + paid, credited=F("credited") + credited)
+    invoice.refresh_from_db(fields=["paid", "credited", "state"])
+    if invoice.state in _OPEN and not invoice.to_pay:
+        invoice.state, invoice.paid_at = InvoiceState.PAID, timezone.now()
+        invoice.save(update_fields=["state", "paid_at"])
+
+
+def invoice_sums(invoice: Invoice) -> InvoiceSums:
+    """From its lines. What was used on credit is never below the discount that is taken off it."""
+    lines = list(invoice.lines.all())
+    discount = -sum((one.exact for one in lines if one.kind == LineKind.DISCOUNT), _ZERO)
+    returned = sum(
+        (one.exact for one in lines if one.kind == LineKind.PREPAID and one.exact > 0), _ZERO
+    )
+    net = sum((one.exact for one in lines), _ZERO)
+    return InvoiceSums(net + discount - returned, discount, returned)
+
+
+def _invoice_journals(invoice: Invoice) -> list[Journal]:
+    sums = invoice_sums(invoice)
+    receivable, unbilled, prepaid = _theirs(
+        invoice, AccountKind.RECEIVABLE, AccountKind.UNBILLED, AccountKind.PREPAID
+    )
+    vat, rounding, discount = _ours(
+        invoice.currency, AccountKind.VAT_PAYABLE, AccountKind.ROUNDING, AccountKind.DISCOUNT
+    )
+    off_credit = sums.discount - sums.returned
+    net = sums.on_credit - off_credit
+    up, down = max(invoice.subtotal - net, _ZERO), max(net - invoice.subtotal, _ZERO)
+    return [
+        ("usage", [Leg(receivable, net)], [Leg(unbilled, net)]),
+        ("discount", [Leg(discount, sums.discount)],
+         [Leg(unbilled, off_credit), Leg(prepaid, sums.returned)]),
+        ("rounded up", [Leg(receivable, up)], [Leg(rounding, up)]),
+        ("rounded down", [Leg(rounding, down)], [Leg(receivable, down)]),
+        ("vat", [Leg(receivable, invoice.vat_amount)], [Leg(vat, invoice.vat_amount)]),
+    ]  # fmt: skip
+
+
+def _journals(invoice: Invoice, journals: Iterable[Journal]) -> Booked:
+    booked = [
+        journal_write(Source("invoice", str(invoice.pk), code), debited, credited)
+        for code, debited, credited in journals
+    ]
+    return Booked(sum(one.transfers for one in booked), any(one.is_new for one in booked))
+
+
+def _require(purse: AccountKey, amount: Decimal) -> None:
+    account = accounts_open([purse])[purse]
+    kept = Balance.objects.get(account=account)
+    if kept.credits_posted - kept.debits_posted - kept.debits_pending < amount:
+        raise ValidationError(
+            _("There are not %(amount)s left to give back: some of it is used already."),
+            params={"amount": f"{amount:.2f} {purse.currency}"},
+        )
+
+
+def _check(amount: Decimal) -> None:
+    if not (amount.is_finite() and amount > 0):
+        raise ValidationError(_("Enter an amount above 0."))
+
+
+def _theirs(invoice: Invoice, *kinds: AccountKind) -> list[AccountKey]:
+    owner = invoice.organization_id
+    return [AccountKey(owner, kind, currency=invoice.currency) for kind in kinds]
+
+
+def _ours(currency: str, *kinds: AccountKind) -> list[AccountKey]:
+    return [AccountKey(None, kind, currency=currency) for kind in kinds]

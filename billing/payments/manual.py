@@ -1,0 +1,104 @@
+"""Payments that reached the bank, entered by operators: of an invoice, or for credit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from billing.models import Invoice, Op, Payment, PaymentKind, Provider
+from billing.payments.amounts import CENT, parted, priced
+from billing.payments.booking import invoice_settle, payment_settle
+from billing.payments.queue import outbox_add
+from billing.plans import currency_of
+from tenants.models import Organization, User
+
+
+def payment_enter(
+    *,
+    actor: User,
+    organization: Organization,
+    amount: Decimal,
+    reference: str,
+    currency: str = "",
+    invoice: Invoice | None = None,
+    now: datetime | None = None,
+) -> Payment:
+    """Enter what came: `amount` with VAT, of an invoice, or for credit. A reference is used once.
+
+    ValidationError for an amount, a reference or a currency that cannot be, and for more than is
+    open of the invoice.
+    """
+    _check(organization, amount, reference, currency)
+    now = now or timezone.now()
+    try:
+        with transaction.atomic():
+            if invoice is None:
+                return _credited(actor, organization, amount, reference, now)
+            return _paid(actor, organization, invoice, amount, reference, now)
+    except IntegrityError as error:
+        if "payment_reference_once" not in str(error):
+            raise
+        raise ValidationError(
+            {"reference": _("This reference was entered already: each payment has its own.")}
+        ) from error
+
+
+def _check(organization: Organization, amount: Decimal, reference: str, currency: str) -> None:
+    ours = currency_of(organization.pk)
+    if currency and currency != ours:
+        raise ValidationError(
+            _("Its books are in %(ours)s: a payment in %(theirs)s cannot be entered."),
+            params={"ours": ours, "theirs": currency},
+        )
+    if not (amount.is_finite() and amount > 0 and amount == amount.quantize(CENT)):
+        raise ValidationError({"amount": _("Enter an amount above 0, with two decimals.")})
+    if not reference.strip():
+        raise ValidationError({"reference": _("Enter the bank’s reference of this payment.")})
+
+
+def _credited(
+    actor: User, organization: Organization, amount: Decimal, reference: str, now: datetime
+) -> Payment:
+    """Net is what, with its VAT, comes to the amount that was paid."""
+    payment = priced(
+        organization, PaymentKind.MANUAL, amount, now,
+        provider=Provider.MANUAL, reference=reference.strip(), created_by=actor,
+    )  # fmt: skip
+    payment.net, payment.vat = parted(amount, payment.vat_rate)
+    payment.total = amount
+    payment.save()
+    source = f"{Provider.MANUAL.value}:{payment.reference}"
+    payment_settle(payment, actor=actor, source_id=source, now=now)
+    return payment
+
+
+def _paid(
+    actor: User,
+    organization: Organization,
+    invoice: Invoice,
+    amount: Decimal,
+    reference: str,
+    now: datetime,
+) -> Payment:
+    """What Stripe was to collect, it is told not to."""
+    mine = Invoice.objects.for_organization(organization).select_for_update()
+    invoice = mine.get(pk=invoice.pk)
+    if amount > invoice.to_pay:
+        raise ValidationError(
+            {"amount": _("Of this invoice only %(open)s %(currency)s are open.")
+             % {"open": invoice.to_pay, "currency": invoice.currency}}
+        )  # fmt: skip
+    payment = invoice_settle(
+        invoice, actor=actor, amount=amount, provider=Provider.MANUAL,
+        reference=reference.strip(), now=now,
+    )  # fmt: skip
+    invoice.refresh_from_db()
+    if invoice.stripe_id and not invoice.to_pay:
+        payload = {"id": invoice.stripe_id, "paid_out_of_band": True}
+        outbox_add(organization, Op.PAY_ELSEWHERE, f"invoice:{invoice.pk}", payload, now)
+    return payment

@@ -1,0 +1,203 @@
+"""What Stripe is to do: rows that are sent in order, each until it is certain what became of it.
+
+    pending ▸ sending (a lease) ▸ done
+                ├ no answer, or an error there ▸ unknown ▸ looked for: found ▸ done
+                │                                           else the same key, for 20 hours; then,
+                │                                           or if the error is stored, a new one
+                ├ not now ▸ pending, the same key later
+                ├ the key is of another call ▸ dead
+                └ anything else it refuses ▸ failed: only people try that again
+
+Keys are forgotten after a day there, and what they answered first they answer always, errors too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+import structlog
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from billing import stripe_client
+from billing.models import UNFINISHED, Op, OutboxItem, OutboxState
+from billing.payments.answers import answered, refused, vet
+from billing.payments.queue import key_of, resolved
+from billing.payments.sync import stripe_answered, stripe_silent
+from billing.stripe_client import (
+    StripeBusyError,
+    StripeConfusedError,
+    StripeError,
+    StripeRefusedError,
+    StripeUnknownError,
+    Thing,
+)
+from tenants.models import Organization
+
+LEASE: Final = timedelta(seconds=60)
+KEY_LASTS: Final = timedelta(hours=20)
+FIRST_WAIT_S: Final = 2
+LONGEST_WAIT_S: Final = 600
+
+log = structlog.get_logger()
+
+
+class Taken(NamedTuple):
+    """A row that is ours for a while. With `is_doubtful` an earlier call may have arrived."""
+
+    item: OutboxItem
+    is_doubtful: bool
+
+
+def outbox_send(now: datetime | None = None, organization: Organization | None = None) -> int:
+    """Send what is due, all of it or one organization's, and how many calls that were.
+
+    `now` is the clock of all of it; without one it is read before each call.
+    """
+    sent = 0
+    while stripe_client.is_on() and (taken := _taken(now or timezone.now(), organization)):
+        _send(taken, now or timezone.now())
+        sent += 1
+    return sent
+
+
+@transaction.atomic
+def _taken(now: datetime, organization: Organization | None) -> Taken | None:
+    """The first that is due and that nobody else has in hand; none while one before it waits."""
+    mine = Q(organization=organization) if organization else Q()
+    before = OutboxItem.objects.filter(
+        Q(created_at__lt=OuterRef("created_at"))
+        | Q(created_at=OuterRef("created_at"), pk__lt=OuterRef("pk")),
+        organization=OuterRef("organization"),
+        state__in=UNFINISHED,
+    )
+    due = OutboxItem.objects.filter(mine, ~Exists(before), state__in=UNFINISHED, next_at__lte=now)
+    item = _unheld(due).order_by("next_at", "pk").first()
+    return _leased(item, now) if item else None
+
+
+def _unheld(items: QuerySet[OutboxItem]) -> QuerySet[OutboxItem]:
+    return items.select_for_update(skip_locked=True, of=("self",))
+
+
+def _leased(item: OutboxItem, now: datetime) -> Taken:
+    """Whoever had it before and did not say how it ended may have sent it."""
+    is_lost = item.state in {OutboxState.SENDING, OutboxState.UNKNOWN}
+    is_old = item.first_sent_at is not None and now - item.first_sent_at >= KEY_LASTS
+    item.state, item.next_at = OutboxState.SENDING, now + LEASE
+    item.attempts += 1
+    item.save(update_fields=["state", "next_at", "attempts"])
+    return Taken(item, is_lost or is_old)
+
+
+def _send(taken: Taken, now: datetime) -> None:
+    item = taken.item
+    try:
+        payload = resolved(item)
+        thing = _found(item, payload, now) if taken.is_doubtful else None
+        thing = thing or _made(item, payload, now)
+    except StripeError as error:
+        _not_done(item, error, now)
+    else:
+        stripe_answered(now)
+        _done(item, thing, now)
+
+
+def _found(item: OutboxItem, payload: Mapping[str, Any], now: datetime) -> Thing | None:
+    """What an earlier try did, if it did; else a key that is too old is replaced by a new one."""
+    if item.first_sent_at is None:
+        return None
+    if thing := stripe_client.find(Op(item.op), payload, str(item.pk), item.created_at):
+        return thing
+    if now - item.first_sent_at >= KEY_LASTS:
+        _renew(item)
+    return None
+
+
+def _made(item: OutboxItem, payload: Mapping[str, Any], now: datetime) -> Thing:
+    """It is noted before it is sent: should this process end now, it may have been."""
+    vet(item, payload)
+    if item.first_sent_at is None:
+        item.first_sent_at = now
+        item.save(update_fields=["first_sent_at"])
+    return stripe_client.send(Op(item.op), payload, item.idem_key)
+
+
+def _renew(item: OutboxItem) -> None:
+    item.version += 1
+    item.idem_key = key_of(item.op, item.entity, item.version)
+    item.first_sent_at = None
+    item.save(update_fields=["version", "idem_key", "first_sent_at"])
+
+
+def _not_done(item: OutboxItem, error: StripeError, now: datetime) -> None:
+    log.warning("stripe.not_done", op=item.op, entity=item.entity, error=str(error))
+    match error:
+        case StripeUnknownError():
+            stripe_silent(now)
+            if error.is_stored:
+                _replace_if_absent(item, error, now)
+            else:
+                _later(item, OutboxState.UNKNOWN, error, now)
+        case StripeBusyError():
+            _later(item, OutboxState.PENDING, error, now)
+        case StripeConfusedError():
+            _fail(item, OutboxState.DEAD, StripeRefusedError(str(error)), now)
+        case StripeRefusedError():
+            _fail(item, OutboxState.FAILED, error, now)
+
+
+def _replace_if_absent(item: OutboxItem, error: StripeUnknownError, now: datetime) -> None:
+    """The same key would bring the same error for ever. What it did all the same is found."""
+    try:
+        thing = stripe_client.find(Op(item.op), resolved(item), str(item.pk), item.created_at)
+    except StripeError:
+        _later(item, OutboxState.UNKNOWN, error, now)
+        return
+    if thing:
+        _done(item, thing, now)
+    else:
+        _renew(item)
+        _later(item, OutboxState.PENDING, error, now)
+
+
+def _later(item: OutboxItem, state: OutboxState, error: StripeError, now: datetime) -> None:
+    item.state, item.error, item.next_at = state, str(error)[:500], now + wait_of(item)
+    item.save(update_fields=["state", "error", "next_at"])
+
+
+def wait_of(item: OutboxItem) -> timedelta:
+    """Longer each time, and not for all at the same moment; the same for the same try."""
+    longest = min(FIRST_WAIT_S * 2 ** min(item.attempts, 12), LONGEST_WAIT_S)
+    part = crc32(f"{item.pk}:{item.attempts}".encode()) % 1000
+    return timedelta(milliseconds=longest * (500 + part // 2))
+
+
+@transaction.atomic
+def _done(item: OutboxItem, thing: Thing, now: datetime) -> None:
+    """With what follows from it; not by whoever was slower than the lease."""
+    if not _is_mine(item):
+        return
+    item.state, item.stripe_id, item.error = OutboxState.DONE, str(thing["id"]), ""
+    item.done_at = now
+    item.save(update_fields=["state", "stripe_id", "error", "done_at"])
+    answered(item, thing, now)
+
+
+@transaction.atomic
+def _fail(item: OutboxItem, state: OutboxState, error: StripeRefusedError, now: datetime) -> None:
+    if not _is_mine(item):
+        return
+    log.error("stripe.refused", op=item.op, entity=item.entity, error=str(error), state=state)
+    item.state, item.error, item.done_at = state, str(error)[:500], now
+    item.save(update_fields=["state", "error", "done_at"])
+    refused(item, error, now)
+
+
+def _is_mine(item: OutboxItem) -> bool:
+    locked = OutboxItem.objects.select_for_update().get(pk=item.pk)
+    return locked.state == OutboxState.SENDING and locked.attempts == item.attempts

@@ -1,0 +1,126 @@
+"""Money that goes back: a credit note says why, and the books keep it as owed until it arrived."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from billing.invoices import credit_note_issue, credit_note_refunded
+from billing.ledger import refund_book
+from billing.models import (
+    AccountKind,
+    CreditNote,
+    Op,
+    Payment,
+    PaymentState,
+    Provider,
+    Refund,
+    RefundState,
+)
+from billing.payments.queue import outbox_add
+from billing.stripe_client import minor
+from tenants import audit
+from tenants.models import User
+
+
+@transaction.atomic
+def payment_refund(
+    *, actor: User, payment: Payment, amount: Decimal, reason: str, now: datetime | None = None
+) -> Refund:
+    """Take back `amount`, net, and pay it back with its VAT, the way it came.
+
+    ValidationError for more than is left of the payment, and for credit that is used already. What
+    came by bank is noted as paid back: an operator transfers it.
+    """
+    now = now or timezone.now()
+    locked = Payment.objects.select_for_update(of=("self",)).select_related("organization")
+    payment = locked.get(pk=payment.pk)
+    if payment.invoice is None:
+        raise ValidationError(_("Nothing of this payment can be paid back: it was not booked."))
+    note = credit_note_issue(
+        actor=actor, invoice=payment.invoice, amount=amount, reason=reason, now=now
+    )
+    if note.total - note.from_open > payment.refundable:
+        raise ValidationError(
+            _("Of this payment at most %(left)s can be paid back."),
+            params={"left": f"{payment.refundable} {payment.currency}"},
+        )
+    return _refund(actor, payment, note, now)
+
+
+@transaction.atomic
+def refund_again(*, actor: User, refund: Refund, now: datetime | None = None) -> Refund:
+    """Try one that failed once more."""
+    locked = Refund.objects.select_for_update(of=("self",)).select_related("payment")
+    refund = locked.get(pk=refund.pk)
+    tried = Refund.objects.filter(credit_note=refund.credit_note_id)
+    if tried.exclude(state=RefundState.FAILED).exists():
+        raise ValidationError(_("It was paid back, or is under way."))
+    Payment.objects.filter(pk=refund.payment_id).update(
+        refunded=refund.payment.refunded - refund.total
+    )
+    payment = Payment.objects.select_for_update(of=("self",)).get(pk=refund.payment_id)
+    return _refund(actor, payment, refund.credit_note, now or timezone.now())
+
+
+def _refund(actor: User, payment: Payment, note: CreditNote, now: datetime) -> Refund:
+    refund = Refund.objects.create(
+        organization=payment.organization, payment=payment, credit_note=note, net=note.net,
+        vat=note.vat, reason=note.reason[:200], created_by=actor, created_at=now,
+    )  # fmt: skip
+    payment.refunded += refund.total
+    payment.save(update_fields=["refunded"])
+    audit.record(
+        actor=actor, action="payment.refund", target=refund, organization=payment.organization,
+        amount=str(refund.total), currency=payment.currency, reason=refund.reason,
+    )  # fmt: skip
+    if payment.provider == Provider.MANUAL:
+        refund_finish(refund, "")
+    else:
+        _send(refund, payment, now)
+    return refund
+
+
+def _send(refund: Refund, payment: Payment, now: datetime) -> None:
+    if not payment.stripe_payment_intent:
+        raise ValidationError(
+            _("Stripe does not say by which charge this was paid: pay it back there.")
+        )
+    payload = {
+        "payment_intent": payment.stripe_payment_intent,
+        "amount": minor(refund.total),
+        "reason": "requested_by_customer",
+        "metadata": {"refund": str(refund.pk), "payment": str(payment.pk)},
+    }
+    outbox_add(payment.organization, Op.REFUND, f"refund:{refund.pk}", payload, now)
+
+
+def refund_finish(refund: Refund, stripe_id: str) -> None:
+    """It arrived: it is owed no more. `refund` is locked."""
+    if refund.state == RefundState.DONE:
+        return
+    payment = refund.payment
+    refund.state, refund.stripe_id, refund.failure = RefundState.DONE, stripe_id, ""
+    refund.save(update_fields=["state", "stripe_id", "failure"])
+    refund_book(
+        organization=refund.organization,
+        net=refund.total,
+        source_id=str(refund.pk),
+        owed=True,
+        out_of=AccountKind.BANK if payment.provider == Provider.MANUAL else AccountKind.CLEARING,
+    )
+    credit_note_refunded(refund.credit_note)
+    if payment.refunded == payment.total:
+        Payment.objects.filter(pk=payment.pk).update(state=PaymentState.REFUNDED)
+
+
+def refund_fail(refund: Refund, why: str) -> None:
+    """It did not arrive: what is owed stays owed, until it is tried again. `refund` is locked."""
+    if refund.state == RefundState.PENDING:
+        refund.state, refund.failure = RefundState.FAILED, why[:300]
+        refund.save(update_fields=["state", "failure"])

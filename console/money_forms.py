@@ -1,0 +1,83 @@
+"""The forms of the operator's pages of money."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final, Self
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from billing.invoices import creditable
+from billing.models import Invoice, Payment
+from inference.costs import today
+from inference.models import Backend
+
+CENT: Final = Decimal("0.01")
+
+
+def day_field(label: Any, **options: Any) -> forms.DateField:
+    day = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    return forms.DateField(label=label, widget=day, **options)
+
+
+def decimal_field(label: Any, *, places: int = 2, **options: Any) -> forms.DecimalField:
+    widget = forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"})
+    return forms.DecimalField(label=label, decimal_places=places, widget=widget, **options)
+
+
+class BackendCostForm(forms.Form):
+    """What an hour of a backend costs, whether it works or not."""
+
+    per_hour = decimal_field(
+        _("EUR per hour"),
+        places=4,
+        min_value=Decimal(0),
+        max_value=Decimal(99_999),
+        help_text=_("All of it: machine, power, place. 0 from the day it was given back."),
+    )
+    since = day_field(
+        _("From, UTC"), help_text=_("The first day, and until the next that you enter.")
+    )
+
+    @classmethod
+    def of(cls, backend: Backend, data: Any = None) -> Self:
+        last = backend.costs.first()
+        return cls(data, initial={"per_hour": last and last.per_hour, "since": today()})
+
+
+class InvoicePaymentForm(forms.Form):
+    """What came in for an invoice, as the bank's account has it."""
+
+    amount = decimal_field(_("Amount"), min_value=CENT, help_text=_("VAT included."))
+    reference = forms.CharField(
+        label=_("Reference"),
+        max_length=100,
+        help_text=_("Of the bank. One reference is entered once."),
+    )
+
+    @classmethod
+    def of(cls, invoice: Invoice, data: Any = None) -> Self:
+        return cls(data, initial={"amount": invoice.to_pay})
+
+
+class CreditNoteForm(forms.Form):
+    """What is taken back of an invoice, without VAT: that goes back in proportion."""
+
+    amount = decimal_field(_("Amount, excl. VAT"), min_value=CENT)
+    reason = forms.CharField(
+        label=_("Reason"), max_length=300, help_text=_("It stands on the credit note.")
+    )
+
+    @classmethod
+    def of(cls, invoice: Invoice, data: Any = None) -> Self:
+        return cls(data, initial={"amount": creditable(invoice)})
+
+
+class RefundForm(CreditNoteForm):
+    """What goes back of a payment, without VAT."""
+
+    @classmethod
+    def of_payment(cls, payment: Payment, data: Any = None) -> Self:
+        left = payment.net if payment.invoice is None else creditable(payment.invoice)
+        return cls(data, initial={"amount": min(left, payment.net)})

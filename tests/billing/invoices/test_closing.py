@@ -1,0 +1,155 @@
+"""A month ends: what was used is frozen, put on an invoice and booked."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from billing.invoices import invoice_close, periods_close
+from billing.ledger import books_check, prepaid_top_up, promo_grant
+from billing.models import Invoice, InvoiceState, LineKind, UsageEvent
+from tenants.models import new_id
+from tests.billing.invoices.conftest import APRIL_1, CHANGED, CHANGING, MARCH, MAY_1, Use
+from tests.billing.ledger.reading import balances
+from tests.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+MANY = {"input_tokens": 3_000_000, "cached_tokens": 1_000_000, "output_tokens": 500_000}
+"""1.00 of input, 0.10 of cached input, 0.75 of output."""
+
+
+def closed(now: datetime = APRIL_1) -> Invoice:
+    periods_close(now)
+    return Invoice.objects.latest("period_start")
+
+
+def test_a_month_becomes_an_invoice_with_a_line_a_component(cast: Cast, use: Use) -> None:
+    use(MANY, MANY)
+    invoice = closed()
+    assert [(line.component, line.quantity, line.amount) for line in invoice.lines.all()] == [
+        ("input", 4_000_000, Decimal("2.00")),
+        ("cached_input", 2_000_000, Decimal("0.20")),
+        ("output", 1_000_000, Decimal("1.50")),
+    ]
+    assert invoice.state == InvoiceState.FINALISED
+    assert invoice.number == "R2026-00001"
+    assert (invoice.subtotal, invoice.vat_amount, invoice.total) == (
+        Decimal("3.70"), Decimal("0.93"), Decimal("4.63"),
+    )  # fmt: skip
+    assert invoice.due_at == APRIL_1 + timedelta(days=30)
+    assert balances(cast.acme) == {"receivable": Decimal("-4.63")}
+    ours = balances(None)
+    assert ours["vat_payable"] == Decimal("0.93")
+    assert books_check() == []
+
+
+def test_a_price_that_changes_within_the_month_makes_two_lines(changing: None, use: Use) -> None:
+    of = {**MANY, "model": CHANGING}
+    use(of, {**of, "at": CHANGED})
+    output = closed().lines.filter(component="output")
+    assert [(line.unit_price, line.amount) for line in output] == [
+        (Decimal("1.5"), Decimal("0.75")),
+        (Decimal(2), Decimal("1.00")),
+    ]
+
+
+def test_what_comes_after_the_close_is_late_on_the_next_invoice(cast: Cast, use: Use) -> None:
+    use(MANY)
+    march = closed()
+    use(MANY, {**MANY, "at": APRIL_1})
+    assert UsageEvent.objects.filter(billed_in=date(2026, 4, 1)).count() == 1
+    april = closed(MAY_1)
+    assert [(line.kind, line.month) for line in april.lines.all()] == [
+        *[("usage", date(2026, 4, 1))] * 3,
+        *[("late", date(2026, 3, 1))] * 3,
+    ]
+    march.refresh_from_db()
+    assert (march.event_count, april.event_count) == (1, 2)
+    assert march.subtotal * 2 == april.subtotal
+    assert balances(cast.acme)["receivable"] == -march.total - april.total
+
+
+def test_a_closed_month_stays_as_it_is_however_often_it_is_closed(cast: Cast, use: Use) -> None:
+    use(MANY)
+    invoice = closed()
+    before = balances(cast.acme)
+    assert periods_close(APRIL_1 + timedelta(hours=1)) == []
+    assert invoice_close(cast.acme, date(2026, 3, 1), APRIL_1) == invoice
+    assert Invoice.objects.count() == 1
+    assert balances(cast.acme) == before
+
+
+def test_a_month_that_has_not_ended_is_not_closed(cast: Cast, use: Use) -> None:
+    use(MANY)
+    assert periods_close(MARCH) == []
+    with pytest.raises(ValidationError, match="not ended"):
+        invoice_close(cast.acme, date(2026, 3, 1), MARCH)
+
+
+def test_usage_that_credit_has_paid_for_is_a_statement_of_nothing_to_pay(
+    cast: Cast, use: Use
+) -> None:
+    prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(10), reference="1")
+    use(MANY, {"output_tokens": 3})
+    invoice = closed()
+    assert (invoice.total, invoice.state, invoice.number) == (
+        Decimal(0), InvoiceState.PAID, "S2026-00001",
+    )  # fmt: skip
+    assert invoice.lines.get(kind=LineKind.PREPAID).amount == -sum(
+        line.amount for line in invoice.lines.filter(kind=LineKind.USAGE)
+    )
+    assert set(balances(cast.acme)) == {"prepaid"}
+
+
+def test_promotional_credit_lowers_what_is_to_be_paid(cast: Cast, use: Use) -> None:
+    promo_grant(
+        actor=None, organization=cast.acme, amount=Decimal(1), expires_at=None, reason="Welcome"
+    )
+    use(MANY)
+    invoice = closed()
+    assert invoice.lines.get(kind=LineKind.PROMO).amount == Decimal(-1)
+    assert invoice.subtotal == Decimal("0.85")
+    assert balances(cast.acme) == {"receivable": -invoice.total}
+
+
+def test_cents_are_rounded_once_a_line_and_the_books_take_the_rest(cast: Cast, use: Use) -> None:
+    use({"input_tokens": 10_000, "cached_tokens": 0, "output_tokens": 3_334})
+    invoice = closed()
+    exact = sum(line.exact for line in invoice.lines.all())
+    assert [str(line.amount) for line in invoice.lines.all()] == ["0.01", "0.01"]
+    assert balances(None)["rounding"] == invoice.subtotal - exact == Decimal("0.009999")
+    assert set(balances(cast.acme)) == {"receivable"}
+
+
+def forge(cast: Cast) -> None:
+    """A request that costs what its tokens do not."""
+    found = UsageEvent.objects.for_organization(cast.acme).get()
+    found.request_id, found.amount = new_id(), Decimal(1)
+    found.save(force_insert=True)
+
+
+def test_an_invoice_that_contradicts_the_books_is_halted(cast: Cast, use: Use) -> None:
+    use(MANY)
+    forge(cast)
+    invoice = closed()
+    assert invoice.state == InvoiceState.HALTED
+    assert "not what it costs" in invoice.halted_because
+    assert not invoice.number
+    assert set(balances(cast.acme)) == {"unbilled"}
+
+
+def test_one_organization_that_is_halted_keeps_no_other_from_its_invoice(
+    cast: Cast, use: Use
+) -> None:
+    rival = {
+        "organization_id": cast.rival.pk,
+        "project_id": cast.rival_project.pk,
+        "api_key_id": cast.rival_key.api_key.pk,
+    }
+    use(MANY, MANY | rival)
+    forge(cast)
+    assert [one.organization for one in periods_close(APRIL_1)] == [cast.rival]
+    assert Invoice.objects.get(number="R2026-00001").organization == cast.rival

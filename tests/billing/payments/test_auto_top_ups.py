@@ -1,0 +1,188 @@
+"""Credit that buys itself: below the threshold, within the month's cap, one at a time."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from billing.ledger import wallet_read
+from billing.limiting import terms_set
+from billing.models import (
+    AutoTopUp,
+    AutoTopUpState,
+    Mode,
+    NoticeKind,
+    OutboxItem,
+    Payment,
+    PaymentKind,
+    PaymentNotice,
+    PaymentState,
+    StripeCustomer,
+)
+from billing.payments import auto_top_up_set, auto_top_ups_step, outbox_send, payment_action
+from billing.payments.auto import COOL, LAPSES
+from tests.billing.payments.conftest import Stripe
+from tests.billing.payments.test_top_ups import begin, prepaid
+from tests.conftest import Cast
+
+ASKS = "4000002760003184"
+DECLINES = "4000000000000341"
+
+
+@pytest.fixture
+def card(cast: Cast, stripe: Stripe) -> Payment:
+    """Acme is prepaid, and 10 EUR were paid by a card that is kept."""
+    return paid_by(cast, stripe, "4242424242424242")
+
+
+def paid_by(cast: Cast, stripe: Stripe, number: str) -> Payment:
+    terms_set(
+        actor=cast.oskar, organization=cast.acme, plan=None, mode=Mode.PREPAID, credit_limit=None
+    )
+    payment = begin(cast, stripe, "10")
+    stripe.fake.pay(payment.checkout_url, number)
+    stripe.deliver()
+    return payment
+
+
+def turn_on(
+    cast: Cast, *, threshold: str = "20", amount: str = "50", monthly_cap: str = "120"
+) -> AutoTopUp:
+    return auto_top_up_set(
+        actor=cast.olivia, organization=cast.acme, is_on=True, threshold=Decimal(threshold),
+        amount=Decimal(amount), monthly_cap=Decimal(monthly_cap),
+    )  # fmt: skip
+
+
+def step(cast: Cast, stripe: Stripe, **span: float) -> AutoTopUp:
+    """A while passes; what it then does by itself, with Stripe's answers and webhooks."""
+    stripe.pass_time(**span)
+    auto_top_ups_step(stripe.now)
+    outbox_send(stripe.now)
+    stripe.deliver()
+    return AutoTopUp.objects.get(organization=cast.acme)
+
+
+def told(kind: NoticeKind) -> int:
+    return PaymentNotice.objects.filter(kind=kind).count()
+
+
+def automatic() -> list[Payment]:
+    return list(Payment.objects.filter(kind=PaymentKind.AUTO_TOP_UP).order_by("created_at"))
+
+
+def test_below_the_threshold_the_saved_card_pays(cast: Cast, stripe: Stripe, card: Payment) -> None:
+    turn_on(cast)
+    row = step(cast, stripe)
+    assert prepaid(cast.acme) == 60
+    assert (row.state, row.payment, row.sequence) == (AutoTopUpState.IDLE, None, 1)
+    (payment,) = automatic()
+    assert (payment.state, payment.total) == (PaymentState.PAID, Decimal("62.50"))
+    assert step(cast, stripe, days=1).sequence == 1
+
+
+def test_one_is_in_flight_at_a_time(cast: Cast, stripe: Stripe, card: Payment) -> None:
+    turn_on(cast)
+    assert auto_top_ups_step(stripe.now) == 1
+    assert AutoTopUp.objects.get().state == AutoTopUpState.REQUESTED
+    assert auto_top_ups_step(stripe.now) == 0
+    assert len(automatic()) == 1
+
+
+def test_in_a_month_no_more_is_bought_than_the_cap(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    turn_on(cast, threshold="1000", amount="50", monthly_cap="120")
+    for _day in range(4):
+        row = step(cast, stripe, days=1)
+    assert prepaid(cast.acme) == 110
+    assert "cap" in row.failure
+    step(cast, stripe, days=25)
+    assert prepaid(cast.acme) == 160
+
+
+def test_a_card_that_declines_pauses_it_and_three_in_a_row_end_it(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    turn_on(cast)
+    decline(stripe)
+    row = step(cast, stripe)
+    assert (row.state, row.failures) == (AutoTopUpState.IDLE, 1)
+    assert step(cast, stripe, minutes=30).sequence == 1
+    step(cast, stripe, seconds=COOL.total_seconds())
+    row = step(cast, stripe, seconds=COOL.total_seconds())
+    assert (row.is_on, row.failures, row.sequence) == (False, 3, 3)
+    assert (told(NoticeKind.PAYMENT_FAILED), told(NoticeKind.AUTO_TOP_UP_OFF)) == (3, 1)
+    assert {one.state for one in automatic()} == {PaymentState.FAILED}
+    assert prepaid(cast.acme) == 10
+
+
+def decline(stripe: Stripe) -> None:
+    """The card that is kept is one that banks refuse from now on."""
+    customer = StripeCustomer.objects.get()
+    method = stripe.fake.client().v1.payment_methods.attach(
+        "pm_card_chargeCustomerFail", params={"customer": str(customer.stripe_id)}
+    )
+    StripeCustomer.objects.update(payment_method=method.id)
+
+
+def test_what_the_bank_wants_confirmed_a_person_pays_at_a_checkout(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    ask(stripe)
+    turn_on(cast)
+    assert step(cast, stripe).state == AutoTopUpState.NEEDS_ACTION
+    assert told(NoticeKind.NEEDS_ACTION) == 1
+    (payment,) = automatic()
+    payment = payment_action(actor=cast.olivia, payment=payment, now=stripe.now)
+    stripe.fake.pay(payment.checkout_url)
+    row = step(cast, stripe)
+    assert (row.state, row.is_on) == (AutoTopUpState.IDLE, True)
+    assert prepaid(cast.acme) == 60
+    with pytest.raises(ValidationError, match="nothing to confirm"):
+        payment_action(actor=cast.olivia, payment=payment, now=stripe.now)
+
+
+def ask(stripe: Stripe) -> None:
+    customer = StripeCustomer.objects.get()
+    method = stripe.fake.client().v1.payment_methods.attach(
+        "pm_card_authenticationRequired", params={"customer": str(customer.stripe_id)}
+    )
+    StripeCustomer.objects.update(payment_method=method.id)
+
+
+def test_what_nobody_confirms_lapses_and_counts_if_it_is_paid_all_the_same(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    ask(stripe)
+    turn_on(cast)
+    step(cast, stripe)
+    (payment,) = automatic()
+    stripe.pass_time(seconds=LAPSES.total_seconds() - 60)
+    payment = payment_action(actor=cast.olivia, payment=payment, now=stripe.now)
+    AutoTopUp.objects.update(threshold=0)
+    row = step(cast, stripe, seconds=60)
+    assert (row.state, row.failures) == (AutoTopUpState.IDLE, 1)
+    stripe.fake.pay(payment.checkout_url)
+    stripe.deliver()
+    assert prepaid(cast.acme) == 60
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [{"amount": "-5"}, {"monthly_cap": "49"}, {"threshold": "-1"}, {"threshold": "NaN"}],
+)
+def test_amounts_that_make_no_sense_are_refused(
+    cast: Cast, stripe: Stripe, card: Payment, amounts: dict[str, str]
+) -> None:
+    with pytest.raises(ValidationError):
+        turn_on(cast, **amounts)
+
+
+def test_it_needs_a_card_that_is_kept(cast: Cast, stripe: Stripe) -> None:
+    with pytest.raises(ValidationError, match="by card once"):
+        turn_on(cast)
+    assert not OutboxItem.objects.exists()
+    assert wallet_read([cast.acme.pk])[cast.acme.pk].prepaid == 0

@@ -1,0 +1,188 @@
+"""Invoices at Stripe: sent as items, compared, and only then final; and what is late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from billing import stripe_client
+from billing.invoices import invoice_finalise
+from billing.ledger import books_check
+from billing.models import (
+    Dunning,
+    DunningStage,
+    Invoice,
+    InvoiceState,
+    NoticeKind,
+    Op,
+    OutboxItem,
+    OutboxState,
+    PaymentNotice,
+)
+from billing.payments import (
+    dunning_step,
+    invoices_push,
+    is_restricted,
+    payment_enter,
+    pushing,
+)
+from tenants import services
+from tenants.models import OrganizationState
+from tests.billing.ledger.reading import balances
+from tests.billing.payments.conftest import NOON, Stripe
+from tests.billing.payments.drafts import draft_make
+from tests.billing.payments.test_auto_top_ups import decline, paid_by
+from tests.conftest import Cast
+
+
+def push(stripe: Stripe, invoice: Invoice) -> Invoice:
+    invoices_push(stripe.now)
+    stripe.deliver()
+    invoice.refresh_from_db()
+    return invoice
+
+
+def test_an_invoice_is_sent_compared_and_then_final(cast: Cast, stripe: Stripe) -> None:
+    invoice = push(stripe, draft_make(cast.acme, "10.00", "2.40"))
+    assert (invoice.state, bool(invoice.number)) == (InvoiceState.FINALISED, True)
+    assert balances(cast.acme)["receivable"] == Decimal("-15.50")
+    (theirs,) = stripe.fake.all("invoice")
+    assert (theirs["status"], theirs["total"], theirs["id"]) == ("open", 1550, invoice.stripe_id)
+    assert [one["amount"] for one in stripe.fake.all("invoiceitem")] == [1000, 240, 310]
+    stripe.fake.pay(theirs["hosted_invoice_url"])
+    stripe.deliver()
+    invoice.refresh_from_db()
+    assert (invoice.state, invoice.to_pay) == (InvoiceState.PAID, 0)
+    assert balances(cast.acme).get("receivable", Decimal(0)) == 0
+    assert not books_check()
+
+
+def test_a_card_that_is_kept_pays_it_by_itself(cast: Cast, stripe: Stripe) -> None:
+    paid_by(cast, stripe, "4242424242424242")
+    invoice = push(stripe, draft_make(cast.acme, "8.00", "20.00"))
+    stripe.pass_time(hours=2)
+    stripe.deliver()
+    invoice.refresh_from_db()
+    assert invoice.state == InvoiceState.PAID
+
+
+def test_many_lines_are_one_item_a_model(
+    cast: Cast, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing, "MOST_ITEMS", 3)
+    draft = draft_make(cast.acme, "1.00", "2.00", "3.00")
+    draft.lines.filter(position=3).update(model="model-1")
+    assert push(stripe, draft).state == InvoiceState.FINALISED
+    assert [one["amount"] for one in stripe.fake.all("invoiceitem")] == [400, 200, 150]
+
+
+def test_a_draft_that_differs_never_becomes_final(
+    cast: Cast, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody adds a line there, between the items and the comparison."""
+    send = stripe_client.send
+
+    def and_more(op: Op, payload: Mapping[str, Any], key: str) -> Any:
+        if op == Op.ITEM:
+            send(op, {**payload, "amount": 1, "description": "More"}, f"{key}:more")
+        return send(op, payload, key)
+
+    monkeypatch.setattr(stripe_client, "send", and_more)
+    invoice = push(stripe, draft_make(cast.acme, "10.00"))
+    assert (invoice.state, invoice.number) == (InvoiceState.HALTED, "")
+    assert "The draft at Stripe" in invoice.halted_because
+    assert {one["status"] for one in stripe.fake.all("invoice")} == {"draft"}
+    assert OutboxItem.objects.get(op=Op.FINALIZE).state == OutboxState.FAILED
+
+
+def test_without_stripe_nothing_is_sent(cast: Cast) -> None:
+    draft_make(cast.acme, "10.00")
+    assert invoices_push(NOON) == 0
+
+
+def test_what_the_bank_brought_stripe_does_not_collect(cast: Cast, stripe: Stripe) -> None:
+    invoice = push(stripe, draft_make(cast.acme, "10.00"))
+    payment_enter(
+        actor=cast.oskar, organization=cast.acme, amount=Decimal("12.50"), reference="B-1",
+        invoice=invoice, now=stripe.now,
+    )  # fmt: skip
+    stripe.deliver()
+    stripe.deliver()
+    invoice.refresh_from_db()
+    assert invoice.state == InvoiceState.PAID
+    assert stripe.fake.all("invoice")[0]["status"] == "paid"
+    assert balances(cast.acme).get("receivable", Decimal(0)) == 0
+
+
+def test_a_card_that_fails_makes_it_late_and_is_told(cast: Cast, stripe: Stripe) -> None:
+    paid_by(cast, stripe, "4242424242424242")
+    decline(stripe)
+    invoice = push(stripe, draft_make(cast.acme, "30.00"))
+    stripe.pass_time(hours=2)
+    stripe.deliver()
+    invoice.refresh_from_db()
+    assert invoice.state == InvoiceState.PAST_DUE
+    assert PaymentNotice.objects.filter(kind=NoticeKind.PAYMENT_FAILED).exists()
+
+
+LADDER = [
+    (-1, None), (0, DunningStage.TOLD), (3, DunningStage.REMINDED), (7, DunningStage.WARNED),
+    (14, DunningStage.RESTRICTED), (30, DunningStage.SUSPENDED), (60, DunningStage.UNCOLLECTIBLE),
+]  # fmt: skip
+
+
+@pytest.fixture
+def late(cast: Cast, settings: Any) -> Invoice:
+    settings.INVOICE_DUE_DAYS = 0
+    return invoice_finalise(actor=cast.oskar, invoice=draft_make(cast.acme, "10.00"), now=NOON)
+
+
+def test_who_is_late_is_told_then_restricted_then_suspended(cast: Cast, late: Invoice) -> None:
+    for days, stage in LADDER:
+        for _twice in range(2):
+            dunning_step(NOON + timedelta(days=days))
+        row = Dunning.objects.filter(organization=cast.acme).first()
+        assert (row and row.stage) == stage
+        assert is_restricted(cast.acme) == (days >= DunningStage.RESTRICTED)
+        cast.acme.refresh_from_db()
+        assert cast.acme.is_active == (days < DunningStage.SUSPENDED)
+    late.refresh_from_db()
+    assert late.state == InvoiceState.PAST_DUE
+    told = PaymentNotice.objects.filter(kind=NoticeKind.LATE).values_list("stage", flat=True)
+    assert sorted(stage or 0 for stage in told) == [0, 3, 7, 14, 30, 60]
+
+
+def test_paying_ends_all_of_it_at_once(cast: Cast, late: Invoice) -> None:
+    dunning_step(NOON + timedelta(days=31))
+    payment_enter(
+        actor=cast.oskar, organization=cast.acme, amount=Decimal("12.50"), reference="B-1",
+        invoice=late, now=NOON + timedelta(days=31),
+    )  # fmt: skip
+    cast.acme.refresh_from_db()
+    assert cast.acme.is_active
+    assert not is_restricted(cast.acme)
+    assert PaymentNotice.objects.filter(kind=NoticeKind.SETTLED).count() == 1
+
+
+def test_whom_an_operator_has_suspended_stays_so(cast: Cast, late: Invoice) -> None:
+    services.organization_suspend(actor=cast.oskar, organization=cast.acme, reason="Abuse")
+    dunning_step(NOON + timedelta(days=31))
+    payment_enter(
+        actor=cast.oskar, organization=cast.acme, amount=Decimal("12.50"), reference="B-1",
+        invoice=late, now=NOON + timedelta(days=31),
+    )  # fmt: skip
+    cast.acme.refresh_from_db()
+    assert cast.acme.state == OrganizationState.SUSPENDED
+
+
+def test_more_than_is_open_is_not_taken_for_it(cast: Cast, late: Invoice) -> None:
+    with pytest.raises(ValidationError, match="only"):
+        payment_enter(
+            actor=cast.oskar, organization=cast.acme, amount=Decimal("12.51"), reference="B-1",
+            invoice=late, now=NOON,
+        )  # fmt: skip

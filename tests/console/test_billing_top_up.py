@@ -1,0 +1,172 @@
+"""Buying credit on the pages: VAT before paying, the way there and back, and without cards."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.ledger import wallet_read
+from billing.models import AutoTopUp, Payment, PaymentState
+from billing.payments import payment_enter
+from billing.profiles import profile_set
+from tests.billing.payments import conftest as doubles
+from tests.billing.payments.conftest import Stripe
+from tests.conftest import Cast
+from tests.console.log_in import log_in_freshly
+from tests.console.words import words_of
+
+URL = "/o/acme/billing/top-up/"
+stripe = doubles.stripe
+
+
+@pytest.fixture
+def olivia(client: Client, cast: Cast) -> Client:
+    return log_in_freshly(client, cast.olivia)
+
+
+@pytest.fixture(autouse=True)
+def _address(cast: Cast) -> None:
+    profile_set(
+        actor=cast.olivia, organization=cast.acme, legal_name="Acme AB", country="SE",
+        address="Gatan 1", postcode="111 22", city="Stockholm",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def card(stripe: Stripe) -> Stripe:
+    """Cards are taken, by a double whose clock is ours."""
+    stripe.now = timezone.now()
+    return stripe
+
+
+def bought(client: Client, card: Stripe, amount: str = "100") -> Payment:
+    """Credit, paid on Stripe's page."""
+    answer = client.post(URL, {"amount": amount})
+    payment = Payment.objects.get(state=PaymentState.CREATED)
+    assert answer["Location"] == payment.checkout_url
+    card.fake.pay(payment.checkout_url)
+    return payment
+
+
+def test_vat_is_shown_before_anything_is_paid(olivia: Client, card: Stripe) -> None:
+    said = words_of(olivia.get(f"{URL}?amount=100"))
+
+    assert "VAT 25 % €25.00" in said
+    assert "Pay €125.00" in said
+    assert Payment.objects.count() == 0
+
+
+def test_an_address_is_asked_for_first(client: Client, cast: Cast, card: Stripe) -> None:
+    page = log_in_freshly(client, cast.rita).get("/o/rival/billing/top-up/?amount=100")
+
+    assert "/o/rival/billing/address/" in page.text
+    assert "Pay €" not in page.text
+
+
+def test_a_payment_is_booked_by_whoever_comes_back_from_it(
+    olivia: Client, cast: Cast, card: Stripe
+) -> None:
+    payment = bought(olivia, card)
+
+    said = words_of(olivia.get(f"{URL}{payment.pk}/"))
+
+    assert "The credit is booked: the balance is €100.00." in said
+    assert "To the invoice" in said
+    assert wallet_read([cast.acme.pk])[cast.acme.pk].prepaid == 100
+
+
+def test_until_it_is_paid_the_page_waits_and_leads_there(olivia: Client, card: Stripe) -> None:
+    olivia.post(URL, {"amount": "50"})
+    payment = Payment.objects.get()
+
+    part = olivia.get(f"{URL}{payment.pk}/", headers={"HX-Request": "true"})
+
+    assert 'hx-trigger="every 3s"' in part.text
+    assert payment.checkout_url in part.text.replace("&amp;", "&")
+    assert "<html" not in part.text
+
+
+@pytest.mark.parametrize(
+    ("amount", "message"),
+    [
+        ("-5", "greater than or equal to 0.01"),
+        ("1", "Enter an amount from 5 to 10,000 EUR."),
+        ("1.234", "no more than 2 decimal places"),
+        ("much", "Enter a number."),
+    ],
+)
+def test_an_amount_that_is_none_is_refused_with_the_reason(
+    olivia: Client, card: Stripe, amount: str, message: str
+) -> None:
+    answer = olivia.post(URL, {"amount": amount})
+
+    assert answer.status_code == 422
+    assert message in answer.text
+    assert Payment.objects.count() == 0
+
+
+def test_who_logged_in_long_ago_shows_again_that_it_is_they(
+    client: Client, cast: Cast, card: Stripe
+) -> None:
+    log_in_freshly(client, cast.olivia, age_s=3600)
+
+    answer = client.post(URL, {"amount": "100"})
+
+    assert "reauthenticate" in answer["Location"]
+    assert Payment.objects.count() == 0
+
+
+def test_a_suspended_organization_can_still_pay(olivia: Client, cast: Cast, card: Stripe) -> None:
+    cast.acme.state = "suspended"
+    cast.acme.save(update_fields=["state"])
+
+    assert bought(olivia, card).total == Decimal("125.00")
+
+
+def test_automatic_top_ups_need_a_card_and_a_cap_that_holds_one(
+    olivia: Client, cast: Cast, card: Stripe
+) -> None:
+    typed = {"is_on": "on", "threshold": "20", "amount": "100", "monthly_cap": "500"}
+    without = olivia.post(f"{URL}automatic/", typed)
+    olivia.get(f"{URL}{bought(olivia, card).pk}/")
+    too_low = olivia.post(f"{URL}automatic/", typed | {"monthly_cap": "50"})
+    assert (without.status_code, too_low.status_code) == (422, 422)
+    assert "Enter at least the amount of one top-up." in too_low.text
+
+    assert olivia.post(f"{URL}automatic/", typed)["Location"] == "/o/acme/billing/"
+
+    assert AutoTopUp.objects.get().is_on
+    said = words_of(olivia.get("/o/acme/billing/"))
+    assert "Tops up with €100.00 below €20.00." in said
+    assert "4242" in said
+
+
+def test_the_card_is_changed_at_stripe(olivia: Client, card: Stripe) -> None:
+    home = olivia.post("/o/acme/billing/payment-method/", follow=True)
+    assert "Top up by card once" in home.text
+    olivia.get(f"{URL}{bought(olivia, card).pk}/")
+
+    assert "/portal/" in olivia.post("/o/acme/billing/payment-method/")["Location"]
+
+
+def test_without_cards_the_page_says_how_to_pay_by_bank(olivia: Client, settings: Any) -> None:
+    settings.SELLER_IBAN = "SE45 5000 0000 0583 9825 7466"
+
+    said = words_of(olivia.get(f"{URL}?amount=100"))
+
+    assert "Cards are not taken here." in said
+    assert "SE45 5000 0000 0583 9825 7466 Reference acme Amount €125.00" in said
+
+
+def test_a_payment_of_another_organization_does_not_exist(client: Client, cast: Cast) -> None:
+    theirs = payment_enter(
+        actor=cast.oskar, organization=cast.acme, amount=Decimal(125), reference="bank 1"
+    )
+    log_in_freshly(client, cast.rita)
+
+    assert client.get(f"/o/rival/billing/top-up/{theirs.pk}/").status_code == 404
+    assert client.post(f"/o/rival/billing/top-up/{theirs.pk}/confirm/").status_code == 404
