@@ -21,6 +21,7 @@ from console.access import may_act, member_page
 from console.budget_forms import BudgetEditForm, BudgetForm
 from console.forms import is_taken
 from console.http import OrganizationRequest
+from console.step_up import stepped_up
 from console.templatetags.ui import money
 
 ALERTS_SHOWN: Final = 20
@@ -43,6 +44,7 @@ def budgets(request: OrganizationRequest) -> HttpResponse:
 @never_cache
 @vary_on_headers("HX-Request")
 @member_page
+@stepped_up
 def budget_add(request: OrganizationRequest) -> HttpResponse:
     """A new budget; its webhook's secret is in this one response and nowhere else."""
     form = BudgetForm(request.organization, request.POST or None)
@@ -53,6 +55,7 @@ def budget_add(request: OrganizationRequest) -> HttpResponse:
 @never_cache
 @vary_on_headers("HX-Request")
 @member_page
+@stepped_up
 def budget_edit(request: OrganizationRequest, budget: UUID) -> HttpResponse:
     found = _found(request, budget)
     form = BudgetEditForm(request.POST or None, initial=BudgetEditForm.first(found))
@@ -99,6 +102,7 @@ def _say(request: OrganizationRequest, budget: Budget) -> None:
 @require_http_methods(["GET", "HEAD", "POST"])
 @vary_on_headers("HX-Request")
 @member_page
+@stepped_up
 def budget_remove(request: OrganizationRequest, budget: UUID) -> HttpResponse:
     """GET shows what it guards, POST removes it."""
     found = _found(request, budget)

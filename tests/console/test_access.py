@@ -226,6 +226,21 @@ def _budget(cast: Cast) -> UUID:
     return budget_set(actor=None, organization=cast.acme, amount=Decimal(5)).budget.pk
 
 
+IS_IT_YOU: Final = "/account/reauthenticate/"
+MATTERS: Final = frozenset({
+    "key_create", "key_edit", "key_rotate", "key_retiring_end", "key_revoke", "keys_revoke",
+    "keys_policy", "admin_key_create", "admin_key_revoke",
+    "budget_add", "budget_edit", "budget_remove", "operator_organization_terms",
+    "operator_organization_payment", "operator_organization_grant", "operator_model_rates",
+    "member_role", "member_remove", "invitation_create", "invitation_send_again",
+    "invitation_revoke", "ownership_offer", "ownership_answer", "operator_staff_add",
+    "operator_staff_role", "operator_staff_remove", "operator_organization_add",
+    "second_factor_rule", "sso_provider", "sso_remove", "sso_enforce", "sso_domain_add",
+    "sso_domain_verify", "sso_domain_remove", "operator_impersonate",
+    "org_archive", "org_delete", "org_restore", "operator_organization_suspend",
+    "operator_organization_lift", "operator_organization_delete", "operator_organization_restore",
+})  # fmt: skip
+"""Keys, money, members, single sign-on, impersonation, and the end of an organization."""
 WITH_BUTTONS: Final = (
     "org_home", "playground", "keys", "key_detail", "admin_keys", "limits", "budgets", "members",
     "projects", "project", "sign_on", "org_settings",
@@ -262,6 +277,8 @@ def answer_of(client: Client, method: str, page: str, places: Places) -> str:
         return "log in"
     if answer.status_code == 302 and answer["Location"] == reverse("org_closed", args=["acme"]):
         return "closed"
+    if answer.status_code == 302 and answer["Location"].startswith(IS_IT_YOU):
+        return "is it you"
     return "served" if answer.status_code in {200, 302, 422} else str(answer.status_code)
 
 
@@ -340,6 +357,15 @@ def test_a_page_for_people_is_for_everyone_who_logged_in(cast: Cast, places: Pla
 def test_an_open_page_is_open(cast: Cast, places: Places, tmp_path: Path, settings: Any) -> None:
     settings.MAIL_FOLDER = str(tmp_path)
     walk(Client(), OPEN, places, always("served"), always("served"))
+
+
+def test_what_matters_most_asks_once_more_who_is_there(cast: Cast, places: Places) -> None:
+    asked = set[str]()
+    for user, pages in ((cast.olivia, OF_MEMBERS), (cast.oskar, OF_STAFF)):
+        client = log_in_freshly(Client(), user, age_s=310)
+        asked |= {page for page in pages if answer_of(client, "post", page, places) == "is it you"}
+
+    assert asked == MATTERS
 
 
 def test_a_stopped_organization_is_for_reading(cast: Cast, places: Places) -> None:
