@@ -21,7 +21,7 @@ from billing import stripe_client
 from billing.ledger import BooksError
 from billing.models import EventState, WebhookEvent, WebhookRefusal
 from billing.payments.errors import MismatchError, NotOursError
-from billing.payments.looks import look
+from billing.payments.looks import HANDLED, look
 from billing.payments.sync import stripe_answered, stripe_silent
 from billing.stripe_client import (
     SignatureError,
@@ -35,10 +35,6 @@ from tenants.models import User
 TOLERANCE_S: Final = 300
 LEASE: Final = timedelta(seconds=60)
 LONGEST_WAIT: Final = timedelta(minutes=10)
-HANDLED: Final = (
-    "checkout.session.", "payment_intent.", "invoice.", "charge.refunded", "refund.",
-    "charge.refund.", "payment_method.detached",
-)  # fmt: skip
 
 log = structlog.get_logger()
 

@@ -32,6 +32,11 @@ from billing.payments.notices import notice_leave
 from billing.payments.refunding import refund_fail, refund_finish
 from billing.stripe_client import Thing, major, minor
 
+HANDLED: Final = (
+    "checkout.session.", "payment_intent.", "invoice.", "charge.refunded", "refund.",
+    "charge.refund.", "payment_method.detached",
+)  # fmt: skip
+"""What events are about that something may follow from."""
 SETTLING: Final = frozenset({
     InvoiceState.FINALISED, InvoiceState.PAST_DUE, InvoiceState.UNCOLLECTIBLE,
 })  # fmt: skip
