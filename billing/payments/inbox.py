@@ -81,10 +81,13 @@ def event_keep(
 
 
 def inbox_work(now: datetime | None = None) -> int:
-    """Look at what each waiting event is about; how many were worked off or tried."""
-    worked = 0
-    while stripe_client.is_on() and (event := _taken(now or timezone.now())):
-        _work(event, now or timezone.now())
+    """Look at what each waiting event is about; how many were worked off or tried.
+
+    When no answer comes, the rest waits for the next time.
+    """
+    worked, is_heard = 0, stripe_client.is_on()
+    while is_heard and (event := _taken(now or timezone.now())):
+        is_heard = _work(event, now or timezone.now())
         worked += 1
     return worked
 
@@ -163,7 +166,8 @@ def _taken(now: datetime) -> WebhookEvent | None:
     return event
 
 
-def _work(event: WebhookEvent, now: datetime) -> None:
+def _work(event: WebhookEvent, now: datetime) -> bool:
+    """Whether Stripe answered."""
     kind = str(event.body["data"]["object"].get("object") or "")
     try:
         look(kind, event.object_id, now)
@@ -172,13 +176,16 @@ def _work(event: WebhookEvent, now: datetime) -> None:
     except (MismatchError, StripeRefusedError) as error:
         log.error("webhook.mismatch", webhook=event.pk, error=str(error))
         _end(event, EventState.REFUSED, str(error), now)
+    except StripeUnknownError as error:
+        stripe_silent(now)
+        _later(event, str(error), now)
+        return False
     except (StripeError, ValidationError, BooksError) as error:
-        if isinstance(error, StripeUnknownError):
-            stripe_silent(now)
         _later(event, f"{type(error).__name__}: {error}", now)
     else:
         stripe_answered(now)
         _end(event, EventState.DONE, "", now)
+    return True
 
 
 def _end(event: WebhookEvent, state: EventState, note: str, now: datetime) -> None:
