@@ -104,7 +104,7 @@ def _late(organization: Organization) -> Invoice:
     return Invoice.objects.create(
         organization=organization, kind=InvoiceKind.USAGE, state=InvoiceState.PAST_DUE,
         number="S-2026-0007", period_start=since.date().replace(day=1),
-        period_end=since.date(), currency="EUR", subtotal=100, vat_rate=0, vat_amount=0, total=100,
+        period_end=since.date(), currency="EUR", subtotal=Decimal(100), total=Decimal(100),
         vat_treatment=VatTreatment.REVERSE_CHARGE, finalised_at=now, due_at=since,
         buyer={"legal_name": "Rival GmbH", "country": "DE", "vat_id": "DE136695976"},
     )  # fmt: skip

@@ -81,7 +81,7 @@ def test_a_credit_note_and_a_payment_by_bank_settle_an_invoice(
     operator.post(f"{page}payment/", {"amount": str(left), "reference": "BG 9"})
 
     march.refresh_from_db()
-    assert (march.state, march.to_pay) == (InvoiceState.PAID, 0)
+    assert [march.state, march.to_pay] == [InvoiceState.PAID, 0]
     (note,) = march.credit_notes.all()
     assert operator.get(f"/operator/credit-notes/{note.pk}.pdf").content.startswith(b"%PDF-")
 
