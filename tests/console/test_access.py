@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from uuid_utils.compat import uuid7
 
-from billing import limiting
+from billing import limiting, tasks
 from billing.budgets import budget_set
 from billing.models import Component, LimitKind, ModelHalt
 from billing.services import rate_set
@@ -108,6 +108,7 @@ def places(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, P
     invitation = _invitation(cast)
     of_invitation: dict[str, Place] = {"org": "acme", "invitation": invitation.pk}
     monkeypatch.setattr(dns, "texts_at", lambda name: [])
+    monkeypatch.setattr(tasks, "close_old_connections", lambda: None)
     of_domain: dict[str, Place] = {"org": "acme", "domain": _sso_domain(cast)}
     account = services.service_account_create(actor=None, project=cast.project, name="ci")
     acme: dict[str, Place] = {"org": "acme"}
