@@ -123,22 +123,30 @@ def _chain(book: UUID, parents: Mapping[UUID, UUID | None]) -> tuple[UUID, ...]:
 
 
 def rates_of(book_ids: Collection[UUID] | None, moment: datetime) -> dict[UUID, dict[str, Prices]]:
-    """What every model costs in each of these books (None is all) at `moment`. Two queries.
+    """What every model costs in each of these books (None is all) at `moment`. Two queries, of the
+    lists alone one.
 
     Models without any rate are left out. Books share what they have from the same parent.
     """
-    books = books_read()
+    books = books_read() if book_ids is None else _books(book_ids)
+    wanted = books.keys() if book_ids is None else book_ids
+    above = {book for one in wanted for book in books[one].chain}
     own = defaultdict[UUID, defaultdict[str, dict[str, UnitPrice]]](lambda: defaultdict(dict))
-    for rate in Rate.objects.valid_at(moment).order_by():
+    for rate in Rate.objects.valid_at(moment).filter(book__in=above).order_by():
         own[rate.book_id][rate.model][rate.component] = UnitPrice(rate.price, rate.unit_scale)
     found = dict[UUID, dict[str, Prices]]()
-    for wanted in books if book_ids is None else book_ids:
-        above = dict[str, Prices]()
-        for book in reversed(books[wanted].chain):
+    for one in wanted:
+        prices = dict[str, Prices]()
+        for book in reversed(books[one].chain):
             if book not in found:
-                found[book] = _over(above, own[book], books[book].currency)
-            above = found[book]
-    return {book: found[book] for book in (books if book_ids is None else book_ids)}
+                found[book] = _over(prices, own[book], books[book].currency)
+            prices = found[book]
+    return {one: found[one] for one in wanted}
+
+
+def _books(book_ids: Collection[UUID]) -> Mapping[UUID, Book]:
+    """Those, and others; the lists are known without asking."""
+    return BOOKS if BOOKS.keys() >= set(book_ids) else books_read()
 
 
 def _over(
@@ -176,7 +184,8 @@ class PriceHistory:
         book_id: UUID | None = None,
     ) -> Self:
         """In the list, unless a book is told."""
-        book = BOOKS[LIST_EUR] if book_id is None else books_read()[book_id]
+        wanted = book_id or LIST_EUR
+        book = _books([wanted])[wanted]
         span = DateTimeTZRange(since, until, "[]")
         rates = Rate.objects.approved().filter(book__in=book.chain)
         return cls(rates.filter(model__in=models, valid__overlap=span), book)

@@ -68,6 +68,10 @@ def statement_read(organization: Organization, span: Span) -> Statement:
         (now,) = cursor.fetchone() or (Decimal(0),)
         cursor.execute(_MOVED, facts)
         rows = cursor.fetchall()
-    lines = [StatementLine(*row[:4], row[5]) for row in rows if row[4]]
+    lines = [
+        StatementLine(day, kind, code, source_id, amount)
+        for day, kind, code, source_id, is_within, amount in rows
+        if is_within
+    ]
     opening = now - sum((row[5] for row in rows), Decimal(0))
     return Statement(opening, lines, opening + sum((line.amount for line in lines), Decimal(0)))

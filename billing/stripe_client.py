@@ -18,7 +18,8 @@ from django.conf import settings
 from billing.models import Op
 
 API_VERSION: Final = stripe.api_version
-TIMEOUT_S: Final = 20
+TIMEOUT_S: Final = (5, 20)
+"""To connect, and until it answers."""
 FOUND_SINCE: Final = timedelta(minutes=10)
 """Objects are looked for from so long before a call on: clocks do not quite agree."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 from celery import shared_task
 from django.db import close_old_connections
 from django.utils import timezone
+from redis.exceptions import LockError
 
 from billing import payments, seeding
 from billing.alerts import alerts_tell
@@ -22,6 +24,7 @@ from billing.reconcile import reconcile
 from tenants.valkey import client
 
 LOCK_S: Final = 15
+PAYMENTS_LOCK_S: Final = 60
 RETRIED_AFTER_RELEASE: Final = timedelta(hours=1)
 
 
@@ -120,14 +123,24 @@ def deleted_organizations_erase() -> None:
 
 @shared_task
 def payments_work() -> None:
-    """What people and Stripe wait for: begin, send, look at what it told, and follow outages."""
+    """What people and Stripe wait for: begin, send, look at what it told, and follow outages.
+
+    One run at a time: while Stripe is slow, it keeps one worker busy and no more.
+    """
     close_old_connections()
-    now = timezone.now()
-    payments.auto_top_ups_step(now)
-    payments.invoices_push(now)
-    payments.outbox_send()
-    payments.events_catch_up(now)
-    payments.inbox_work()
+    lock = client().lock("payments:lock", timeout=PAYMENTS_LOCK_S, blocking=False)
+    if not lock.acquire():
+        return
+    try:
+        now = timezone.now()
+        payments.auto_top_ups_step(now)
+        payments.invoices_push(now)
+        payments.outbox_send()
+        payments.events_catch_up(now)
+        payments.inbox_work()
+    finally:
+        with suppress(LockError):  # it took longer than that, and another began
+            lock.release()
 
 
 @shared_task

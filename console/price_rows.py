@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
-from django.db.models.functions import Upper
+from django.db.models import Count, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from billing.models import LISTS, Component, PriceBook, Rate
+from billing.models import LIST_EUR, LISTS, Component, PriceBook, Rate
 from billing.pricing import NO_PRICES, Prices, rates_of
 from inference.models import Model
 
@@ -43,21 +42,16 @@ class PriceRow:
 
 
 class Gap(NamedTuple):
-    """A model that has, or will have, no price for something that it bills."""
+    """A model that is offered without a price for something that it bills."""
 
     book: PriceBook
     model: str
     component: Component
-    since: datetime | None
-    """None for now."""
 
     @property
     def sentence(self) -> str:
         said = {"model": self.model, "what": self.component.label.lower(), "book": self.book}
-        if self.since is None:
-            return _("%(model)s has no price for %(what)s in %(book)s.") % said
-        said["day"] = f"{self.since:%Y-%m-%d %H:%M}"
-        return _("%(model)s has no price for %(what)s in %(book)s from %(day)s on.") % said
+        return _("%(model)s has no price for %(what)s in %(book)s.") % said
 
 
 def price_rows(book: PriceBook, search: str, now: datetime) -> list[PriceRow]:
@@ -93,40 +87,19 @@ def _cells(model: Model, prices: Prices, own: Found, later: Found) -> list[Cell]
 
 
 def gaps(now: datetime) -> list[Gap]:
-    """Of models that are offered, in the list in EUR and in other lists that have some of it."""
+    """In the list in EUR, and of what else a list has; that a rate ends with none after it is
+    refused when it is set.
+    """
     lists = list(PriceBook.objects.filter(pk__in=LISTS.values()))
     prices = rates_of([book.pk for book in lists], now)
     offered = list(Model.objects.enabled().order_by("public_id"))
-    missing = [
-        Gap(book, model.public_id, component, None)
+    return [
+        Gap(book, model.public_id, component)
         for book in lists
         for model in offered
+        if book.pk == LIST_EUR or model.public_id in prices[book.pk]
         for component in model.components
-        if _is_sold(book, model, prices[book.pk])
-        and not prices[book.pk].get(model.public_id, NO_PRICES).of(component)
-    ]
-    return [*missing, *_ends(lists, {model.public_id for model in offered}, now)]
-
-
-def _is_sold(book: PriceBook, model: Model, prices: Mapping[str, Prices]) -> bool:
-    """A list in another currency need not have every model."""
-    return book.pk == LISTS[next(iter(LISTS))] or model.public_id in prices
-
-
-def _ends(lists: Iterable[PriceBook], models: Iterable[str], now: datetime) -> list[Gap]:
-    """Rates of lists that end with nothing after them."""
-    books = {book.pk: book for book in lists}
-    goes_on = Rate.objects.approved().filter(
-        book=OuterRef("book"), model=OuterRef("model"), component=OuterRef("component"),
-        valid__startswith=OuterRef("end"),
-    )  # fmt: skip
-    ending = Rate.objects.approved().annotate(end=Upper("valid"))
-    ending = ending.filter(
-        ~Exists(goes_on), book__in=books, model__in=list(models), valid__endswith__gt=now
-    )
-    return [
-        Gap(books[rate.book_id], rate.model, Component(rate.component), rate.valid.upper)
-        for rate in ending
+        if not prices[book.pk].get(model.public_id, NO_PRICES).of(component)
     ]
 
 

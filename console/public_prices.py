@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from django.db.models import Prefetch
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -27,7 +28,7 @@ PLACES: Final = Decimal("0.0001")
 class Example(NamedTuple):
     """`place` is which of the offers of its task it names, so that not all name the same."""
 
-    text: str
+    text: Promise
     task: Task
     place: int
     input_tokens: int = 0
@@ -156,7 +157,7 @@ def _sample(example: Example, offers: Sequence[Offer]) -> Sample | None:
         audio_seconds=example.audio_seconds,
     )
     shown = cost.quantize(PLACES) if cost < 1 else round(cost, 2)
-    return Sample(example.text % {"model": offer.model.public_id}, _used(example), shown)
+    return Sample(str(example.text) % {"model": offer.model.public_id}, _used(example), shown)
 
 
 def _used(example: Example) -> str:

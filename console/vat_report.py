@@ -113,8 +113,8 @@ class VatReport:
         rows = taken.order_by().values_list(*(f"invoice__{name}" for name in names))
         for *key, net in rows.annotate(Sum("net")):
             sums[tuple(key)] = sums.get(tuple(key), _ZERO) - net
-        found = [Reversed(*(str(part or "") for part in key), sums[key]) for key in sums]
-        return sorted(found)
+        found = [(*(str(part or "") for part in key), net) for key, net in sums.items()]
+        return sorted(Reversed._make(one) for one in found)
 
     def csv_pieces(self) -> Iterator[Rows]:
         yield [("month", "currency", "country", "treatment", "vat_rate", "invoices", "net", "vat",

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 from billing.payments.auto import auto_top_up_set, auto_top_ups_step, spent_in_month
 from billing.payments.backfill import events_backfill, events_catch_up
-from billing.payments.dunning import dunning_look, dunning_step, is_restricted
+from billing.payments.dunning import (
+    dunning_look,
+    dunning_step,
+    is_restricted,
+    key_making_check,
+)
 from billing.payments.errors import MismatchError, NotOursError
 from billing.payments.inbox import (
     WebhookRefusedError,
@@ -42,6 +47,7 @@ __all__ = [
     "inbox_work",
     "invoices_push",
     "is_restricted",
+    "key_making_check",
     "outbox_add",
     "outbox_retry",
     "outbox_send",

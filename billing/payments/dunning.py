@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
@@ -70,6 +71,14 @@ def is_restricted(organization: Organization) -> bool:
     """Whether its keys may be listed and revoked, and none be made."""
     rows = Dunning.objects.for_organization(organization)
     return rows.filter(stage__gte=DunningStage.RESTRICTED).exists()
+
+
+def key_making_check(organization: Organization) -> None:
+    """ValidationError while an invoice is so late that no keys are made."""
+    if is_restricted(organization):
+        raise ValidationError(
+            _("An invoice is more than 14 days late: keys can be made again once it is paid.")
+        )
 
 
 def _late(now: datetime) -> QuerySet[Invoice]:

@@ -21,7 +21,7 @@ from billing import stripe_client
 from billing.ledger import BooksError
 from billing.models import EventState, WebhookEvent, WebhookRefusal
 from billing.payments.errors import MismatchError, NotOursError
-from billing.payments.looks import look
+from billing.payments.looks import HANDLED, look
 from billing.payments.sync import stripe_answered, stripe_silent
 from billing.stripe_client import (
     SignatureError,
@@ -35,10 +35,6 @@ from tenants.models import User
 TOLERANCE_S: Final = 300
 LEASE: Final = timedelta(seconds=60)
 LONGEST_WAIT: Final = timedelta(minutes=10)
-HANDLED: Final = (
-    "checkout.session.", "payment_intent.", "invoice.", "charge.refunded", "refund.",
-    "charge.refund.", "payment_method.detached",
-)  # fmt: skip
 
 log = structlog.get_logger()
 
@@ -85,10 +81,13 @@ def event_keep(
 
 
 def inbox_work(now: datetime | None = None) -> int:
-    """Look at what each waiting event is about; how many were worked off or tried."""
-    worked = 0
-    while stripe_client.is_on() and (event := _taken(now or timezone.now())):
-        _work(event, now or timezone.now())
+    """Look at what each waiting event is about; how many were worked off or tried.
+
+    When no answer comes, the rest waits for the next time.
+    """
+    worked, is_heard = 0, stripe_client.is_on()
+    while is_heard and (event := _taken(now or timezone.now())):
+        is_heard = _work(event, now or timezone.now())
         worked += 1
     return worked
 
@@ -167,7 +166,8 @@ def _taken(now: datetime) -> WebhookEvent | None:
     return event
 
 
-def _work(event: WebhookEvent, now: datetime) -> None:
+def _work(event: WebhookEvent, now: datetime) -> bool:
+    """Whether Stripe answered."""
     kind = str(event.body["data"]["object"].get("object") or "")
     try:
         look(kind, event.object_id, now)
@@ -176,13 +176,16 @@ def _work(event: WebhookEvent, now: datetime) -> None:
     except (MismatchError, StripeRefusedError) as error:
         log.error("webhook.mismatch", webhook=event.pk, error=str(error))
         _end(event, EventState.REFUSED, str(error), now)
+    except StripeUnknownError as error:
+        stripe_silent(now)
+        _later(event, str(error), now)
+        return False
     except (StripeError, ValidationError, BooksError) as error:
-        if isinstance(error, StripeUnknownError):
-            stripe_silent(now)
         _later(event, f"{type(error).__name__}: {error}", now)
     else:
         stripe_answered(now)
         _end(event, EventState.DONE, "", now)
+    return True
 
 
 def _end(event: WebhookEvent, state: EventState, note: str, now: datetime) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 
 from billing import stripe_client
-from billing.invoices import invoice_dun
+from billing.invoices import invoice_dun, invoice_finalise
 from billing.models import (
     Invoice,
     InvoiceState,
@@ -32,6 +32,11 @@ from billing.payments.notices import notice_leave
 from billing.payments.refunding import refund_fail, refund_finish
 from billing.stripe_client import Thing, major, minor
 
+HANDLED: Final = (
+    "checkout.session.", "payment_intent.", "invoice.", "charge.refunded", "refund.",
+    "charge.refund.", "payment_method.detached",
+)  # fmt: skip
+"""What events are about that something may follow from."""
 SETTLING: Final = frozenset({
     InvoiceState.FINALISED, InvoiceState.PAST_DUE, InvoiceState.UNCOLLECTIBLE,
 })  # fmt: skip
@@ -165,8 +170,10 @@ def _payment_of(thing: Mapping[str, Any]) -> Payment:
 
 @transaction.atomic
 def invoice_apply(thing: Thing, now: datetime) -> None:
-    """What became of an invoice that we have sent."""
+    """What became of an invoice that we have sent. While it is a draft, its items still come."""
     invoice = _invoice_of(thing)
+    if thing["status"] == "draft":
+        return
     customer = StripeCustomer.objects.filter(organization=invoice.organization_id).first()
     same("customer", customer and customer.stripe_id, _id_of(thing.get("customer")))
     same("currency", invoice.currency.lower(), thing["currency"])
@@ -185,6 +192,8 @@ def _paid(invoice: Invoice, thing: Thing, now: datetime) -> None:
     if known or not invoice.to_pay or not amount:
         return
     same("amount paid", invoice.to_pay, amount)
+    if invoice.state == InvoiceState.PUSHED:  # paid before we heard that it is final
+        invoice = invoice_finalise(actor=None, invoice=invoice, now=now)
     if invoice.state not in SETTLING:
         raise MismatchError(f"It is paid, and ours is {invoice.state}.")
     invoice_settle(

@@ -56,11 +56,12 @@ class Taken(NamedTuple):
 def outbox_send(now: datetime | None = None, organization: Organization | None = None) -> int:
     """Send what is due, all of it or one organization's, and how many calls that were.
 
-    `now` is the clock of all of it; without one it is read before each call.
+    `now` is the clock of all of it; without one it is read before each call. When no answer comes,
+    the rest waits for the next time, so that an outage does not keep a worker.
     """
-    sent = 0
-    while stripe_client.is_on() and (taken := _taken(now or timezone.now(), organization)):
-        _send(taken, now or timezone.now())
+    sent, is_heard = 0, stripe_client.is_on()
+    while is_heard and (taken := _taken(now or timezone.now(), organization)):
+        is_heard = _send(taken, now or timezone.now())
         sent += 1
     return sent
 
@@ -85,16 +86,15 @@ def _unheld(items: QuerySet[OutboxItem]) -> QuerySet[OutboxItem]:
 
 
 def _leased(item: OutboxItem, now: datetime) -> Taken:
-    """Whoever had it before and did not say how it ended may have sent it."""
-    is_lost = item.state in {OutboxState.SENDING, OutboxState.UNKNOWN}
-    is_old = item.first_sent_at is not None and now - item.first_sent_at >= KEY_LASTS
+    """Whatever was sent before may have arrived, or arrive yet: also what was told to wait."""
     item.state, item.next_at = OutboxState.SENDING, now + LEASE
     item.attempts += 1
     item.save(update_fields=["state", "next_at", "attempts"])
-    return Taken(item, is_lost or is_old)
+    return Taken(item, item.first_sent_at is not None)
 
 
-def _send(taken: Taken, now: datetime) -> None:
+def _send(taken: Taken, now: datetime) -> bool:
+    """Whether Stripe answered."""
     item = taken.item
     try:
         payload = resolved(item)
@@ -102,9 +102,10 @@ def _send(taken: Taken, now: datetime) -> None:
         thing = thing or _made(item, payload, now)
     except StripeError as error:
         _not_done(item, error, now)
-    else:
-        stripe_answered(now)
-        _done(item, thing, now)
+        return not isinstance(error, StripeUnknownError)
+    stripe_answered(now)
+    _done(item, thing, now)
+    return True
 
 
 def _found(item: OutboxItem, payload: Mapping[str, Any], now: datetime) -> Thing | None:

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from billing.payments import key_making_check
 from console.api.callers import Caller
 from console.api.operations import OrganizationView, operation
 from console.api.paging import Page, Paged, page_of
@@ -191,6 +192,7 @@ class ApiKeysView(OrganizationView):
     @operation
     def post(self, caller: Caller, project: UUID, body: ApiKeyNew) -> ApiKey:
         """Make a key. Its `value` is in this answer and nowhere else."""
+        key_making_check(caller.organization)
         account = _account(caller, project, body.service_account_id)
         new = services.api_key_create(
             actor=caller.user,
@@ -287,6 +289,7 @@ class ServiceAccountsView(OrganizationView):
 
 
 def _secret_make(caller: Caller, account: ServiceAccountRow, given: SecretNew) -> NewSecret:
+    key_making_check(caller.organization)
     new: NewKey = services.api_key_create(
         actor=caller.user,
         project=account.project,

@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from msgspec import Meta, Struct
 
+from billing.payments import key_making_check
 from console.api.callers import Caller
 from console.api.keys import Deleted, ends_at
 from console.api.operations import OrganizationView, operation
@@ -297,6 +298,7 @@ class AdminKeysView(OrganizationView):
     @operation
     def post(self, caller: Caller, body: AdminKeyNew) -> AdminKey:
         """Make an admin key. Its `value` is in this answer and nowhere else."""
+        key_making_check(caller.organization)
         new = services.admin_key_create(
             actor=caller.user,
             organization=caller.organization,

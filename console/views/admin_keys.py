@@ -14,6 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from billing.payments import key_making_check
 from console.access import member_page
 from console.forms import is_taken
 from console.http import OrganizationRequest
@@ -44,6 +45,7 @@ def admin_key_create(request: OrganizationRequest) -> HttpResponse:
     form, made = AdminKeyForm(request.POST or None), list[services.NewAdminKey]()
 
     def change() -> None:
+        key_making_check(request.organization)
         new = services.admin_key_create(
             actor=request.user, organization=request.organization, **form.facts
         )

@@ -18,12 +18,12 @@ from console.http import OrganizationRequest
 def billing(request: OrganizationRequest) -> HttpResponse:
     """What there is, what was spent this month, what it will be, and what was billed."""
     account = Account(request.organization)
-    cap = account.cap
+    cap = account.cap.budget.amount if account.cap else None
     context = {
         "account": account,
         "report": account.report,
-        "cap": cap and cap.budget.amount,
-        "spec": account.report.cumulative(cap and cap.budget.amount),
+        "cap": cap,
+        "spec": account.report.cumulative(cap),
         "unseen": alerts_unseen(request.organization),
         "may_set_budgets": may_act(request, "budget_add"),
         "has_stripe": is_on(),

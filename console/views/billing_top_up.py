@@ -48,7 +48,7 @@ def top_up(request: OrganizationRequest) -> HttpResponse:
             services.top_up_begin(
                 actor=request.user,
                 organization=request.organization,
-                amount=amount,
+                amount=form.cleaned_data["amount"],
                 return_url=_back_to(request),
             )
         )

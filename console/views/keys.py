@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django.views.decorators.vary import vary_on_headers
 
 from billing.models import UsageHour
+from billing.payments import key_making_check
 from billing.usage import UsageSums
 from console.access import member_page
 from console.forms import is_taken
@@ -102,9 +103,12 @@ def requests_of_last_day(request: OrganizationRequest) -> dict[str, UsageSums]:
 def key_create(request: OrganizationRequest) -> HttpResponse:
     """Make a key. The secret is in this one response and nowhere else."""
     form, made = KeyForm(request.organization, request.POST or None), list[services.NewKey]()
-    if form.is_valid() and is_taken(
-        form, lambda: made.append(services.api_key_create(actor=request.user, **form.facts))
-    ):
+
+    def make() -> None:
+        key_making_check(request.organization)
+        made.append(services.api_key_create(actor=request.user, **form.facts))
+
+    if form.is_valid() and is_taken(form, make):
         return secret_answer(request, made[0])
     status = HTTPStatus.UNPROCESSABLE_CONTENT if form.is_bound else None
     return render(request, part(request, "create"), {"form": form}, status=status)

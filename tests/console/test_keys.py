@@ -9,6 +9,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
+from billing.models import Dunning, DunningStage
 from console.views import keys as views
 from tenants import keys as tokens
 from tenants import services
@@ -169,3 +170,15 @@ def test_the_first_request_is_asked_for_until_it_has_come(olivia: Client, cast: 
     part = olivia.get(address).text
     assert "First request received" in part
     assert "hx-trigger" not in part
+
+
+def test_who_is_weeks_late_makes_no_keys(olivia: Client, cast: Cast) -> None:
+    now = timezone.now()
+    Dunning.objects.create(
+        organization=cast.acme, stage=DunningStage.RESTRICTED, late_since=now, stepped_at=now
+    )
+    sent = {"name": "Another", "project": str(cast.project.id), "expires": "365"}
+    answer = olivia.post("/o/acme/keys/create/", sent)
+    assert answer.status_code == 422
+    assert "once it is paid" in answer.text
+    assert not ApiKey.objects.filter(name="Another").exists()

@@ -36,7 +36,7 @@ def told(kind: NoticeKind, cast: Cast, *, stage: DunningStage | None = None) -> 
         notices_mail()
     (message,) = mail.outbox
     assert message.to == ["olivia@acme.test"]
-    return message.subject, str(message.body)
+    return str(message.subject), str(message.body)
 
 
 @pytest.mark.parametrize(

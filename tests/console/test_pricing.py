@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from billing.models import Component
 from billing.services import rate_set
+from console.offers import OfferGroup
 from inference import control
 from inference.models import Model, Task
 from tests.conftest import Cast
@@ -60,7 +61,7 @@ def test_a_model_is_found_by_what_is_said_of_it(client: Client, models: list[Mod
     assert "No model is like this." in text_of(client.get("/pricing/?q=gemma"))
 
 
-def _groups(client: Client, search: str) -> list[object]:
+def _groups(client: Client, search: str) -> list[OfferGroup]:
     prices = client.get("/pricing/", {"q": search}).context["prices"]
     return list(prices.groups)
 

@@ -32,6 +32,8 @@ from tests.console.reasons import reason_given
 from tests.e2e.seed import seed
 from tests.e2e.seed_limits import seed_limits, seed_refusals
 from tests.e2e.seed_live import seed_live
+from tests.e2e.seed_money import seed_money
+from tests.e2e.seed_operator_money import seed_operator_money
 from tests.e2e.seed_people import seed_people
 from tests.inference.gateway.conftest import Running, gateway_running
 
@@ -62,7 +64,9 @@ def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
         User.objects.create_user("nora@nowhere.test", name="Nora Ny")
         seed(cast)
         seed_limits(cast)
+        seed_money(cast)
         seed_people(cast)
+        seed_operator_money(cast)
         yield Stage(
             cast,
             {user.email.partition("@")[0]: _session(user, cast) for user in User.objects.all()},

@@ -107,6 +107,24 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "budgets": ("olivia", "/o/acme/budgets/"),
     "budgets, none": ("rita", "/o/rival/budgets/"),
     "budget_add": ("olivia", "/o/acme/budgets/add/"),
+    "billing": ("olivia", "/o/acme/billing/"),
+    "billing, nothing yet": ("rita", "/o/rival/billing/"),
+    "costs": ("olivia", "/o/acme/billing/costs/?group=project"),
+    "costs, last month": ("olivia", "/o/acme/billing/costs/?span=last"),
+    "costs, nothing yet": ("rita", "/o/rival/billing/costs/"),
+    "costs, bad range": ("olivia", "/o/acme/billing/costs/?from=2026-02-01&to=2026-01-01"),
+    "statement": ("olivia", "/o/acme/billing/statement/"),
+    "invoices": ("olivia", "/o/acme/billing/invoices/"),
+    "invoices, none": ("rita", "/o/rival/billing/invoices/"),
+    "invoice": ("olivia", "/o/acme/billing/invoices/{invoice}/"),
+    "invoice, top-up": ("olivia", "/o/acme/billing/invoices/{bought}/"),
+    "billing_profile": ("olivia", "/o/acme/billing/address/"),
+    "top_up": ("olivia", "/o/acme/billing/top-up/?amount=100"),
+    "top_up, no address": ("rita", "/o/rival/billing/top-up/"),
+    "top_up_payment": ("olivia", "/o/acme/billing/top-up/{payment}/"),
+    "auto_top_up": ("olivia", "/o/acme/billing/top-up/automatic/"),
+    "plan": ("olivia", "/o/acme/billing/plan/"),
+    "plan_choose": ("olivia", "/o/acme/billing/plan/scale/"),
     "audit": ("olivia", "/o/acme/audit/"),
     "audit, none match": ("olivia", "/o/acme/audit/?q=nothing"),
     "audit, bad range": ("olivia", "/o/acme/audit/?from=2026-02-01&to=2026-01-01"),
@@ -175,6 +193,47 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_routing": ("oskar", "/operator/routing/"),
     "operator_routing_try": ("oskar", "/operator/routing/try/?organization=acme"),
     "operator_routing, none like this": ("oskar", "/operator/routing/?q=nothing"),
+    "pricing": ("", "/pricing/"),
+    "pricing, none like this": ("", "/pricing/?q=nothing"),
+    "operator_revenue": ("oskar", "/operator/revenue/"),
+    "operator_revenue, by month": ("oskar", "/operator/revenue/?by=month"),
+    "operator_backend_cost": ("oskar", "/operator/backends/lulea-gpu-01/cost/"),
+    "operator_prices": ("oskar", "/operator/prices/"),
+    "operator_price_book": ("oskar", "/operator/prices/list/"),
+    "operator_price_book, own": ("oskar", "/operator/prices/acme/"),
+    "operator_price_book_add": ("oskar", "/operator/prices/add/"),
+    "operator_price_book_edit": ("oskar", "/operator/prices/acme/edit/"),
+    "operator_price_tiers": ("oskar", "/operator/prices/acme/discounts/"),
+    "operator_price": ("oskar", "/operator/prices/list/models/gpt-oss-120b/"),
+    "operator_organization_plan": ("oskar", "/operator/organizations/acme/plan/"),
+    "operator_organization_book": ("oskar", "/operator/organizations/acme/book/"),
+    "operator_organization_currency": ("oskar", "/operator/organizations/acme/currency/"),
+    "operator_invoices": ("oskar", "/operator/invoices/"),
+    "operator_invoices, none": ("oskar", "/operator/invoices/?state=halted"),
+    "operator_invoice": ("oskar", "/operator/invoices/{invoice}/"),
+    "operator_invoice_finalise": ("oskar", "/operator/invoices/{invoice}/finalise/"),
+    "operator_invoice_release": ("oskar", "/operator/invoices/{invoice}/release/"),
+    "operator_invoice_void": ("oskar", "/operator/invoices/{invoice}/void/"),
+    "operator_invoice_write_off": ("oskar", "/operator/invoices/{invoice}/write-off/"),
+    "operator_invoice_payment": ("oskar", "/operator/invoices/{invoice}/payment/"),
+    "operator_credit_note": ("oskar", "/operator/invoices/{invoice}/credit-note/"),
+    "operator_vat": ("oskar", "/operator/vat/"),
+    "operator_payments": ("oskar", "/operator/payments/"),
+    "operator_payments, none": ("oskar", "/operator/payments/?state=failed"),
+    "operator_payment": ("oskar", "/operator/payments/{payment}/"),
+    "operator_payment_refund": ("oskar", "/operator/payments/{payment}/refund/"),
+    "operator_dunning": ("oskar", "/operator/payments/late/"),
+    "operator_stripe": ("oskar", "/operator/stripe/"),
+    "operator_outbox_item": ("oskar", "/operator/stripe/calls/{call}/"),
+    "operator_webhooks": ("oskar", "/operator/stripe/webhooks/"),
+    "operator_webhook": ("oskar", "/operator/stripe/webhooks/evt_1/"),
+    "operator_reconciliation": ("oskar", "/operator/stripe/reconciliation/"),
+    "operator_books": ("oskar", "/operator/books/"),
+    "operator_accounts": ("oskar", "/operator/books/accounts/"),
+    "operator_transfers": ("oskar", "/operator/books/transfers/"),
+    "operator_transfers, account": ("oskar", "/operator/books/transfers/?account={account_of}"),
+    "operator_transfer": ("oskar", "/operator/books/transfers/{transfer}/"),
+    "operator_transfer_events": ("oskar", "/operator/books/transfers/{transfer}/requests/"),
 }
 NO_PAGE: Final = {
     # not HTML, or only a POST, or a redirect
@@ -191,6 +250,12 @@ NO_PAGE: Final = {
     "operator_backend_test", "operator_backend_state", "operator_model_enabled",
     "operator_deployment_edit", "operator_deployment_remove", "operator_limit_remove",
     "limit_remove", "budget_edit", "budget_remove", "budget_alerts_seen",
+    "costs_csv", "statement_csv", "invoice_pdf", "invoice_usage", "invoice_bundle",
+    "credit_note_pdf", "payment_confirm", "payment_method", "verify_invoice",
+    "operator_books_check", "operator_rate_approve", "operator_rate_withdraw",
+    "operator_invoice_pdf", "operator_invoice_usage", "operator_credit_note_pdf",
+    "operator_vat_csv", "operator_refund_again", "operator_outbox_retry",
+    "operator_webhook_replay",
 }  # fmt: skip
 
 
@@ -214,6 +279,22 @@ def test_a_page_is_sound_in_every_look(name: str, people: Cast, context_of: LogI
     assert faults == []
 
 
+def _money(people: Cast) -> dict[str, Any]:
+    from billing.models import Invoice, OutboxItem, Payment, Transfer
+
+    payment = Payment.objects.for_organization(people.acme)[0]
+    month = Invoice.objects.for_organization(people.acme).get(kind="usage")
+    usage = Transfer.objects.filter(code="usage").latest("created_at")
+    return {
+        "payment": payment.pk,
+        "bought": payment.invoice_id,
+        "invoice": month.pk,
+        "call": OutboxItem.objects.values_list("pk", flat=True)[0],
+        "transfer": usage.pk,
+        "account_of": usage.debit_id,
+    }
+
+
 def _filled(address: str, people: Cast) -> str:
     from django.utils import timezone
     from uuid_utils.compat import uuid7
@@ -235,6 +316,7 @@ def _filled(address: str, people: Cast) -> str:
         scoped=keys.get(name="kyc-service prod").pk if "{scoped}" in address else "",
         admin=AdminKey.objects.get().pk if "{admin}" in address else "",
         today=timezone.now().date(),
+        **_money(people),
         request=newest.request_id if newest else "",
         fresh=uuid7(),
     )

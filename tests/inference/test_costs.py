@@ -45,7 +45,7 @@ def test_a_cost_holds_until_the_next_and_hours_without_a_request_are_idle(backen
 
     assert found[date(2026, 4, 1)].cost == 11 * 24 * 2
     may = found[MAY]
-    assert (may.hours, may.cost, may.busy) == (31 * 24, 30 * 24 * 2 + 24 * 3, 5)
+    assert [may.hours, may.cost, may.busy] == [31 * 24, 30 * 24 * 2 + 24 * 3, 5]
     assert may.idle == may.cost - 5
     assert (may.requests, may.tokens) == (10, 2_100)
     assert may.per_million == 1_000_000 * may.cost / 2_100
@@ -56,7 +56,7 @@ def test_a_month_that_runs_costs_what_has_passed(backend: Backend) -> None:
     now = datetime(2026, 5, 1, 1, 30, tzinfo=UTC)
     worked(now.replace(minute=0))
     (may,) = backend_months(MAY, MAY, now)
-    assert (may.hours, may.cost, may.busy) == (Decimal("1.5"), 6, 4)
+    assert [may.hours, may.cost, may.busy] == [Decimal("1.5"), 6, 4]
 
 
 def test_a_backend_without_a_cost_is_told_apart_from_one_that_costs_nothing(
@@ -68,7 +68,7 @@ def test_a_backend_without_a_cost_is_told_apart_from_one_that_costs_nothing(
     backend_cost_set(actor=None, backend=backend, per_hour=Decimal(0), since=MAY)
     (free,) = backend_months(MAY, MAY, now)
     assert (unknown.is_priced, unknown.per_million) == (False, None)
-    assert (free.is_priced, free.per_million) == (True, 0)
+    assert [free.is_priced, free.per_million] == [True, 0]
 
 
 def test_a_cost_of_the_same_day_is_replaced_and_none_is_below_zero(backend: Backend) -> None:

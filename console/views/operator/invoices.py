@@ -112,12 +112,10 @@ def operator_vat_csv(request: OperatorRequest) -> HttpResponseBase:
 
 def dues() -> list[Due]:
     """By currency."""
-    to_pay = Sum(F("total") - F("credited") - F("paid"))
-    late = Sum(
-        F("total") - F("credited") - F("paid"), filter=Q(state=InvoiceState.PAST_DUE), default=0
-    )
+    left = F("total") - F("credited") - F("paid")
+    late = Sum(left, filter=Q(state=InvoiceState.PAST_DUE), default=Decimal(0))
     rows = Invoice.objects.filter(state__in=DUE).order_by("currency").values_list("currency")
-    return [Due(*row) for row in rows.annotate(to_pay, late)]
+    return [Due(*row) for row in rows.annotate(open=Sum(left), late=late)]
 
 
 def _counts() -> dict[str, int]:

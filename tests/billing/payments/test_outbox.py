@@ -127,7 +127,8 @@ def test_an_organizations_calls_wait_for_each_other_and_for_no_other(
     stripe.pass_time(seconds=1)
     second = outbox_add(cast.acme, Op.CUSTOMER, "organization:2:0", {"name": "2"}, stripe.now)
     other = customer(cast.rival, stripe)
-    outbox_send(stripe.now)
+    for _run in range(2):
+        outbox_send(stripe.now)
     states = {one.pk: one.state for one in OutboxItem.objects.all()}
     assert states == {
         first.pk: OutboxState.UNKNOWN, second.pk: OutboxState.PENDING, other.pk: OutboxState.DONE,

@@ -57,7 +57,7 @@ def test_an_invoice_is_sent_compared_and_then_final(cast: Cast, stripe: Stripe) 
     stripe.fake.pay(theirs["hosted_invoice_url"])
     stripe.deliver()
     invoice.refresh_from_db()
-    assert (invoice.state, invoice.to_pay) == (InvoiceState.PAID, 0)
+    assert (invoice.state, invoice.to_pay) == (InvoiceState.PAID, Decimal(0))
     assert balances(cast.acme).get("receivable", Decimal(0)) == 0
     assert not books_check()
 

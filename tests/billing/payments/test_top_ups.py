@@ -36,8 +36,10 @@ def test_a_paid_checkout_is_credit_without_its_vat_and_an_invoice(
     payment.refresh_from_db()
     assert payment.state == PaymentState.PAID
     assert prepaid(cast.acme) == 100
-    invoice = Invoice.objects.get(pk=payment.invoice_id)
-    assert (invoice.subtotal, invoice.vat_amount, invoice.to_pay) == (100, 25, 0)
+    invoice = Invoice.objects.get()
+    assert payment.invoice == invoice
+    sums = (invoice.subtotal, invoice.vat_amount, invoice.to_pay)
+    assert sums == (Decimal(100), Decimal(25), Decimal(0))
     assert StripeCustomer.objects.get(organization=cast.acme).label == "Visa •••• 4242"
 
 

@@ -67,7 +67,7 @@ def test_prepaid_without_a_payment_is_told_to_be_refused(operator: Client, cast:
     assert '<dt>Available</dt><dd><span class="st">€20.00</span></dd>' in page
     assert "refused" not in page
     paid = Payment.objects.for_organization(cast.acme).get()
-    assert (paid.reference, paid.vat, paid.created_by) == ("BG 1", 5, cast.oskar)
+    assert [paid.reference, paid.vat, paid.created_by] == ["BG 1", 5, cast.oskar]
 
 
 def test_a_payment_that_was_entered_already_is_told_so(operator: Client, cast: Cast) -> None:
@@ -132,7 +132,7 @@ def test_a_plan_is_changed_with_a_reason_and_brings_what_it_sets(
     assert operator.post(f"{URL}plan/", typed | {"reason": ""}).status_code == 422
     assert operator.post(f"{URL}plan/", typed).status_code == 302
     terms = Terms.objects.get(organization=cast.acme)
-    assert (terms.plan, terms.mode, terms.credit_limit) == (scale, Mode.POSTPAID, 750)
+    assert [terms.plan, terms.mode, terms.credit_limit] == [scale, Mode.POSTPAID, 750]
     assert recorded(cast, "plan.change")["plan"] == "scale"
 
 

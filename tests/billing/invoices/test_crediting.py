@@ -1,0 +1,227 @@
+"""After an invoice is final: payments, credit notes, refunds, and that nothing else changes it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from billing.invoices import (
+    credit_note_issue,
+    credit_note_pdf,
+    invoice_close,
+    invoice_finalise,
+    invoice_pdf,
+    invoice_void,
+    invoices_age,
+    periods_close,
+    top_up_invoice,
+)
+from billing.ledger import (
+    books_check,
+    fee_book,
+    invoices_check,
+    payment_book,
+    payout_book,
+    prepaid_top_up,
+    refund_book,
+    top_up_book,
+)
+from billing.models import (
+    AccountKind,
+    CreditNoteState,
+    Invoice,
+    InvoiceLine,
+    InvoiceState,
+    NumberSeries,
+    Payment,
+    PaymentKind,
+)
+from tenants.models import AuditEntry
+from tests.billing.invoices.conftest import APRIL_1, MAY_1, Use
+from tests.billing.ledger.reading import balances, is_balanced, undone
+from tests.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+CENT = Decimal("0.01")
+TOTAL = Decimal("1.06")
+"""0.85 and VAT of 25 %."""
+
+
+@pytest.fixture
+def invoice(cast: Cast, use: Use) -> Invoice:
+    use({"input_tokens": 1_000_000, "cached_tokens": 0, "output_tokens": 233_333})
+    [made] = periods_close(APRIL_1)
+    assert made.total == TOTAL
+    return made
+
+
+def pay(invoice: Invoice, amount: Decimal, source_id: str = "in_1") -> None:
+    payment_book(
+        organization=invoice.organization, invoice=invoice, amount=amount, source_id=source_id
+    )
+    invoice.refresh_from_db()
+
+
+def test_an_invoice_is_paid_when_nothing_is_open_and_once_for_each_payment(
+    invoice: Invoice, cast: Cast
+) -> None:
+    pay(invoice, Decimal("0.06"))
+    pay(invoice, Decimal("0.06"))
+    assert (invoice.paid, invoice.state) == (Decimal("0.06"), InvoiceState.FINALISED)
+    pay(invoice, Decimal(2), "in_2")
+    assert (invoice.paid, invoice.state) == (TOTAL, InvoiceState.PAID)
+    assert balances(cast.acme) == {"owed": Decimal(1)}
+    assert invoices_check() == []
+
+
+@pytest.mark.parametrize("field", ["subtotal", "buyer", "root", "number", "period_start"])
+def test_nothing_of_a_final_invoice_changes(invoice: Invoice, field: str) -> None:
+    values = {"subtotal": Decimal(1), "buyer": {"a": 1}, "period_start": APRIL_1.date()}
+    with pytest.raises(IntegrityError, match="R2026-00001 is final"), transaction.atomic():
+        Invoice.objects.filter(pk=invoice.pk).update(**{field: values.get(field, "other")})
+    with pytest.raises(IntegrityError, match="lines of invoice R2026-00001"), transaction.atomic():
+        InvoiceLine.objects.filter(invoice=invoice).update(amount=1)
+    with connection.cursor() as cursor, pytest.raises(IntegrityError), transaction.atomic():
+        cursor.execute("DELETE FROM billing_invoice")
+    assert invoice_finalise(actor=None, invoice=invoice).number == "R2026-00001"
+
+
+def test_a_credit_note_comes_off_what_is_open_and_the_rest_is_owed(
+    invoice: Invoice, cast: Cast
+) -> None:
+    pay(invoice, Decimal("0.50"))
+    note = credit_note_issue(actor=cast.oskar, invoice=invoice, reason="Slow answers")
+    assert (note.number, note.net, note.vat, note.total) == (
+        "C2026-00001", Decimal("0.85"), Decimal("0.21"), TOTAL,
+    )  # fmt: skip
+    assert (note.from_open, note.state) == (Decimal("0.56"), CreditNoteState.OWED)
+    assert balances(cast.acme) == {"owed": Decimal("0.50")}
+    invoice.refresh_from_db()
+    assert invoice.state == InvoiceState.PAID
+    refund_book(organization=cast.acme, net=Decimal("0.50"), source_id="re_1", owed=True)
+    assert balances(cast.acme) == {}
+    assert {"clearing", "vat_payable"}.isdisjoint(balances(None))
+    assert AuditEntry.objects.get(action="credit_note.issue").data["invoice"] == invoice.number
+
+
+def test_what_was_paid_can_come_back_as_credit(invoice: Invoice, cast: Cast) -> None:
+    pay(invoice, TOTAL)
+    note = credit_note_issue(actor=cast.oskar, invoice=invoice, reason="Sorry", rest="prepaid")
+    assert note.state == CreditNoteState.PREPAID
+    assert balances(cast.acme) == {"prepaid": Decimal("0.85")}
+    assert balances(None)["vat_payable"] == Decimal("0.21")
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "0.86", "0.001", "NaN"])
+def test_more_than_was_invoiced_is_not_credited(invoice: Invoice, cast: Cast, amount: str) -> None:
+    with pytest.raises(ValidationError, match=r"at most 0\.85"):
+        credit_note_issue(actor=cast.oskar, invoice=invoice, reason="x", amount=Decimal(amount))
+    line = invoice.lines.first()
+    with pytest.raises(ValidationError, match="each line"):
+        credit_note_issue(actor=None, invoice=invoice, reason="x", lines=[(line, line.amount + 1)])
+    with pytest.raises(ValidationError, match="Say why"):
+        credit_note_issue(actor=cast.oskar, invoice=invoice, reason=" ")
+    assert not invoice.credit_notes.exists()
+
+
+@settings(
+    max_examples=6, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(st.lists(st.integers(1, 85), max_size=3), st.integers(0, 106))
+def test_credit_notes_in_any_parts_end_at_nothing_with_vat(
+    invoice: Invoice, cast: Cast, parts: list[int], paid: int
+) -> None:
+    """I-16: never more than the invoice; and after the last of it nothing is left, nor of VAT."""
+    with undone():
+        if paid:
+            pay(invoice, Decimal(paid).scaleb(-2))
+        left = Decimal("0.85")
+        for part in [Decimal(one).scaleb(-2) for one in parts]:
+            if part > left:
+                with pytest.raises(ValidationError):
+                    credit_note_issue(actor=None, invoice=invoice, reason="x", amount=part)
+            else:
+                credit_note_issue(actor=None, invoice=invoice, reason="x", amount=part)
+                left -= part
+        if left:
+            credit_note_issue(actor=None, invoice=invoice, reason="x")
+        own = balances(cast.acme)
+        assert own == ({"owed": Decimal(paid).scaleb(-2)} if paid else {})
+        assert "vat_payable" not in balances(None)
+        assert is_balanced()
+        assert books_check() == invoices_check() == []
+
+
+def test_a_void_invoice_leaves_its_usage_to_be_invoiced_again(invoice: Invoice, cast: Cast) -> None:
+    invoice_void(actor=cast.oskar, invoice=invoice, reason="Wrong address")
+    assert set(balances(cast.acme)) == {"unbilled"}
+    again = invoice_close(cast.acme, invoice.period_start, MAY_1)
+    assert (again.number, again.root, again.total) == ("R2026-00002", invoice.root, TOTAL)
+    assert invoices_check() == books_check() == []
+    pay(again, TOTAL)
+    with pytest.raises(ValidationError, match="credit note instead"):
+        invoice_void(actor=cast.oskar, invoice=again, reason="Again")
+
+
+def test_numbers_have_no_gap_after_a_failure(invoice: Invoice) -> None:
+    with undone():
+        credit_note_issue(actor=None, invoice=invoice, reason="x", amount=CENT)
+    note = credit_note_issue(actor=None, invoice=invoice, reason="x", amount=CENT)
+    assert note.number == "C2026-00001"
+    assert dict(NumberSeries.objects.values_list("series", "last")) == {"R": 1, "C": 1}
+
+
+def test_an_invoice_is_past_due_from_its_day_on(invoice: Invoice) -> None:
+    assert invoices_age(APRIL_1 + timedelta(days=30)) == 0
+    assert invoices_age(APRIL_1 + timedelta(days=31)) == 1
+    invoice.refresh_from_db()
+    assert invoice.state == InvoiceState.PAST_DUE
+
+
+def test_credit_that_is_bought_has_an_invoice_with_vat_and_goes_back_by_a_credit_note(
+    cast: Cast,
+) -> None:
+    payment = Payment.objects.create(
+        organization=cast.acme, kind=PaymentKind.TOP_UP, net=Decimal(20), vat=Decimal(5),
+        total=Decimal(25), vat_rate=Decimal(25), vat_treatment="domestic",
+    )  # fmt: skip
+    top_up_book(
+        actor=None, organization=cast.acme, net=payment.net, vat=payment.vat, source_id="pi_1"
+    )
+    bought = top_up_invoice(payment=payment, now=APRIL_1)
+    assert top_up_invoice(payment=payment, now=MAY_1) == bought
+    assert (bought.number, bought.state, bought.to_pay) == ("R2026-00001", InvoiceState.PAID, 0)
+    assert balances(cast.acme) == {"prepaid": Decimal(20)}
+    note = credit_note_issue(actor=None, invoice=bought, reason="Unused", amount=Decimal(8))
+    assert (note.total, note.state) == (Decimal(10), CreditNoteState.OWED)
+    assert balances(cast.acme) == {"prepaid": Decimal(12), "owed": Decimal(10)}
+    refund_book(organization=cast.acme, net=Decimal(4), vat=Decimal(1), source_id="re_2")
+    with pytest.raises(ValidationError, match="used already"):
+        credit_note_issue(actor=None, invoice=bought, reason="Unused")
+    assert balances(cast.acme) == {"prepaid": Decimal(8), "owed": Decimal(10)}
+    assert invoices_check() == books_check() == []
+
+
+def test_fees_and_payouts_leave_clearing_empty(cast: Cast) -> None:
+    prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(10), reference="1")
+    for _twice in range(2):
+        fee_book(currency="EUR", amount=Decimal(1), source_id="txn_1")
+        payout_book(currency="EUR", amount=Decimal(9), source_id="po_1")
+    ours = balances(None)
+    assert ours == {"fee_expense": Decimal(-1), "bank": Decimal(-9)}
+    assert AccountKind.BANK.is_debit
+
+
+def test_documents_are_made_once_and_say_their_number(invoice: Invoice, cast: Cast) -> None:
+    note = credit_note_issue(actor=None, invoice=invoice, reason="Sorry", amount=CENT)
+    first = invoice_pdf(invoice)
+    assert first.startswith(b"%PDF")
+    assert invoice_pdf(invoice) == first
+    assert credit_note_pdf(note).startswith(b"%PDF")

@@ -1,0 +1,120 @@
+"""Invoices by state, the acts on one, and the VAT of a month."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from django.test import Client
+
+from billing.invoices import invoice_close
+from billing.models import BillingProfile, Invoice, InvoiceState
+from tests.billing import conftest as rated
+from tests.billing.invoices import conftest as months
+from tests.conftest import Cast
+from tests.console.downloads import downloaded
+from tests.console.money_rows import MoneyRows, money_made
+from tests.console.operator.conftest import text_of
+from tests.console.reasons import reason_given
+
+URL = "/operator/invoices/"
+use, record, rates = months.use, rated.record, rated.rates
+
+
+@pytest.fixture
+def rows(cast: Cast) -> MoneyRows:
+    return money_made(cast)
+
+
+@pytest.fixture
+def march(cast: Cast, use: Callable[..., None]) -> Invoice:
+    """An invoice of two requests, to be paid."""
+    BillingProfile.objects.create(organization=cast.acme, legal_name="Acme AB", country="SE")
+    use({}, {"output_tokens": 30_000_000})
+    return invoice_close(cast.acme, months.MARCH.date(), months.APRIL_1)
+
+
+def test_invoices_are_listed_by_state(operator: Client, rows: MoneyRows) -> None:
+    assert "No invoice is like this." in text_of(operator.get(f"{URL}?state=halted"))
+    page = text_of(operator.get(f"{URL}?state=past_due"))
+    assert "S-2026-0007" in page
+    assert rows.invoice.number not in page
+    (due,) = operator.get(URL).context["due"]
+    assert (due.currency, due.open, due.late) == ("EUR", 100, 100)
+
+
+def test_without_invoices_the_page_says_when_there_will_be_some(operator: Client) -> None:
+    assert "No invoices yet." in text_of(operator.get(URL))
+
+
+def test_an_invoice_shows_its_lines_and_the_acts_that_it_allows(
+    operator: Client, march: Invoice
+) -> None:
+    answer = operator.get(f"{URL}{march.pk}/")
+    page = text_of(answer)
+    for line in march.lines.all():
+        assert line.text.replace("\u2009", " ") in page
+    acts = ("finalise", "release", "pay", "credit", "void", "write_off")
+    allowed = [act for act in acts if answer.context[f"may_{act}"]]
+    assert allowed == ["pay", "credit", "void", "write_off"]
+    pdf = operator.get(f"{URL}{march.pk}.pdf")
+    assert pdf.content.startswith(b"%PDF-")
+    assert operator.get(f"{URL}{march.pk}/usage.csv").status_code == 302  # asks why
+
+
+def test_its_requests_are_read_for_a_reason(operator: Client, cast: Cast, march: Invoice) -> None:
+    reason_given(operator, cast.acme)
+    answer = operator.get(f"{URL}{march.pk}/usage.csv")
+    assert len(downloaded(answer).splitlines()) == 3
+
+
+def test_a_credit_note_and_a_payment_by_bank_settle_an_invoice(
+    operator: Client, march: Invoice
+) -> None:
+    page = f"{URL}{march.pk}/"
+    part = {"amount": "10", "reason": "An hour of errors"}
+    assert operator.post(f"{page}credit-note/", part).status_code == 302
+    left = operator.get(f"{page}payment/").context["form"].initial["amount"]
+    assert left == march.total - Decimal("12.50")
+
+    operator.post(f"{page}payment/", {"amount": str(left), "reference": "BG 9"})
+
+    march.refresh_from_db()
+    assert [march.state, march.to_pay] == [InvoiceState.PAID, 0]
+    (note,) = march.credit_notes.all()
+    assert operator.get(f"/operator/credit-notes/{note.pk}.pdf").content.startswith(b"%PDF-")
+
+
+def test_an_invoice_that_halted_goes_on_and_one_that_is_wrong_is_void(
+    operator: Client, march: Invoice
+) -> None:
+    page = f"{URL}{march.pk}/"
+    assert "not halted" in text_of(operator.post(f"{page}release/", {"reason": "Looked"}))
+    assert operator.post(f"{page}void/", {"reason": ""}).status_code == 422
+
+    operator.post(f"{page}void/", {"reason": "Of a test"})
+
+    march.refresh_from_db()
+    assert march.state == InvoiceState.VOID
+    assert operator.post(f"{page}finalise/").status_code == 302  # has its number already
+
+
+def test_what_nobody_will_pay_is_written_off(operator: Client, rows: MoneyRows) -> None:
+    operator.post(f"{URL}{rows.late.pk}/write-off/", {"reason": "Bankrupt"})
+    rows.late.refresh_from_db()
+    assert rows.late.state == InvoiceState.UNCOLLECTIBLE
+
+
+def test_vat_is_reported_by_country_with_credit_notes_taken_off(
+    operator: Client, rows: MoneyRows
+) -> None:
+    report = operator.get("/operator/vat/").context["report"]
+    found = {line.key.treatment: (line.taxable, line.due) for line in report.lines}
+    assert found[rows.invoice.vat_treatment] == (90, Decimal("22.5"))
+    assert found["reverse_charge"] == (100, 0)
+    (sale,) = report.reversed
+    assert (sale.vat_id, sale.net) == ("DE136695976", 100)
+    (total,) = report.totals
+    assert (total.taxable, total.due) == (190, Decimal("22.5"))
+    assert "EUR,DE,reverse_charge" in downloaded(operator.get("/operator/vat.csv"))
