@@ -11,8 +11,8 @@ FUNCTIONS = """
 CREATE FUNCTION usage_month_table(start date) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    IF start IS NULL OR start <> date_trunc('month', start) THEN
-        RAISE EXCEPTION 'A month begins on its first day, not on %', start
+    IF start IS NULL OR start <> date_trunc('month', start) OR start >= '9999-12-01' THEN
+        RAISE EXCEPTION 'no month of usage begins on %', start
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN 'billing_usageevent_' || to_char(start, 'YYYY_MM');
