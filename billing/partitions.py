@@ -1,4 +1,7 @@
-"""The months of the table of usage events: made ahead, and dropped when they are old enough."""
+"""The months of the table of usage events: made ahead, and dropped when they are old enough.
+
+The tables are their owner's; functions of the database make and drop them for the worker.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,9 @@ from django.utils import timezone
 
 AHEAD: Final = 3
 _TABLE: Final = "billing_usageevent"
-_LOCK: Final = 7_001
-"""Of PostgreSQL's advisory locks: two that make the same month do so one after the other."""
 _ATTACHED: Final = """
 SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid
 WHERE inhparent = 'billing_usageevent'::regclass
-"""
-# Attached, not made as a partition of it: that would wait for all who read the table.
-_MAKE: Final = """
-CREATE TABLE {name} (LIKE billing_usageevent INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
-ALTER TABLE billing_usageevent ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')
-"""
-_DROP: Final = """
-DELETE FROM billing_usageeventid AS ids USING {name} AS gone
-WHERE ids.organization_id = gone.organization_id AND ids.request_id = gone.request_id;
-DROP TABLE {name}
 """
 
 log = structlog.get_logger()
@@ -70,10 +61,8 @@ def partitions_make(months: Iterable[Month]) -> None:
     if wanted <= partitions_read():
         return
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         for month in sorted(wanted - partitions_read()):
-            start, end = (f"{Month(one).start} 00:00+00" for one in (month, month + 1))
-            cursor.execute(_MAKE.format(name=month.partition, start=start, end=end))
+            cursor.execute("SELECT usage_month_make(%s)", [month.start])
 
 
 def partitions_tend(now: datetime | None = None) -> None:
@@ -88,5 +77,5 @@ def partitions_tend(now: datetime | None = None) -> None:
 @transaction.atomic
 def _drop(month: Month) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_DROP.format(name=month.partition))
+        cursor.execute("SELECT usage_month_drop(%s)", [month.start])
     log.info("usage.month_dropped", month=f"{month.start:%Y-%m}")

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from console.currencies import amounts_in, currency_of
 from console.http import OperatorRequest, OrganizationRequest
 from console.second_factor import led_to_it, member_must, staff_must
+from tenants import tenancy
 from tenants.models import (
     Impersonation,
     Membership,
@@ -372,6 +373,7 @@ def member_page[**P](view: View[OrganizationRequest, P]) -> Callable[..., HttpRe
             return redirect_to_login(request.get_full_path())
         request.member = _membership(request, org)
         request.organization = request.member.organization
+        tenancy.become(tenancy.member(request.organization.pk, request.user.pk))
         if request.member.role not in allowed:
             raise PermissionDenied
         if led := led_to_it(request, must=member_must(request.member)):
@@ -404,6 +406,7 @@ def operator_page[**P](view: View[OperatorRequest, P]) -> Callable[..., HttpResp
             return led
         if request.user.staff_role not in (reads if request.method in SAFE else sends):
             raise PermissionDenied
+        tenancy.become(tenancy.STAFF)
         return view(request, *args, **kwargs)
 
     return guarded
@@ -412,6 +415,8 @@ def operator_page[**P](view: View[OperatorRequest, P]) -> Callable[..., HttpResp
 def _membership(request: OrganizationRequest, org: str) -> Membership:
     """The member's own, or the one that an operator looks over the shoulder of."""
     lent = request.impersonation
+    if lent:
+        tenancy.become(tenancy.member(lent.organization_id, request.user.pk))
     found = Membership.objects.filter(
         user=lent.member_id if lent else request.user.pk, organization__slug=org
     )

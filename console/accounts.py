@@ -29,7 +29,7 @@ from console.http import client_address
 from console.mails import mail_send
 from console.sign_up import invited_address, sign_up_is_open
 from console.step_up import is_fresh, way_to_provider
-from tenants import audit, services
+from tenants import audit, services, tenancy
 from tenants.emails import email_clean
 from tenants.models import User
 from tenants.sealing import seal, unseal
@@ -133,6 +133,7 @@ class AccountAdapter(DefaultAccountAdapter):
         super().login(request, user)
         if not get_authentication_records(request, user):
             record_authentication(request, user, method="sign_up")  # allauth does not count it
+        tenancy.recognize(user.pk)
         sessions.begin(request.session)
         with transaction.atomic():
             audit.record_of_person(actor=user, action="session.start", person=user)

@@ -16,22 +16,33 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 from tempfile import TemporaryDirectory
-from typing import Final, Protocol, TypedDict, override
+from typing import Any, Final, LiteralString, Protocol, TypedDict, override
 
 import psycopg
 import redis
 from psycopg import sql
 
+from tenants.roles import ROLES_MAKE
+from tenants.tenancy import APP_ROLE, OPERATOR_ROLE, WORKER_ROLE
+
 HOST: Final = "127.0.0.1"
 NAME: Final = "sluice"
+SERVICES_LOGIN: Final = "sluice_services"
+CONSOLE_LOGIN: Final = "sluice_console"
+LOGINS: Final[dict[str, tuple[LiteralString, ...]]] = {
+    SERVICES_LOGIN: (f"GRANT {WORKER_ROLE} TO {{}}",),
+    CONSOLE_LOGIN: (f"GRANT {APP_ROLE}, {OPERATOR_ROLE} TO {{}} WITH INHERIT FALSE, SET TRUE",),
+}
+"""What each may be: the gateways and the worker always, the console when it says so."""
 START_TIMEOUT_S: Final = 30
 UNPRIVILEGED_USER: Final = "nobody"
 
@@ -52,7 +63,9 @@ class Server(Protocol):
     @property
     def data_dir(self) -> Path: ...
     @property
-    def url(self) -> str: ...
+    def environment(self) -> dict[str, str]:
+        """Where processes find it."""
+
     @property
     def argv(self) -> list[str]: ...
     @property
@@ -87,8 +100,17 @@ class Postgres:
     stop_signal: Signals = SIGINT  # its "fast" shutdown: SIGTERM would wait for every client
 
     @property
-    def url(self) -> str:
-        return self._url(NAME)
+    def environment(self) -> dict[str, str]:
+        """For all processes but the console."""
+        return {
+            "DATABASE_URL": self.login_url(SERVICES_LOGIN),
+            "DATABASE_OWNER_URL": self.login_url(NAME),
+        }
+
+    def login_url(self, login: str, database: str = NAME) -> str:
+        """By which `login` gets in; `NAME` is the superuser, for whom others are made."""
+        password = self.password if login == NAME else self._password_of(login)
+        return f"postgresql://{login}:{password}@{HOST}:{self.port}/{database}"
 
     @property
     def argv(self) -> list[str]:
@@ -117,14 +139,13 @@ class Postgres:
 
     def is_ready(self) -> bool:
         try:
-            with psycopg.connect(self._url("postgres"), connect_timeout=2, autocommit=True) as db:
+            url = self.login_url(NAME, "postgres")
+            with psycopg.connect(url, connect_timeout=2, autocommit=True) as db:
                 self._database_create(db)
+                self._logins_make(db)
         except psycopg.OperationalError:
             return False
         return True
-
-    def _url(self, database: str) -> str:
-        return f"postgresql://{NAME}:{self.password}@{HOST}:{self.port}/{database}"
 
     def _initdb(self) -> None:
         password_file = self.data_dir.with_name("postgres.password")
@@ -151,6 +172,16 @@ class Postgres:
         if db.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone() is None:
             db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(NAME)))
 
+    def _logins_make(self, db: psycopg.Connection[tuple[object, ...]]) -> None:
+        """With no right but to be what their process is: see `tenants.roles`."""
+        db.execute(sql.SQL(ROLES_MAKE))
+        for login, grants in LOGINS.items():
+            login_make(db, login, self._password_of(login), grants)
+
+    def _password_of(self, login: str) -> str:
+        """Follows from the superuser's, and does not tell it."""
+        return sha256(f"{login} {self.password}".encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Valkey:
@@ -162,6 +193,10 @@ class Valkey:
     durable: bool = True
     title: str = "Valkey 9"
     stop_signal: Signals = SIGTERM
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"VALKEY_URL": self.url}
 
     @property
     def url(self) -> str:
@@ -202,7 +237,6 @@ class Running:
     """A server that runs under this process, for tests. Leaving it stops it."""
 
     def __init__(self, server: Server) -> None:
-        self.url = server.url
         self._stop_signal = server.stop_signal
         server.prepare()
         with (server.data_dir.parent / f"{server.data_dir.name}.log").open("ab") as log:
@@ -226,6 +260,18 @@ class Running:
                 self._process.kill()
                 raise RuntimeError(f"{server.argv[0]} did not start")
             time.sleep(0.05)
+
+
+def login_make(
+    db: psycopg.Connection[Any], login: str, password: str, grants: Iterable[LiteralString]
+) -> None:
+    """One that may log in, and be what `grants` say, in which `{}` is its name."""
+    name = sql.Identifier(login)
+    if db.execute("SELECT to_regrole(%s)", [login]).fetchone() == (None,):
+        db.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+    db.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(password)))
+    for grant in grants:
+        db.execute(sql.SQL(grant).format(name))
 
 
 @cache
@@ -254,12 +300,12 @@ def throwaway() -> Iterator[dict[str, str]]:
     """Both servers, empty, for as long as the block runs: the environment that points at them."""
     with TemporaryDirectory(prefix="sluice-") as name, ExitStack() as stack:
         folder, env = Path(name), dict[str, str]()
-        for variable, server in (
-            ("DATABASE_URL", Postgres(folder / "postgres", durable=False)),
-            ("VALKEY_URL", Valkey(folder / "valkey", durable=False)),
+        for server in (
+            Postgres(folder / "postgres", durable=False),
+            Valkey(folder / "valkey", durable=False),
         ):
             stack.callback(Running(server).stop)
-            env[variable] = server.url
+            env |= server.environment
         yield env
 
 

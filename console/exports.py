@@ -10,6 +10,8 @@ from typing import Final
 from asgiref.sync import sync_to_async
 from django.http import StreamingHttpResponse
 
+from tenants.tenancy import Standing, current, standing_as
+
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would take a cell that begins with it for."""
 CSV: Final = "text/csv; charset=utf-8"
@@ -34,12 +36,16 @@ def csv_stream(name: str, pieces: Iterator[Rows]) -> StreamingHttpResponse:
 
 def text_stream(name: str, kind: str, texts: Iterator[str]) -> StreamingHttpResponse:
     """A file `name` of the content type `kind`, made a text at a time."""
-    return StreamingHttpResponse(_sent(texts), content_type=kind, headers=attachment(name))
+    sent = _sent(texts, current())
+    return StreamingHttpResponse(sent, content_type=kind, headers=attachment(name))
 
 
-async def _sent(texts: Iterator[str]) -> AsyncIterator[str]:
+async def _sent(texts: Iterator[str], standing: Standing) -> AsyncIterator[str]:
+    """They are read when the request is over, by whoever asked for them."""
+
     def following() -> str | None:
-        return next(texts, None)
+        with standing_as(standing):
+            return next(texts, None)
 
     while (text := await sync_to_async(following)()) is not None:
         yield text

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from console.access import SAFE, NotNow
 from console.http import UserRequest
-from tenants import services
+from tenants import services, tenancy
 from tenants.audit import acting
 from tenants.models import Impersonation, Membership
 
@@ -47,7 +47,8 @@ class ImpersonationMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: UserRequest) -> HttpResponseBase:
-        request.impersonation = _running(request)
+        with tenancy.everything("an impersonation is the operator’s, and tells of which customer"):
+            request.impersonation = _running(request)
         if request.impersonation is None:
             return self.get_response(request)
         with acting(on_behalf_of=request.impersonation.member):

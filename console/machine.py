@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from collections import ChainMap
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from itertools import starmap
@@ -17,7 +18,7 @@ from celery import Celery
 
 from console import local
 from console.demo_models import DEMO_MODELS, DemoModel
-from console.embedded import HOST, Postgres, Server, Valkey, free_port
+from console.embedded import CONSOLE_LOGIN, HOST, Postgres, Server, Valkey, free_port
 from console.leftovers import leftovers_kill
 from console.supervisor import Ready, Service, Supervisor, at_once, together
 from inference.engines import serve
@@ -38,6 +39,9 @@ STRIPE_DOUBLE: Final = {
     "STRIPE_WEBHOOK_SECRETS": "whsec_of_a_double_and_no_secret",
 }
 """For Stripe's double, `console.fakestripe`: payments without an account there, or money."""
+NO_MORE: Final[Mapping[str, str]] = {}
+OWNERS: Final = frozenset({"DATABASE_OWNER_URL", "POSTGRES_PASSWORD"})
+"""What opens the whole database is for `migrate` alone."""
 DRAIN_S: Final = 5
 """For streams that run when a person stops everything, and waits."""
 
@@ -84,7 +88,7 @@ class Machine:
 
     async def _start_rest(self) -> None:
         await together(*(self._start_store(store) for store in self._stores.values()))
-        await self._manage("Tables", "migrate", "--no-input")
+        await self._timed("Tables", self._supervisor.run(self._migrate()))
         engines = self._engine_ports.items()
         await self._manage(
             "Demo data",
@@ -166,7 +170,20 @@ class Machine:
     def _console(self) -> Service:
         where = ("--interface=asginl", f"--host={HOST}", f"--port={self._console_port}")
         argv = ("-m", "granian", *serving.OPTIONS, *where, "console.asgi:application")
-        return self._python("console", *argv, is_ready=_answers(self._console_port, "/readyz"))
+        is_ready = _answers(self._console_port, "/readyz")
+        return self._python("console", *argv, is_ready=is_ready, more=self._console_login())
+
+    def _console_login(self) -> dict[str, str]:
+        """One that is nobody until it says who asks."""
+        match self._stores.get("DATABASE_URL"):
+            case Postgres() as postgres:
+                return {"DATABASE_URL": postgres.login_url(CONSOLE_LOGIN)}
+        given = local.given("DATABASE_CONSOLE_URL")
+        return {"DATABASE_URL": given} if given else {}
+
+    def _migrate(self) -> Service:
+        owner = {name: at for name, at in self._addresses.items() if name in OWNERS}
+        return self._python("migrate", "manage.py", "migrate", "--no-input", more=owner)
 
     def _gateway(self) -> Service:
         argv = ("-m", "inference.gateway", f"--host={HOST}", f"--port={self._gateway_port}")
@@ -187,28 +204,31 @@ class Machine:
         argv = ("-m", "celery", "-A", "console.celery", name, *options)
         return self._python(name, *argv, is_ready=is_ready)
 
-    def _python(self, name: str, *argv: str, is_ready: Ready = at_once) -> Service:
-        env = self._environment()
+    def _python(
+        self, name: str, *argv: str, is_ready: Ready = at_once, more: Mapping[str, str] = NO_MORE
+    ) -> Service:
+        env = {**self._environment(), **more}
         return Service(name, [sys.executable, *argv], is_ready, env=env, cwd=local.ROOT)
 
     def _environment(self) -> dict[str, str]:
         """What a person sets wins over what is kept in the run folder, but for addresses."""
         mark = {local.MARK: str(self._run_dir)}
         usual = self._secrets | TRYING | {"GATEWAY_DRAIN_S": str(DRAIN_S)}
-        return usual | dict(os.environ) | self._addresses | mark
+        found = usual | dict(os.environ) | self._addresses | mark
+        return {name: value for name, value in found.items() if name not in OWNERS}
 
     def _addresses_find(self) -> dict[str, str]:
         """Given servers and URLs as they are, embedded ones where they are this time."""
-        ours = (
-            {name: store.url for name, store in self._stores.items()}
-            | {
-                "CONSOLE_URL": f"http://localhost:{self._console_port}",
-                "GATEWAY_URL": f"http://localhost:{self._gateway_port}/v1",
-                "STATIC_ROOT": str(self._run_dir / "static"),
-                "MAIL_FOLDER": str(self._run_dir / "mail"),
-            }
-            | self._stripe()
-        )
+        stores = (store.environment for store in self._stores.values())
+        ours = {
+            "DATABASE_OWNER_URL": "",
+            **dict(ChainMap(*stores)),
+            "CONSOLE_URL": f"http://localhost:{self._console_port}",
+            "GATEWAY_URL": f"http://localhost:{self._gateway_port}/v1",
+            "STATIC_ROOT": str(self._run_dir / "static"),
+            "MAIL_FOLDER": str(self._run_dir / "mail"),
+            **self._stripe(),
+        }
         names = {*ours, "DATABASE_URL", "VALKEY_URL"}
         given = {name: value for name in names if (value := local.given(name))}
         return ours | given

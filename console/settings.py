@@ -99,6 +99,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "console.http.RequestMetricsMiddleware",
+    "console.standing.NobodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -108,6 +109,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "console.sessions.SessionAgeMiddleware",
+    "console.standing.PersonMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "console.audit_context.AuditContextMiddleware",
     "console.impersonation.ImpersonationMiddleware",
@@ -137,7 +139,10 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 # PostgreSQL: the truth
 DATABASES: dict[str, Any] = {
     "default": {
-        **dj_database_url.parse(env("DATABASE_URL", "postgres://sluice@localhost:5432/sluice")),
+        **dj_database_url.parse(
+            env_secret("DATABASE_URL", optional=True) or "postgres://sluice@localhost:5432/sluice",
+            engine="tenants.database",
+        ),
         "OPTIONS": {
             "pool": {
                 "min_size": 1,
@@ -149,6 +154,8 @@ DATABASES: dict[str, Any] = {
         "CONN_HEALTH_CHECKS": True,  # a restart of PostgreSQL costs no request
     }
 }
+
+DATABASE_OWNER_URL = env_secret("DATABASE_OWNER_URL", optional=True)  # for `migrate` alone
 
 # Valkey: counters, streams, broker; all of it can be rebuilt
 VALKEY_URL = env("VALKEY_URL", "redis://localhost:6379/0")

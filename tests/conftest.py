@@ -30,7 +30,7 @@ from allauth.account.models import EmailAddress  # noqa: E402
 from console.celery import app as celery  # noqa: E402
 from inference import control  # noqa: E402
 from inference.models import Region  # noqa: E402
-from tenants import services  # noqa: E402
+from tenants import services, tenancy  # noqa: E402
 from tenants.models import Organization, Project, Role, User  # noqa: E402
 from tenants.services import NewKey  # noqa: E402
 from tenants.valkey import client  # noqa: E402
@@ -71,7 +71,13 @@ def _quick_settings() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """The owner makes the database of the tests."""
+    tenancy.become(tenancy.OWNER)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Tests that commit empty all tables after them, and the audit trail does not let itself be."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         for table, trigger in (
@@ -79,6 +85,16 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
             ("tenants_audithead", "audit_head_no_truncate"),
         ):
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+    tenancy.become(tenancy.LOGIN)
+    yield
+    tenancy.become(tenancy.OWNER)
+
+
+@pytest.fixture(autouse=True)
+def _standing() -> Iterator[None]:
+    """A test is the worker, who sees all rows; the requests of its clients are who they are."""
+    with tenancy.standing_as(tenancy.LOGIN):
+        yield
 
 
 @pytest.fixture(autouse=True)

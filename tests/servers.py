@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, LiteralString
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 from django.conf import settings
+from django.db import connection
 
 if TYPE_CHECKING:
     from console.embedded import Running
@@ -25,6 +29,19 @@ ENVIRONMENT: Final = {
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - each makes folders of its own in it
 MEMORY_BYTES: Final = 8 << 30
 """Where so much is free, what the tests write stays in memory: a disk takes its time to sync."""
+LOGIN: Final = "sluice_tests"
+GRANTS: Final[tuple[LiteralString, ...]] = (
+    "GRANT sluice_worker TO {}",
+    "GRANT sluice_app, sluice_operator, sluice_owner TO {} WITH INHERIT FALSE, SET TRUE",
+    "ALTER ROLE sluice_owner CREATEDB",
+    "GRANT SET ON PARAMETER session_replication_role TO sluice_owner",
+)
+"""The tests themselves are the worker; their database is the owner's, and so is tampering."""
+VARIABLES: Final = {
+    LOGIN: "DATABASE_URL",
+    "sluice_console": "DATABASE_CONSOLE_URL",
+    "sluice_services": "DATABASE_SERVICES_URL",
+}
 
 _running: list[Running] = []
 _folders: list[Path] = []
@@ -44,8 +61,10 @@ def start() -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None:
         _use_database(int(worker.removeprefix("gw")) + 1)
-    elif "SLUICE_TEST_SERVERS" not in os.environ:
-        _start_embedded()
+    else:
+        if "SLUICE_TEST_SERVERS" not in os.environ:
+            _start_embedded()
+        _log_in_as_nobody()
 
 
 def _use_database(number: int) -> None:
@@ -65,12 +84,40 @@ def _start_embedded() -> None:
     from console.embedded import Postgres, Running, Valkey
 
     folder = _folder()
-    for name, server in (
-        ("DATABASE_URL", Postgres(folder / "postgres", durable=False)),
-        ("VALKEY_URL", Valkey(folder / "valkey", durable=False)),
-    ):
+    postgres = Postgres(folder / "postgres", durable=False)
+    for server in (postgres, Valkey(folder / "valkey", durable=False)):
         _running.append(Running(server))
-        os.environ[name] = server.url
+        os.environ |= server.environment
+
+
+def _log_in_as_nobody() -> None:
+    """Only here is the superuser needed: to make the logins of all that is tested."""
+    from console.embedded import LOGINS, login_make
+    from tenants.roles import ROLES_MAKE
+
+    url = os.environ.pop("DATABASE_OWNER_URL", "") or os.environ["DATABASE_URL"]
+    parts, password = urlsplit(url), secrets.token_urlsafe()
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute(ROLES_MAKE)
+        for login, grants in {**LOGINS, LOGIN: GRANTS}.items():
+            login_make(db, login, password, grants)
+            where = f"{login}:{password}@{parts.netloc.rpartition('@')[2]}"
+            os.environ[VARIABLES[login]] = urlunsplit(parts._replace(netloc=where))
+
+
+def console_url() -> str:
+    """The tests' database, as the console logs in to it."""
+    return _url_of("DATABASE_CONSOLE_URL")
+
+
+def services_url() -> str:
+    """The tests' database, as the gateways and the worker log in to it."""
+    return _url_of("DATABASE_SERVICES_URL")
+
+
+def _url_of(variable: str) -> str:
+    base = os.environ[variable].rpartition("/")[0]
+    return f"{base}/{connection.settings_dict['NAME']}"
 
 
 def _folder() -> Path:

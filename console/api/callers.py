@@ -38,7 +38,7 @@ from console.audit_context import auth_strength
 from console.http import client_address
 from console.second_factor import lacks, member_must, staff_must
 from console.step_up import is_fresh
-from tenants import keys, services
+from tenants import keys, services, tenancy
 from tenants.audit import KEY_ACTS
 from tenants.models import AdminKey, Membership, Organization, OrganizationState, Role, User
 from tenants.peers import network_of
@@ -123,9 +123,11 @@ class AdminKeyAuthentication(BaseAuthentication):
         scheme, _, secret = header.partition(" ")
         if secret.startswith(keys.PREFIX):
             raise ApiKeyRefused
-        found = services.admin_key_find(secret) if scheme.lower() == "bearer" else None
+        with tenancy.everything("the key itself says whose it is"):
+            found = services.admin_key_find(secret) if scheme.lower() == "bearer" else None
         if found is None:
             raise WrongAdminKey
+        tenancy.become(tenancy.member(found.organization_id))
         _use_note(request, found)
         auth = f"{KEY_ACTS}{found.pk}"
         return None, Caller(found.organization, Role.ADMIN, admin_key=found, auth=lambda: auth)
@@ -170,6 +172,7 @@ class MemberAuthentication(_InBrowser):
         member = _membership(user, request.headers.get(CHOSEN, ""))
         if lacks(user, member_must(member)):
             raise SecondFactorMissing
+        tenancy.become(tenancy.member(member.organization_id, user.pk))
         return Caller(
             member.organization,
             Role(member.role),
@@ -188,6 +191,7 @@ class OperatorAuthentication(_InBrowser):
             raise NotFound
         if lacks(user, staff_must()):
             raise SecondFactorMissing
+        tenancy.become(tenancy.STAFF)
         fresh = request.method in SAFE or is_fresh(request._request)
         return Operator(user, fresh, auth=lambda: auth_strength(request._request))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from typing import Any, override
+from uuid import UUID
 
 from allauth.account.internal.decorators import login_not_required
 from allauth.account.utils import get_next_redirect_url
@@ -24,6 +25,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 
 from console.sso.outbound import session
+from tenants import tenancy
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -130,6 +132,7 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponseBase:
 
 
 def _answered(view: Any, request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    tenancy.become(tenancy.member(UUID(str(provider_id))))
     try:
         answer: HttpResponseBase = view.adapter_view(OidcAdapter(request, provider_id))(request)
     except SocialApp.DoesNotExist as gone:

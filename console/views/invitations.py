@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from tenants import services
+from tenants import services, tenancy
 from tenants.invitations import Link, token_read
 from tenants.models import Invitation, User
 from tenants.services import InvitationRefused, Problem
@@ -70,6 +70,7 @@ WORDS: Final[dict[Problem, tuple[Promise, Promise]]] = {
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
+@tenancy.everything("whoever holds its link reads an invitation, and is no member yet")
 def invitation(request: HttpRequest, token: str) -> HttpResponseBase:
     """Who invites and as what; POST accepts. Why it cannot be, is a page that says what to do."""
     link, user = token_read(token), _user(request)

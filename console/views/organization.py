@@ -23,7 +23,7 @@ from console.organization_forms import ConfirmForm, NameForm, NewOrganizationFor
 from console.organization_mails import state_mail, waiting_mail
 from console.sheets import Sheet, sent, sheet_answer
 from console.step_up import stepped_up
-from tenants import services
+from tenants import services, tenancy
 from tenants.models import Organization
 
 
@@ -43,8 +43,11 @@ def organization_create(request: UserRequest) -> HttpResponseBase:
 
 def _apply(request: UserRequest, form: NewOrganizationForm) -> Organization:
     typed = form.cleaned_data
-    made = services.organization_apply(actor=request.user, name=typed["name"], slug=typed["slug"])
-    plan_begin(actor=request.user, organization=made)
+    with tenancy.everything("a new organization has no member yet"):
+        made = services.organization_apply(
+            actor=request.user, name=typed["name"], slug=typed["slug"]
+        )
+        plan_begin(actor=request.user, organization=made)
     if not made.is_active:
         waiting_mail(made, request.user)
     return made

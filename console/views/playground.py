@@ -37,7 +37,7 @@ from console.playground.readings import (
 )
 from console.playground.streams import Column, Page, merged, session_of
 from inference.models import Capability
-from tenants import services
+from tenants import services, tenancy
 
 TABS: Final = (
     ("playground", gettext_lazy("Chat")),
@@ -226,7 +226,8 @@ def _answers(
         events = Page(columns, context).events(asking)
         headers = {"X-Accel-Buffering": "no"}
         return StreamingHttpResponse(events, content_type="text/event-stream", headers=headers)
-    return StreamingHttpResponse(_page_once_answered(request, form, columns, asking))
+    page = _page_once_answered(request, form, columns, asking, tenancy.current())
+    return StreamingHttpResponse(page)
 
 
 def _emptied(request: OrganizationRequest, form: ChatForm) -> ChatForm:
@@ -240,6 +241,7 @@ async def _page_once_answered(
     form: ChatForm,
     columns: list[Column],
     asking: list[AsyncGenerator[None]],
+    standing: tenancy.Standing,
 ) -> AsyncGenerator[str]:
     async with aclosing(merged(asking)) as news:
         async for _more in news:
@@ -249,6 +251,7 @@ async def _page_once_answered(
 
     def page() -> str:
         context = _chat_context(shown, columns)
-        return render_to_string("console/playground/playground.html", context, request)
+        with tenancy.standing_as(standing):
+            return render_to_string("console/playground/playground.html", context, request)
 
     yield await sync_to_async(page)()

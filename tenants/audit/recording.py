@@ -9,6 +9,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models
 
+from tenants import tenancy
 from tenants.audit.context import Origin, origin
 from tenants.audit.personal import personal_seal, subject_of
 from tenants.audit.redaction import MAX_TEXT, personal_split, redacted
@@ -58,7 +59,8 @@ def record_of_person(*, actor: User | None, action: str, person: User, **data: A
     That is in each organization that the person is a member of; the platform's for staff and for
     those who are nowhere.
     """
-    chains: list[Organization | None] = [*Organization.objects.for_user(person).order_by("pk")]
+    with tenancy.also_as(person.pk):
+        chains: list[Organization | None] = [*Organization.objects.for_user(person).order_by("pk")]
     for organization in chains or [None]:
         record(
             actor=actor,

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from tenants import audit
+from tenants import audit, tenancy
 from tenants.models import Membership, Organization, Role, SsoDomain, SsoProvider, User
 from tenants.sealing import seal
 from tenants.services.members import member_add
@@ -153,13 +153,15 @@ def sso_domain_remove(*, actor: User, domain: SsoDomain) -> None:
 
 def sso_demanded_of(user: User) -> SsoProvider | None:
     """The provider that `user` must come through: none for owners, who may have to repair it."""
-    domain = SsoDomain.objects.of(user.email).filter(organization__sso__is_enforced=True).first()
-    if domain is None:
-        return None
-    members = Membership.objects.for_organization(domain.organization)
-    if members.filter(user=user, role=Role.OWNER).exists():
-        return None
-    return SsoProvider.objects.for_organization(domain.organization).get()
+    with tenancy.everything("an address says which organization’s provider knows it"):
+        enforced = SsoDomain.objects.of(user.email).filter(organization__sso__is_enforced=True)
+        domain = enforced.first()
+        if domain is None:
+            return None
+        members = Membership.objects.for_organization(domain.organization)
+        if members.filter(user=user, role=Role.OWNER).exists():
+            return None
+        return SsoProvider.objects.for_organization(domain.organization).get()
 
 
 def _domains(organization: Organization) -> QuerySet[SsoDomain]:

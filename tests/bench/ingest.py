@@ -45,12 +45,12 @@ def stores() -> Iterator[None]:
 
     with TemporaryDirectory(prefix="sluice-ingest-") as name:
         running = []
-        for variable, server in (
-            ("DATABASE_URL", Postgres(Path(name) / "postgres", durable=True)),
-            ("VALKEY_URL", Valkey(Path(name) / "valkey", durable=True)),
+        for server in (
+            Postgres(Path(name) / "postgres", durable=True),
+            Valkey(Path(name) / "valkey", durable=True),
         ):
             running.append(Running(server))
-            os.environ[variable] = server.url
+            os.environ |= server.environment
         try:
             yield
         finally:

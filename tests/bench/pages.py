@@ -26,7 +26,7 @@ from django.db import connection
 from django.test import override_settings
 
 from console import local
-from console.embedded import Postgres, Running, Valkey
+from console.embedded import NAME, Postgres, Running, Valkey
 from tests.bench.servers import BenchError
 
 FOLDER: Final = local.ROOT / ".run" / "pages"
@@ -85,12 +85,12 @@ def _servers(folder: Path) -> Iterator[dict[str, str]]:
     environment = local.secrets_make(folder)
     shutil.rmtree(folder / "valkey", ignore_errors=True)
     with ExitStack() as stack:
-        for variable, server in (
-            ("DATABASE_URL", Postgres(folder / "postgres", environment["POSTGRES_PASSWORD"])),
-            ("VALKEY_URL", Valkey(folder / "valkey", durable=False)),
-        ):
+        postgres = Postgres(folder / "postgres", environment["POSTGRES_PASSWORD"])
+        valkey = Valkey(folder / "valkey", durable=False)
+        for server in (postgres, valkey):
             stack.callback(Running(server).stop)
-            environment[variable] = server.url
+            environment |= server.environment
+        environment["DATABASE_URL"] = postgres.login_url(NAME)  # the worker and the console
         yield environment
 
 

@@ -137,15 +137,14 @@ def stores_running(folder: Path) -> Iterator[None]:
         postgres, valkey = Postgres(folder / "postgres"), Valkey(folder / "valkey")
         for server in (postgres, valkey):
             stack.callback(Running(server).stop)
-        os.environ |= _environment(postgres.url, valkey.url, folder)
+        os.environ |= postgres.environment | valkey.environment
+        os.environ |= _environment(folder)
         yield
 
 
-def _environment(database_url: str, valkey_url: str, folder: Path) -> Mapping[str, str]:
+def _environment(folder: Path) -> Mapping[str, str]:
     return {
         "DJANGO_SETTINGS_MODULE": "console.settings",
-        "DATABASE_URL": database_url,
-        "VALKEY_URL": valkey_url,
         "SPOOL_DIR": str(folder / "spool"),
         "SECRET_KEY": secrets.token_urlsafe(50),
         "API_KEY_PEPPERS": secrets.token_urlsafe(32),

@@ -13,6 +13,7 @@ from billing.ingest import BATCH, DEAD_STREAM, GROUP, ingest
 from billing.metering import FIELD, STREAMS, UsageRecord
 from billing.models import Component, Outcome, UsageEvent, UsageHour
 from billing.services import rate_set
+from tenants.tenancy import OWNER, standing_as
 from tenants.valkey import client
 from tests.billing.records import NOON, another, put, stream_for
 from tests.conftest import Cast
@@ -171,6 +172,7 @@ def test_postgresql_refuses_to_change_an_event(record: UsageRecord, change: str)
     put(record)
     ingest()
     with (
+        standing_as(OWNER),
         pytest.raises(IntegrityError, match="append-only"),
         transaction.atomic(),
         connection.cursor() as cursor,

@@ -11,6 +11,7 @@ from billing.ingest import ingest
 from billing.metering import UsageRecord
 from billing.models import UsageEvent, UsageEventId, UsageHour
 from billing.partitions import AHEAD, Month, partitions_read, partitions_tend
+from tenants.tenancy import OWNER, standing_as
 from tests.billing.records import NOON, another, put
 
 MARCH = Month.of(NOON)
@@ -62,6 +63,7 @@ def test_a_partition_is_append_only_too(record: UsageRecord, table: str) -> None
     put(record)
     ingest()
     with (
+        standing_as(OWNER),
         pytest.raises(IntegrityError, match="append-only"),
         transaction.atomic(),
         connection.cursor() as cursor,

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import httpx2 as httpx
 import pytest
-from django.db import connection
 
 from console import local
 from console.engine_runner import EngineEnded, EngineRunner, Limits, NoRegion
@@ -31,6 +30,7 @@ from tenants.sealing import unseal
 from tests.console.test_up import runs
 from tests.fake_vllm.server import free_port
 from tests.inference.gateway.conftest import wait_until
+from tests.servers import services_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -186,11 +186,9 @@ def test_the_command_starts_an_engine_with_what_the_gateway_relies_on(tmp_path: 
 
 @contextmanager
 def command(*options: str, path: str) -> Iterator[subprocess.Popen[str]]:
-    base = os.environ["DATABASE_URL"].rpartition("/")[0]
-    database = f"{base}/{connection.settings_dict['NAME']}"
     with subprocess.Popen(  # noqa: S603
         [sys.executable, "manage.py", "engine_run", *options], cwd=local.ROOT, text=True,
-        env=os.environ | {"DATABASE_URL": database, "PATH": path},
+        env=os.environ | {"DATABASE_URL": services_url(), "PATH": path},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         yield process

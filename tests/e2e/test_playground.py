@@ -14,7 +14,6 @@ from typing import Final
 
 import httpx2 as httpx
 import pytest
-from django.db import connection
 from playwright.sync_api import Page, expect
 
 from billing.models import UsageEvent
@@ -30,6 +29,7 @@ from tests.fake_vllm import FakeVllm
 from tests.fake_vllm.audio import SAID, speech
 from tests.fake_vllm.server import free_port
 from tests.inference.gateway.conftest import ROOT, Running, gateway_running, wait_until
+from tests.servers import console_url
 
 pytestmark = pytest.mark.django_db
 
@@ -92,11 +92,7 @@ def offer(*, url: str) -> None:
 def console_running(gateway: Running) -> Iterator[str]:
     """A console as `make up` runs it, in the tests' database."""
     port = free_port()
-    base = os.environ["DATABASE_URL"].rpartition("/")[0]
-    env = os.environ | {
-        "DATABASE_URL": f"{base}/{connection.settings_dict['NAME']}",
-        "GATEWAY_URL": f"{gateway.url}/v1",
-    }
+    env = os.environ | {"DATABASE_URL": console_url(), "GATEWAY_URL": f"{gateway.url}/v1"}
     manage = [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"]
     subprocess.run(manage, env=env, cwd=ROOT, check=True)  # noqa: S603 - our own command
     options = f"--interface asginl --loop uvloop --host 127.0.0.1 --port {port}"

@@ -11,7 +11,6 @@ from typing import Any
 
 import openai as sdk
 import pytest
-from django.db import connection
 from openai import OpenAI
 
 from billing.models import Outcome
@@ -21,6 +20,7 @@ from tests.engines.conftest import LONELY
 from tests.engines.fleet import CHAT, COMMON, FLAGS, START_TIMEOUT_S
 from tests.fake_vllm.server import free_port
 from tests.inference.gateway.conftest import ROOT, record_of, wait_until
+from tests.servers import services_url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("room")]
 
@@ -29,8 +29,7 @@ CHATS: dict[str, Any] = {"model": LONELY, "messages": [{"role": "user", "content
 
 @contextmanager
 def engine_run(*flags: str) -> Iterator[subprocess.Popen[bytes]]:
-    base = os.environ["DATABASE_URL"].rpartition("/")[0]
-    env = os.environ | {"DATABASE_URL": f"{base}/{connection.settings_dict['NAME']}"}
+    env = os.environ | {"DATABASE_URL": services_url()}
     options = [f"--id={LONELY}", f"--port={free_port()}", "--region=se-north"]
     argv = [sys.executable, "manage.py", "engine_run", str(ENGINES / CHAT), *options, "--", *flags]
     with (ENGINES / "engine_run.log").open("wb") as log:

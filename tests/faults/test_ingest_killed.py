@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import pytest
 from django.conf import settings
-from django.db import connection
 from django.db.models import Count, Sum
 
 from billing.ingest import ingest
@@ -24,6 +23,7 @@ from billing.services import rate_set
 from tenants.models import new_id
 from tenants.valkey import client
 from tests.conftest import Cast, make_cast
+from tests.servers import services_url
 
 RECORDS: Final = 4000
 BATCH: Final = 10
@@ -73,11 +73,9 @@ def record(cast: Cast, number: int) -> UsageRecord:
 
 def work_for(life_s: float) -> None:
     """Let a worker process book for `life_s` and kill it in the middle."""
-    base = os.environ["DATABASE_URL"].rpartition("/")[0]
-    database = f"{base}/{connection.settings_dict['NAME']}"
     worker = subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", WORKER],
-        env=os.environ | {"DATABASE_URL": database},
+        env=os.environ | {"DATABASE_URL": services_url()},
         cwd=Path(settings.BASE_DIR),
         stdout=subprocess.PIPE,
     )

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from console.embedded import HOST, Postgres, Valkey, free_port
+from console.embedded import HOST, NAME, Postgres, Valkey, free_port
 from tests import fake_vllm
 from tests.fake_vllm import FakeVllm
 from tests.kills.processes import Process, answers
@@ -61,7 +61,8 @@ class World:
         self._postgres = Postgres(folder / "postgres")
         self.valkey = Process.of_server(self._valkey, folder)
         self.postgres = Process.of_server(self._postgres, folder)
-        os.environ |= _environment(self._postgres.url, self._valkey.url, folder)
+        os.environ |= self._postgres.environment | self._valkey.environment
+        os.environ |= _environment(folder)
         self.gateways = [Gateway(number, folder) for number in range(1, GATEWAYS + 1)]
         self.workers = [_celery_worker(folder), _beat(folder)] if is_long else [_loop(folder)]
         self._folder = folder
@@ -88,7 +89,7 @@ class World:
 
     @property
     def postgres_url(self) -> str:
-        return self._postgres.url
+        return self._postgres.login_url(NAME)
 
     def another_worker(self) -> Process:
         """Not started yet."""
@@ -135,10 +136,8 @@ def world_running(*, is_long: bool = False) -> Iterator[World]:
         yield world
 
 
-def _environment(database_url: str, valkey_url: str, folder: Path) -> Mapping[str, str]:
+def _environment(folder: Path) -> Mapping[str, str]:
     return ENVIRONMENT | {
-        "DATABASE_URL": database_url,
-        "VALKEY_URL": valkey_url,
         "SPOOL_DIR": str(folder / "spool"),
         "SPOOL_MIN_FREE_MB": "0",
         "SPOOL_MAX_MB": "500",

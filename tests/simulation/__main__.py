@@ -33,8 +33,11 @@ def _simulate(seeds: range) -> int:
     django.setup()
     from django.test.runner import DiscoverRunner
 
+    from tenants.tenancy import OWNER, standing_as
+
     runner = DiscoverRunner(verbosity=0, interactive=False)
-    runner.setup_databases()
+    with standing_as(OWNER):
+        runner.setup_databases()
     from billing.ledger import books_check
     from tests.simulation.run import Simulation
     from tests.simulation.world import rates_make

@@ -24,6 +24,7 @@ from billing.ledger import (
     wallet_read,
 )
 from billing.models import AccountKind, Transfer
+from tenants.tenancy import OWNER, standing_as
 from tests.billing.ledger.reading import NOON, balances, is_balanced, undone
 from tests.conftest import Cast
 
@@ -118,7 +119,11 @@ def test_a_transfer_cannot_be_changed_or_deleted(paid: Cast) -> None:
         lambda: Transfer.objects.update(amount=1),
         lambda: Transfer.objects.all().delete(),
     ):
-        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        with (
+            standing_as(OWNER),
+            pytest.raises(IntegrityError, match="append-only"),
+            transaction.atomic(),
+        ):
             change()
 
 

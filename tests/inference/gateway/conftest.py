@@ -33,6 +33,7 @@ from tests import fake_vllm
 from tests.conftest import Cast, make_cast
 from tests.fake_vllm import FakeVllm
 from tests.fake_vllm.server import free_port
+from tests.servers import services_url
 
 ROOT: Final = Path(__file__).parents[3]
 START_TIMEOUT_S: Final = 30
@@ -154,9 +155,7 @@ def model_add(
 @contextmanager
 def gateway_running(*options: str, **environment: str) -> Iterator[Running]:
     """A gateway of its own, ready, in the tests' database, with more `environment`."""
-    base = os.environ["DATABASE_URL"].rpartition("/")[0]
-    database = f"{base}/{connection.settings_dict['NAME']}"
-    with gateway_process(*options, **{"DATABASE_URL": database} | environment) as running:
+    with gateway_process(*options, **{"DATABASE_URL": services_url()} | environment) as running:
         wait_until(lambda: is_ready(running), START_TIMEOUT_S)
         yield running
 

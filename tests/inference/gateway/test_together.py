@@ -98,16 +98,17 @@ def failing() -> Iterator[Failing]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[embedded.Running]:
+def server() -> Iterator[Valkey]:
     """A Valkey of their own, where nobody announces anything to them."""
     with TemporaryDirectory(prefix="sluice-") as folder:
-        running = embedded.Running(Valkey(Path(folder) / "valkey", durable=False))
-        yield running
+        store = Valkey(Path(folder) / "valkey", durable=False)
+        running = embedded.Running(store)
+        yield store
         running.stop()
 
 
 @pytest.fixture(scope="module")
-def valkey(server: embedded.Running) -> Iterator[redis.Redis]:
+def valkey(server: Valkey) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(server.url) as client:
         yield client
 
@@ -132,7 +133,7 @@ def models(
 
 
 @pytest.fixture(scope="module")
-def gateways(models: dict[str, Backend], server: embedded.Running) -> Iterator[list[Running]]:
+def gateways(models: dict[str, Backend], server: Valkey) -> Iterator[list[Running]]:
     with ExitStack() as stack:
         alone = {"VALKEY_URL": server.url, **ALONE}
         yield [stack.enter_context(gateway_running(**alone)) for _ in range(2)]

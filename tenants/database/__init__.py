@@ -1,0 +1,1 @@
+"""Django's PostgreSQL, and each query asked as `tenants.tenancy` says."""
