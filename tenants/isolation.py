@@ -26,20 +26,34 @@ TENANT_OF: Final[Mapping[str, str]] = {
         SELECT FROM billing_account AS account WHERE account.id = account_id)""",
     "billing_budgetspent": """EXISTS (
         SELECT FROM billing_budget AS budget WHERE budget.id = budget_id)""",
+    "billing_rate": """EXISTS (
+        SELECT FROM billing_pricebook AS book WHERE book.id = book_id)""",
 }
 """Tables of organizations without the column: which rows are those of whoever asks."""
 
-OWN_TOO: Final[Mapping[str, str]] = {"tenants_membership": f"user_id = {USER}"}
-"""What people may see besides: where they belong is known before an organization is chosen."""
+OWN_TOO: Final[Mapping[str, str]] = {
+    "tenants_membership": f"user_id = {USER}",
+    "billing_terms": f"""EXISTS (
+        SELECT FROM tenants_membership AS mine
+        WHERE mine.organization_id = billing_terms.organization_id AND mine.user_id = {USER})""",
+    "billing_pricebook": "organization_id IS NULL",
+    "billing_volumetier": "organization_id IS NULL",
+}
+"""What people may see besides: where they belong is known before an organization is chosen, and
+what has no organization there is everybody's.
+"""
 
-APPENDED: Final = frozenset({"billing_usageevent", "billing_transfer"})
+APPENDED: Final = frozenset({"billing_invoicedocument", "billing_transfer", "billing_usageevent"})
 CHAINED: Final = frozenset({"tenants_auditentry", "tenants_audithead"})
 """Written by `audit_append` alone, which has its owner's rights."""
 
 APP_WRITES: Final = frozenset({
-    "billing_books", "billing_budget", "billing_budgetalert", "billing_budgetspent",
-    "billing_limit",
+    "billing_autotopup", "billing_billingprofile", "billing_books", "billing_budget",
+    "billing_budgetalert", "billing_budgetspent", "billing_limit", "billing_outboxitem",
+    "billing_payment", "billing_stripecustomer", "billing_terms",
 })  # fmt: skip
+APP_APPENDS: Final = frozenset({"billing_invoicedocument"})
+"""Made when somebody first asks for it."""
 APP_READS: Final = ("billing_", "inference_")
 """Of these apps the pages of members only read, but for APP_WRITES."""
 APP_LEAVES: Final = frozenset({
@@ -169,5 +183,5 @@ def all_rights(name: str) -> str:
 def app_rights(name: str) -> str:
     if name in APP_LEAVES:
         return ""
-    only_reads = name.startswith(APP_READS) and name not in APP_WRITES
+    only_reads = name.startswith(APP_READS) and name not in APP_WRITES | APP_APPENDS
     return "SELECT" if only_reads else all_rights(name)
