@@ -51,10 +51,10 @@ lint: $(VENV)/.dev
 	$(CHECK_ENV) $(DEPLOY_ENV) $(PY) manage.py check --deploy --fail-level WARNING
 
 unit: $(VENV)/.dev
-	$(PY) -m pytest -n 2 $(UNIT)
+	$(PY) -m pytest -n 3 --dist worksteal $(UNIT)
 
 e2e: $(VENV)/.dev chromium
-	$(PY) -m pytest -n 2 tests/e2e
+	$(PY) -m pytest -n 2 --dist worksteal tests/e2e
 
 bench: $(VENV)/.dev ## the gateway's speed, beside nginx; PEERS=1 beside others too, ONLY=nonstream
 	$(PY) -m tests.bench $(if $(PEERS),--peers) $(if $(ONLY),--only $(ONLY))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -55,14 +56,15 @@ class Balances(NamedTuple):
     by_scope: dict[str, int]
 
 
+@lru_cache(maxsize=10_000)
 def budget_scope(budget_id: UUID, start: date) -> str:
     """The counter of a budget in the period that starts at `start`."""
     return f"b:{budget_id.hex}:{start:%Y%m%d}"
 
 
-def period_start(period: Period, moment: datetime) -> date:
-    """Of the period that `moment`, of UTC, is in."""
-    return moment.date() if period is Period.DAY else moment.date().replace(day=1)
+def period_start(period: Period, day: date) -> date:
+    """Of the period that `day`, of UTC, is in."""
+    return day if period is Period.DAY else day.replace(day=1)
 
 
 def balances_read(organization_ids: Collection[UUID]) -> dict[UUID, Balances]:
@@ -95,7 +97,7 @@ def _budgets(
     organization_ids: Collection[UUID], now: datetime
 ) -> list[tuple[UUID, UUID, date, Decimal]]:
     periods = sorted({
-        (period.value, period_start(period, moment))
+        (period.value, period_start(period, moment.date()))
         for period in Period
         for moment in (now - _NEAR, now, now + _NEAR)
     })  # fmt: skip

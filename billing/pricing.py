@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
 from typing import Final, Self
@@ -19,10 +19,14 @@ _EXACT: Final = Context(prec=60)
 
 @dataclass(frozen=True, slots=True)
 class UnitPrice:
-    """`price` EUR per `unit_scale` units."""
+    """`price` EUR per `unit_scale` units; `pico` is the price in 10⁻¹² EUR."""
 
     price: Decimal
     unit_scale: int
+    pico: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pico", int(self.price.scaleb(12)))
 
     def amount(self, units: int) -> Decimal:
         """EUR for `units` to 12 decimals.

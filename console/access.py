@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Concatenate, Final
 
 from django.contrib.auth.views import redirect_to_login
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
@@ -20,7 +21,15 @@ from django.utils.translation import gettext_lazy as _
 from console.http import OperatorRequest, OrganizationRequest
 from console.second_factor import led_to_it, member_must, staff_must
 from tenants import tenancy
-from tenants.models import Membership, Organization, OrganizationState, Role, StaffRole
+from tenants.models import (
+    Impersonation,
+    Membership,
+    Organization,
+    OrganizationState,
+    Role,
+    StaffRole,
+)
+from tenants.services import impersonation_saw
 
 
 class Who(StrEnum):
@@ -238,6 +247,7 @@ CLOSED: Final = frozenset({OrganizationState.WAITING, OrganizationState.REFUSED}
 """Where there is nothing to see yet but why."""
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+SEEN_S: Final = 60
 
 type View[R: HttpRequest, **P] = Callable[Concatenate[R, P], HttpResponseBase]
 
@@ -258,6 +268,19 @@ def may_open(request: HttpRequest, page: str) -> bool:
         return False
     member: Membership | None = getattr(request, "member", None)
     return member is not None and member.role in ROLES[who]
+
+
+def may_act(request: HttpRequest, page: str) -> bool:
+    """Whether what is sent to `page` would be taken: whoever asks has the role, and nothing that
+    stops the organization stands against it.
+    """
+    organization: Organization | None = getattr(request, "organization", None)
+    return may_open(request, page) and (organization is None or takes(organization, page))
+
+
+def takes(organization: Organization, page: str) -> bool:
+    """Whether `organization`, as it is now, takes what is sent to `page`."""
+    return organization.is_active or page in STILL_TAKEN
 
 
 def member_page[**P](view: View[OrganizationRequest, P]) -> Callable[..., HttpResponseBase]:
@@ -288,6 +311,8 @@ def member_page[**P](view: View[OrganizationRequest, P]) -> Callable[..., HttpRe
         if request.organization.state in CLOSED and page != "org_closed":
             return redirect("org_closed", request.organization.slug)
         _state_check(request, page)
+        if request.impersonation:
+            _seen_tell(request.impersonation, request.path)
         return view(request, *args, **kwargs)
 
     return guarded
@@ -329,11 +354,16 @@ def _membership(request: OrganizationRequest, org: str) -> Membership:
     raise Http404
 
 
+def _seen_tell(impersonation: Impersonation, path: str) -> None:
+    """Put on record what an operator sees of a customer; a page that asks again, once a minute."""
+    if cache.add(f"seen:{impersonation.pk}:{path}", value=True, timeout=SEEN_S):
+        impersonation_saw(impersonation=impersonation, path=path)
+
+
 def _state_check(request: OrganizationRequest, page: str) -> None:
     """NotNow for a change where the organization is stopped."""
-    if request.organization.is_active or request.method in SAFE or page in STILL_TAKEN:
-        return
-    raise NotNow(why_stopped(request.organization))
+    if request.method not in SAFE and not takes(request.organization, page):
+        raise NotNow(why_stopped(request.organization))
 
 
 def why_stopped(organization: Organization) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, override
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import get_authentication_records
+from allauth.account.internal.flows.login import record_authentication
 from allauth.account.internal.stagekit import clear_login
 from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -131,6 +132,8 @@ class AccountAdapter(DefaultAccountAdapter):
     def login(self, request: HttpRequest, user: User) -> None:
         super().login(request, user)
         tenancy.recognize(user.pk)
+        if not get_authentication_records(request, user):
+            record_authentication(request, user, method="sign_up")  # allauth does not count it
         sessions.begin(request.session)
         with transaction.atomic():
             audit.record_of_person(actor=user, action="session.start", person=user)

@@ -40,6 +40,7 @@ ACTIONS: Final = {
     "credit.top_up": gettext_lazy("Payment entered"),
     "customer_data.read": gettext_lazy("Operator read this organization’s data"),
     "impersonation.end": gettext_lazy("Operator stopped seeing as a member"),
+    "impersonation.see": gettext_lazy("Operator opened a page as a member"),
     "impersonation.start": gettext_lazy("Operator began to see as a member"),
     "invitation.accept": gettext_lazy("Invitation accepted"),
     "invitation.create": gettext_lazy("Person invited"),

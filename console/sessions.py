@@ -1,5 +1,8 @@
 """Sessions: sealed in the database, and over after some time without work, or in any case.
 
+Their tokens are in the cookies alone. The database holds a digest of each: nobody who reads it can
+come in with what is there.
+
 | Who | Without a request | In any case |
 |---|---|---|
 | operators | 30 minutes | 12 hours |
@@ -8,17 +11,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
 from typing import Any, Final, override
 
+import psycopg
 from allauth.usersessions.models import UserSession
 from cryptography.fernet import InvalidToken
+from django.conf import settings
 from django.contrib.auth import logout
+from django.contrib.sessions import middleware
 from django.contrib.sessions.backends import db
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.encoding import force_bytes
+from psycopg.adapt import Dumper
 
 from tenants.models import User
 from tenants.sealing import seal, unseal
@@ -30,6 +38,38 @@ _BEGAN: Final = "began_at"
 _SEEN: Final = "seen_at"
 _IDLE_S: Final = {True: 30 * 60, False: 12 * 3600}
 _LASTS_S: Final = {True: 12 * 3600, False: 7 * 86400}
+_KEPT: Final = "#"
+"""What a digest begins with, and no token does."""
+
+
+class Token(str):
+    """The key of a session as a cookie holds it. In PostgreSQL it is `kept`, to all queries."""
+
+    __slots__ = ()
+
+    @property
+    def kept(self) -> str:
+        """40 characters, the most that a key may have: 156 bits of the digest."""
+        return _KEPT + hashlib.sha256(self.encode()).hexdigest()[:39]
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        """Also to what was read from the database."""
+        return str.__eq__(self, other) is True or self.kept == other
+
+    __hash__ = str.__hash__
+
+
+class TokenDumper(Dumper):
+    oid = psycopg.adapters.types["text"].oid
+
+    @classmethod
+    def register(cls) -> None:
+        psycopg.adapters.register_dumper(Token, cls)
+
+    @override
+    def dump(self, obj: Token) -> bytes:
+        return obj.kept.encode()
 
 
 class SessionStore(db.SessionStore):
@@ -37,6 +77,14 @@ class SessionStore(db.SessionStore):
 
     A form that waits until its sender has shown who they are may hold a secret.
     """
+
+    def __init__(self, session_key: str | None = None) -> None:
+        is_token = session_key is not None and not session_key.startswith(_KEPT)
+        super().__init__(Token(session_key) if is_token else session_key)
+
+    def _get_new_session_key(self) -> str:
+        key: str = super()._get_new_session_key()  # type: ignore[misc] # the stubs lack it
+        return Token(key)
 
     @override
     def encode(self, session_dict: dict[str, Any]) -> str:
@@ -49,6 +97,16 @@ class SessionStore(db.SessionStore):
             return dict(json.loads(unseal(force_bytes(session_data))))
         except InvalidToken:
             return {}
+
+
+class SessionMiddleware(middleware.SessionMiddleware):
+    """As Django's, but what the database holds is nobody's cookie."""
+
+    @override
+    def process_request(self, request: HttpRequest) -> None:
+        if request.COOKIES.get(settings.SESSION_COOKIE_NAME, "").startswith(_KEPT):
+            del request.COOKIES[settings.SESSION_COOKIE_NAME]
+        super().process_request(request)
 
 
 class SessionAgeMiddleware:

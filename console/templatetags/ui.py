@@ -23,7 +23,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from console.access import may_open, why_stopped
+from console.access import may_act, may_open, why_stopped
 from tenants.models import Organization
 
 register = template.Library()
@@ -280,6 +280,13 @@ def may(context: Context, page: str) -> bool:
     """Whether the reader has the role for `page`: `{% may "keys" as may_see %}`."""
     request: Any = context.get("request")
     return request is not None and may_open(request, page)
+
+
+@register.simple_tag(takes_context=True, name="may_act")
+def may_act_tag(context: Context, page: str) -> bool:
+    """Whether a button to `page` is of use: where an organization is stopped few are."""
+    request: Any = context.get("request")
+    return request is not None and may_act(request, page)
 
 
 def _path(context: Context) -> str:

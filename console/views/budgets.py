@@ -17,10 +17,11 @@ from django.views.decorators.vary import vary_on_headers
 
 from billing import budgets as services
 from billing.models import Budget, BudgetAlert, Period
-from console.access import ROLES, Who, member_page
+from console.access import may_act, member_page
 from console.budget_forms import BudgetEditForm, BudgetForm
 from console.forms import is_taken
 from console.http import OrganizationRequest
+from console.step_up import stepped_up
 from console.templatetags.ui import money
 
 ALERTS_SHOWN: Final = 20
@@ -34,20 +35,16 @@ def budgets(request: OrganizationRequest) -> HttpResponse:
         "rows": services.budgets_read(request.organization),
         "alerts": alerts.select_related("budget__project", "budget__api_key")[:ALERTS_SHOWN],
         "unseen": services.alerts_unseen(request.organization),
-        "may_set_budgets": may_set(request),
+        "may_set_budgets": may_act(request, "budget_add"),
     }
     return render(request, "console/budgets/budgets.html", context)
-
-
-def may_set(request: OrganizationRequest) -> bool:
-    """Whether this member may set budgets and put their alerts aside."""
-    return request.member.role in ROLES[Who.SPENDER]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 @vary_on_headers("HX-Request")
 @member_page
+@stepped_up
 def budget_add(request: OrganizationRequest) -> HttpResponse:
     """A new budget; its webhook's secret is in this one response and nowhere else."""
     form = BudgetForm(request.organization, request.POST or None)
@@ -58,6 +55,7 @@ def budget_add(request: OrganizationRequest) -> HttpResponse:
 @never_cache
 @vary_on_headers("HX-Request")
 @member_page
+@stepped_up
 def budget_edit(request: OrganizationRequest, budget: UUID) -> HttpResponse:
     found = _found(request, budget)
     form = BudgetEditForm(request.POST or None, initial=BudgetEditForm.first(found))
@@ -104,6 +102,7 @@ def _say(request: OrganizationRequest, budget: Budget) -> None:
 @require_http_methods(["GET", "HEAD", "POST"])
 @vary_on_headers("HX-Request")
 @member_page
+@stepped_up
 def budget_remove(request: OrganizationRequest, budget: UUID) -> HttpResponse:
     """GET shows what it guards, POST removes it."""
     found = _found(request, budget)

@@ -12,13 +12,12 @@ from django.views.decorators.http import require_safe
 
 from billing.budgets import alerts_unseen
 from billing.models import UsageDay, UsageHour
-from console.access import may_open, member_page
+from console.access import may_act, member_page
 from console.forms import DEFAULT_DAYS, Days
 from console.http import OrganizationRequest
 from console.policies import allowed_regions
 from console.reports import UsageReport, money_places
 from console.snippets import first_snippet
-from console.views.budgets import may_set
 from console.views.keys import requests_of_last_day
 from tenants.models import ApiKey
 
@@ -53,7 +52,7 @@ def _steps(request: OrganizationRequest) -> dict[str, Any]:
         "first": first,
         "first_places": money_places(first.amount) if first else 2,
         "snippet": first_snippet(request.organization),
-        "may_make": may_open(request, "key_create"),
+        "may_make": may_act(request, "key_create"),
     }
 
 
@@ -72,7 +71,6 @@ def _month(request: OrganizationRequest) -> dict[str, Any]:
         "report": report,
         "allowed_regions": allowed_regions(request.organization),
         "unseen": alerts_unseen(request.organization),
-        "may_set_budgets": may_set(request),
     }
 
 

@@ -15,7 +15,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from billing import limiting
 from billing.models import Limit
-from console.access import ROLES, Who, member_page
+from console.access import may_act, member_page
 from console.forms import is_taken
 from console.http import OrganizationRequest
 from console.limit_forms import LimitForm
@@ -32,7 +32,7 @@ def limits(request: OrganizationRequest) -> HttpResponse:
         "rows": rows,
         "is_live": any(row.state for row in rows),
         "terms": terms_of(request.organization),
-        "may_set": request.member.role in ROLES[Who.LIMIT_SETTER],
+        "may_set": may_act(request, "limit_add"),
     }
     part = "#use" if request.htmx else ""
     return render(request, f"console/limits/limits.html{part}", context)

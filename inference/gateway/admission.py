@@ -94,6 +94,7 @@ class Admission:
                 answer = await self._reserve(ask)
         if isinstance(answer, Denied):
             if answer.kind is None and self._leasing.is_unsettled(ask.organization_id):
+                self._leasing.settle_soon()
                 raise MeteringAway
             self._figures.limited(wish.key.organization_id, answer.by)
             raise refusal_of(answer, terms, wish.model, ask.amount_nano)
@@ -175,10 +176,13 @@ def scopes_of(terms: KeyTerms, now: datetime) -> Iterator[str]:
     """
     if terms.has_wallet:
         yield WALLET
+    days = now.date(), (now + LONGEST).date()
     for budget in terms.budgets:
         if budget.is_hard:
-            starts = (period_start(budget.period, moment) for moment in (now, now + LONGEST))
-            yield from (budget_scope(budget.id, start) for start in dict.fromkeys(starts))
+            first, last = (period_start(budget.period, day) for day in days)
+            yield budget_scope(budget.id, first)
+            if last != first:
+                yield budget_scope(budget.id, last)
 
 
 def _limits_asked(terms: KeyTerms, wish: Wish) -> Iterator[LimitAsk]:

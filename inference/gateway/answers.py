@@ -8,14 +8,13 @@ from typing import Final, NamedTuple, override
 
 from asgiref.typing import ASGISendCallable
 from django.conf import settings
-from django.http import HttpResponse
 
 from billing.models import Outcome
 from inference.engines import NO_USAGE
 from inference.gateway.endpoint import EVENTS, Answer, Stream
 from inference.gateway.errors import GatewayError
 from inference.gateway.exchange import Exchange, Failed
-from inference.gateway.handler import Headers, Streamed
+from inference.gateway.handler import Headers, Relayed, Whole
 from inference.gateway.lifeline import Ended
 from inference.gateway.meter import PROGRESS_EVENTS, PROGRESS_S
 from inference.gateway.upstream import Reply, Unreachable
@@ -23,7 +22,7 @@ from inference.gateway.upstream import Reply, Unreachable
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 
 
-async def whole_answer(exchange: Exchange) -> HttpResponse:
+async def whole_answer(exchange: Exchange) -> Whole:
     """The engine's whole answer. Raises GatewayError."""
 
     async def whole(reply: Reply) -> Answer:
@@ -40,7 +39,7 @@ async def whole_answer(exchange: Exchange) -> HttpResponse:
     finally:
         exchange.close()
     headers = {**exchange.headers, **exchange.cost_header}
-    return HttpResponse(answer.data, content_type=answer.content_type, headers=headers)
+    return Whole(answer.data, answer.content_type, headers)
 
 
 def _billable(exchange: Exchange, data: bytes) -> Answer:
@@ -124,7 +123,7 @@ async def _read(reply: Reply, stream: Stream) -> bytes:
     raise Unreachable("closed")
 
 
-class EventStream(Streamed):
+class EventStream(Relayed):
     """Server-sent events on their way from an engine to a client.
 
     Until the first ones are here the client gets comments, so that nothing in between takes the
@@ -133,7 +132,7 @@ class EventStream(Streamed):
 
     def __init__(self, exchange: Exchange, opening: asyncio.Task[Opened]) -> None:
         headers = {"cache-control": "no-cache", **exchange.headers}
-        super().__init__(content_type=f"{EVENTS}; charset=utf-8", headers=headers)
+        super().__init__(f"{EVENTS}; charset=utf-8", headers)
         self._exchange, self._opening = exchange, opening
         self._lifeline = exchange.lifeline
 

@@ -61,5 +61,5 @@ def _pico(price: UnitPrice | None, units: int) -> int:
     if price is None:
         return 0
     scale = price.unit_scale
-    whole, rest = divmod(int(price.price.scaleb(12)) * units, scale)
+    whole, rest = divmod(price.pico * units, scale)
     return whole + (2 * rest > scale or (2 * rest == scale and whole % 2))

@@ -43,7 +43,7 @@ from inference.gateway.metrics import answered
 from inference.snapshot import KeyEntry
 from tenants.peers import peer_of
 
-type Headers = Iterable[tuple[bytes, bytes]]
+type Headers = list[tuple[bytes, bytes]]
 
 PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST",
@@ -173,13 +173,29 @@ class GatewayRequest(HttpRequest):
         return bytes(data)
 
 
-class Streamed(HttpResponseBase):
-    """An answer that sends itself, piece by piece."""
+class Relayed(HttpResponseBase):
+    """An answer of an engine, which sends itself, with headers of our own words.
 
-    streaming = True
+    Django's would copy each, check it and look after cookies: a twentieth of a request.
+    """
+
+    def __init__(self, content_type: str, headers: Mapping[str, str]) -> None:
+        self.headers = {"content-type": content_type, **headers}  # type: ignore[assignment]
 
     async def deliver(self, send: ASGISendCallable, headers: Headers) -> None:
         raise NotImplementedError
+
+
+class Whole(Relayed):
+    """All of it in one piece."""
+
+    def __init__(self, data: bytes, content_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(content_type, headers)
+        self._data = data
+
+    @override
+    async def deliver(self, send: ASGISendCallable, headers: Headers) -> None:
+        await _send_whole(send, self.status_code, headers, self._data)
 
 
 class Target(NamedTuple):
@@ -235,10 +251,12 @@ class GatewayHandler(ASGIHandler):
         headers += [(k.lower().encode(), v.encode("latin-1")) for k, v in response.items()]
         if self.gateway.drain.is_on:
             headers.append((b"connection", b"close"))
-        if isinstance(response, Streamed):
+        if isinstance(response, Relayed):
             await response.deliver(send, headers)
         elif isinstance(response, HttpResponse):
-            await _send_whole(request, response, send, headers)
+            has_body = request.method != "HEAD"
+            status, body = response.status_code, response.content
+            await _send_whole(send, status, headers, body, has_body=has_body)
 
     def _count(self, request: GatewayRequest, name: str, status: int, duration_s: float) -> None:
         answered(name, status, duration_s)
@@ -267,7 +285,7 @@ class GatewayHandler(ASGIHandler):
         await send({"type": "lifespan.startup.complete"})
 
 
-def _cors(request: GatewayRequest) -> Headers:
+def _cors(request: GatewayRequest) -> Iterable[tuple[bytes, bytes]]:
     """Who may read the answer in a browser: everyone, unless origins are named."""
     if settings.GATEWAY_CORS_ORIGINS == ["*"]:
         return _EVERYONE
@@ -281,16 +299,12 @@ def _cors(request: GatewayRequest) -> Headers:
 
 
 async def _send_whole(
-    request: GatewayRequest,
-    response: HttpResponse,
-    send: ASGISendCallable,
-    headers: list[tuple[bytes, bytes]],
+    send: ASGISendCallable, status: int, headers: Headers, body: bytes, *, has_body: bool = True
 ) -> None:
-    status, body = response.status_code, response.content
     if status != 204:
         headers.append((b"content-length", str(len(body)).encode()))
     await send(
         {"type": "http.response.start", "status": status, "headers": headers, "trailers": False}
     )
-    shown = b"" if request.method == "HEAD" else body
+    shown = body if has_body else b""
     await send({"type": "http.response.body", "body": shown, "more_body": False})

@@ -113,9 +113,12 @@ class Leasing:
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, records: Records) -> None:
+    async def start(self, records: Records) -> None:
+        """Return when it is known who counts, or when that takes long."""
         self._records = records
         self._task = asyncio.create_task(self._run())
+        with suppress(MeteringAway):
+            await self._known()
 
     async def stop(self) -> None:
         """Leave no row behind where there is nothing that it stands for."""
@@ -150,6 +153,10 @@ class Leasing:
     def is_unsettled(self, organization_id: UUID) -> bool:
         """Whether Valkey counts, and for a few seconds more is set apart than is used."""
         return bool(self.epoch) and organization_id in self._unsettled
+
+    def settle_soon(self) -> None:
+        """Give the leases back at the next step: somebody was refused for them."""
+        self._beat_at = 0.0
 
     async def reserve(self, ask: Ask) -> Denied | None:
         """Take the money of `ask` from the leases; None when it is taken. Raises MeteringAway."""

@@ -59,8 +59,8 @@ class Metering:
     async def start(self) -> None:
         await self._holds.start()
         await self._spool.start()
-        self._leasing.start(self._spool)
         self._beating = asyncio.create_task(self._beat())
+        await self._leasing.start(self._spool)
 
     async def stop(self) -> None:
         """What could not be settled or voided stays on disk, for whoever lives next."""

@@ -6,7 +6,7 @@ A rate is gone by waiting, and says for how long. Money is not: SDKs are told no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Final
 from uuid import UUID
@@ -88,18 +88,21 @@ def _euro(nano: int, rounding: str) -> Decimal:
     return (nano * _NANO).quantize(_CENT, rounding=rounding)
 
 
-def limit_headers(limits: Iterable[LimitState]) -> Mapping[str, str]:
+def limit_headers(limits: Collection[LimitState]) -> Mapping[str, str]:
     """What is left of the tightest limit of requests and of tokens per minute."""
-    tightest = dict[LimitKind, LimitState]()
-    for state in limits:
-        other = tightest.get(state.kind)
-        if other is None or state.remaining * other.limit < other.remaining * state.limit:
-            tightest[state.kind] = state
     headers = dict[str, str]()
     for kind, name in _HEADERS.items():
-        if kind in tightest:
-            headers |= _headers_of(name, tightest[kind])
+        tightest: LimitState | None = None
+        for one in limits:
+            if one.kind == kind and (tightest is None or _is_tighter(one, tightest)):
+                tightest = one
+        if tightest:
+            headers |= _headers_of(name, tightest)
     return headers
+
+
+def _is_tighter(one: LimitState, other: LimitState) -> bool:
+    return one.remaining * other.limit < other.remaining * one.limit
 
 
 def _headers_of(name: str, state: LimitState) -> dict[str, str]:

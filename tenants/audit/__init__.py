@@ -7,7 +7,7 @@ heads elsewhere, and `proofs` makes exports that anyone can verify.
 from __future__ import annotations
 
 from tenants.audit.context import KEY_ACTS, Origin, acting, origin
-from tenants.audit.erasure import person_erase
+from tenants.audit.erasure import addresses_erase, person_erase
 from tenants.audit.personal import ERASED, personal_open
 from tenants.audit.recording import record, record_of_person
 
@@ -16,6 +16,7 @@ __all__ = [
     "KEY_ACTS",
     "Origin",
     "acting",
+    "addresses_erase",
     "origin",
     "person_erase",
     "personal_open",

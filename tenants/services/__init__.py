@@ -58,6 +58,7 @@ from tenants.services.members import (
 from tenants.services.operators import (
     HELPERS,
     impersonation_end,
+    impersonation_saw,
     impersonation_start,
     impersonations_lapse,
     staff_add,
@@ -124,6 +125,7 @@ __all__ = [
     "api_keys_end",
     "api_keys_revoke",
     "impersonation_end",
+    "impersonation_saw",
     "impersonation_start",
     "impersonations_lapse",
     "invitation_accept",

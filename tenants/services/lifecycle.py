@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -120,8 +121,14 @@ def organization_restore(*, actor: User, organization: Organization) -> Organiza
 
 @transaction.atomic
 def organization_erase(*, organization: Organization) -> Organization:
-    """Take away who its people are, for good. Its name, usage and money stay, as the law wants."""
+    """Take away who its people are, for good. Its name, usage and money stay, as the law wants.
+
+    Of people who belong nowhere else the trail forgets who they were, too.
+    """
     organization = _locked_in(organization, OrganizationState.DELETED)
+    people = list(User.objects.filter(memberships__organization=organization))
+    invited = Invitation.objects.for_organization(organization).values_list("email", flat=True)
+    addresses = {email.lower() for email in invited}
     for personal in (OwnershipOffer, Invitation, SsoProvider, SsoDomain, Membership):
         personal.objects.for_organization(organization).delete()
     now = timezone.now()
@@ -133,7 +140,22 @@ def organization_erase(*, organization: Organization) -> Organization:
     accounts.update(created_by=None)
     accounts.active().update(archived_at=now)
     organization.state_before, organization.erase_at = "", None
-    return _move(None, "organization.erase", organization, OrganizationState.ERASED)
+    erased = _move(None, "organization.erase", organization, OrganizationState.ERASED)
+    _people_forget(people, addresses)
+    return erased
+
+
+def _people_forget(people: Iterable[User], addresses: set[str]) -> None:
+    """Those who are not of another organization, or of the staff."""
+    still = set(Membership.objects.filter(user__in=people).values_list("user", flat=True))
+    for user in people:
+        if user.pk not in still and not user.is_staff:
+            audit.person_erase(actor=None, user=user)
+    invited = Invitation.objects.filter(email__in=addresses).values_list("email", flat=True)
+    known = User.objects.filter(email__in=addresses).values_list("email", flat=True)
+    audit.addresses_erase(
+        actor=None, emails=addresses - {one.lower() for one in (*invited, *known)}
+    )
 
 
 @transaction.atomic

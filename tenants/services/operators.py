@@ -83,6 +83,18 @@ def impersonation_start(*, actor: User, membership: Membership, reason: str) -> 
 
 
 @transaction.atomic
+def impersonation_saw(*, impersonation: Impersonation, path: str) -> None:
+    """Put on record, in the customer's trail, which of their pages the operator opened."""
+    audit.record(
+        actor=impersonation.operator,
+        action="impersonation.see",
+        target=impersonation,
+        organization=impersonation.organization,
+        path=path,
+    )
+
+
+@transaction.atomic
 def impersonation_end(*, actor: User | None, impersonation: Impersonation) -> Impersonation:
     """End it once; `actor` is None when its time was over."""
     found = Impersonation.objects.select_for_update(of=("self",))

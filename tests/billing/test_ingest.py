@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
+import msgspec
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Sum
@@ -137,6 +138,20 @@ def test_nobody_pays_for_the_key_of_another(record: UsageRecord, cast: Cast) -> 
     ingest()
     assert UsageEvent.objects.get().request_id == record.request_id
     assert client().xlen(DEAD_STREAM) == 2
+
+
+def test_an_id_of_another_organization_takes_nothing_from_mine(
+    record: UsageRecord, cast: Cast
+) -> None:
+    theirs = {
+        "organization_id": cast.rival.id,
+        "project_id": cast.rival_project.id,
+        "api_key_id": cast.rival_key.api_key.id,
+    }
+    put(msgspec.structs.replace(record, **theirs), record)
+    ingest()
+    booked = UsageEvent.objects.filter(request_id=record.request_id)
+    assert {event.organization_id for event in booked} == {cast.acme.id, cast.rival.id}
 
 
 def test_more_than_a_batch_takes_more_runs(record: UsageRecord) -> None:

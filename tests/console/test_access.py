@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from allauth.usersessions.models import UserSession
 from django.db import transaction
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import URLPattern, URLResolver, get_resolver, resolve, reverse
 from uuid_utils.compat import uuid7
 
 from billing import limiting
@@ -225,6 +226,27 @@ def _budget(cast: Cast) -> UUID:
     return budget_set(actor=None, organization=cast.acme, amount=Decimal(5)).budget.pk
 
 
+IS_IT_YOU: Final = "/account/reauthenticate/"
+MATTERS: Final = frozenset({
+    "key_create", "key_edit", "key_rotate", "key_retiring_end", "key_revoke", "keys_revoke",
+    "keys_policy", "admin_key_create", "admin_key_revoke",
+    "budget_add", "budget_edit", "budget_remove", "operator_organization_terms",
+    "operator_organization_payment", "operator_organization_grant", "operator_model_rates",
+    "member_role", "member_remove", "invitation_create", "invitation_send_again",
+    "invitation_revoke", "ownership_offer", "ownership_answer", "operator_staff_add",
+    "operator_staff_role", "operator_staff_remove", "operator_organization_add",
+    "second_factor_rule", "sso_provider", "sso_remove", "sso_enforce", "sso_domain_add",
+    "sso_domain_verify", "sso_domain_remove", "operator_impersonate",
+    "org_archive", "org_delete", "org_restore", "operator_organization_suspend",
+    "operator_organization_lift", "operator_organization_delete", "operator_organization_restore",
+})  # fmt: skip
+"""Keys, money, members, single sign-on, impersonation, and the end of an organization."""
+WITH_BUTTONS: Final = (
+    "org_home", "playground", "keys", "key_detail", "admin_keys", "limits", "budgets", "members",
+    "projects", "project", "sign_on", "org_settings",
+)  # fmt: skip
+BUTTON: Final = re.compile(r'method="post"[^>]* action="(/[^"]+)|hx-get="([^"]+)" hx-target="#d')
+
 type Places = dict[str, dict[str, Place]]
 type Rule = Callable[[str], str]
 
@@ -255,6 +277,8 @@ def answer_of(client: Client, method: str, page: str, places: Places) -> str:
         return "log in"
     if answer.status_code == 302 and answer["Location"] == reverse("org_closed", args=["acme"]):
         return "closed"
+    if answer.status_code == 302 and answer["Location"].startswith(IS_IT_YOU):
+        return "is it you"
     return "served" if answer.status_code in {200, 302, 422} else str(answer.status_code)
 
 
@@ -335,6 +359,15 @@ def test_an_open_page_is_open(cast: Cast, places: Places, tmp_path: Path, settin
     walk(Client(), OPEN, places, always("served"), always("served"))
 
 
+def test_what_matters_most_asks_once_more_who_is_there(cast: Cast, places: Places) -> None:
+    asked = set[str]()
+    for user, pages in ((cast.olivia, OF_MEMBERS), (cast.oskar, OF_STAFF)):
+        client = log_in_freshly(Client(), user, age_s=310)
+        asked |= {page for page in pages if answer_of(client, "post", page, places) == "is it you"}
+
+    assert asked == MATTERS
+
+
 def test_a_stopped_organization_is_for_reading(cast: Cast, places: Places) -> None:
     Organization.objects.filter(pk=cast.acme.pk).update(state="suspended")
 
@@ -342,6 +375,27 @@ def test_a_stopped_organization_is_for_reading(cast: Cast, places: Places) -> No
         return "served" if page in STILL_TAKEN else "403"
 
     walk(logged_in(cast.olivia), OF_MEMBERS, places, always("served"), sends)
+
+
+def test_a_stopped_organization_offers_only_what_it_takes(cast: Cast, places: Places) -> None:
+    owner = logged_in(cast.olivia)
+    assert {"key_create", "member_role", "sso_enforce", "limit_add"} <= offered(owner, places)
+    Organization.objects.filter(pk=cast.acme.pk).update(state="suspended")
+
+    shown = offered(owner, places)
+
+    assert shown <= STILL_TAKEN
+    assert {"key_revoke", "member_remove", "project_archive", "org_delete"} <= shown
+
+
+def offered(client: Client, places: Places) -> set[str]:
+    """The pages of an organization that buttons on its pages send to or open as a sheet."""
+    found = set[str]()
+    for page in WITH_BUTTONS:
+        text = client.get(reverse(page, kwargs=places.get(page, {"org": "acme"}))).text
+        urls = [sent or opened for sent, opened in BUTTON.findall(text)]
+        found |= {str(resolve(url.partition("?")[0]).url_name) for url in urls}
+    return {name for name in found if ACCESS.get(name) in ROLES}
 
 
 def test_of_a_closed_organization_only_the_reason_is_shown(cast: Cast, places: Places) -> None:

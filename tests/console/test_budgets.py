@@ -14,6 +14,7 @@ from billing import budgets
 from billing.models import Budget, BudgetAlert, UsageDay
 from tenants.models import ApiKey
 from tests.conftest import Cast
+from tests.console.log_in import log_in_freshly
 from tests.console.operator.conftest import text_of
 
 URL = "/o/acme/budgets/"
@@ -22,8 +23,7 @@ USUAL = {"period": "month", "amount": "100", "is_hard": "on", "thresholds": "50,
 
 @pytest.fixture
 def olivia(client: Client, cast: Cast) -> Client:
-    client.force_login(cast.olivia)
-    return client
+    return log_in_freshly(client, cast.olivia)
 
 
 def budget_of(cast: Cast, **facts: Any) -> Budget:

@@ -6,8 +6,10 @@ With SCREENSHOTS=folder in the environment, each page is saved there in each loo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,11 +17,15 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 from pytest_django.plugin import DjangoDbBlocker
 
+from billing.services import rate_set
+from inference import control
+from inference.models import Backend, Region, Task
 from tenants.models import StaffRole, User
+from tests import fake_vllm
 from tests.conftest import Cast, make_cast
 from tests.console.log_in import log_in_freshly, looking_in
 from tests.console.reasons import reason_given
@@ -27,7 +33,9 @@ from tests.e2e.seed import seed
 from tests.e2e.seed_limits import seed_limits, seed_refusals
 from tests.e2e.seed_live import seed_live
 from tests.e2e.seed_people import seed_people
+from tests.inference.gateway.conftest import Running, gateway_running
 
+MODEL: Final = "acme/tiny"
 CHROMIUM: Final = "/usr/bin/chromium"
 ARGS: Final = (
     "--no-sandbox",
@@ -136,6 +144,70 @@ def context_of(server: LiveServer, browser: Browser, stage: Stage) -> Iterator[L
     yield log_in
     for context in opened:
         context.close()
+
+
+@pytest.fixture
+def passkey_page(context_of: LogIn, server: LiveServer) -> Page:
+    """A browser with a passkey's device in it. Passkeys are for names: not for 127.0.0.1."""
+    page = context_of("").new_page()
+    device = page.context.new_cdp_session(page)
+    device.send("WebAuthn.enable")
+    device.send(
+        "WebAuthn.addVirtualAuthenticator",
+        {
+            "options": {
+                "protocol": "ctap2",
+                "transport": "internal",
+                "hasResidentKey": True,
+                "hasUserVerification": True,
+                "isUserVerified": True,
+            }
+        },
+    )
+    page.goto(server.url.replace("127.0.0.1", "localhost") + "/account/login/")
+    return page
+
+
+def in_server_sight(write: Callable[..., object], **fields: object) -> None:
+    """Write in a thread, whose connection commits, unlike this test's own."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(write, **fields).result()
+        pool.submit(connections.close_all).result()
+
+
+@pytest.fixture
+def gateway(people: Cast) -> Iterator[Running]:
+    """A gateway before a fake engine that serves `MODEL`."""
+    with fake_vllm.running(api_keys=("engine-key",)) as engine:
+        in_server_sight(offer, url=engine.url)
+        with gateway_running() as running:
+            yield running
+
+
+def offer(*, url: str) -> None:
+    """Once; the engine of the next test is elsewhere."""
+    if Backend.objects.filter(name="first-call").update(base_url=url):
+        return
+    backend = control.backend_register(
+        actor=None,
+        name="first-call",
+        base_url=url,
+        engine="vllm",
+        region=Region.objects.get(),
+        key="engine-key",
+    )
+    model = control.model_create(
+        actor=None,
+        public_id=MODEL,
+        name="Tiny",
+        tasks=[Task.CHAT],
+        context_tokens=2048,
+        owned_by="Acme",
+    )
+    for component in model.components:
+        rate_set(actor=None, model=MODEL, component=component, price=Decimal("0.25"))
+    control.model_deploy(actor=None, model=model, backend=backend, engine_model="tiny-llama")
+    control.model_set_enabled(actor=None, model=model, enabled=True)
 
 
 def screenshots() -> Path | None:

@@ -11,15 +11,13 @@ from django.core import mail
 from django.test import override_settings
 from django.utils import timezone
 from playwright.sync_api import Page, expect
-from pytest_django.live_server_helper import LiveServer
 
 from tenants.models import Organization, SsoDomain, SsoProvider
 from tenants.sealing import seal
 from tests.conftest import Cast
 from tests.console.sso.provider import CLIENT_ID, CLIENT_SECRET, Provider, provider_running
-from tests.e2e.conftest import LogIn
+from tests.e2e.conftest import LogIn, in_server_sight
 from tests.e2e.test_pages import axe, listen, look, save
-from tests.e2e.test_story import in_server_sight
 
 pytestmark = pytest.mark.django_db
 
@@ -52,28 +50,6 @@ def test_a_page_of_an_account_is_sound_in_every_look(name: str, context_of: LogI
     assert faults == []
 
 
-@pytest.fixture
-def page(context_of: LogIn, server: LiveServer) -> Page:
-    """A browser with a passkey's device in it. Passkeys are for names: not for 127.0.0.1."""
-    page = context_of("").new_page()
-    device = page.context.new_cdp_session(page)
-    device.send("WebAuthn.enable")
-    device.send(
-        "WebAuthn.addVirtualAuthenticator",
-        {
-            "options": {
-                "protocol": "ctap2",
-                "transport": "internal",
-                "hasResidentKey": True,
-                "hasUserVerification": True,
-                "isUserVerified": True,
-            }
-        },
-    )
-    page.goto(server.url.replace("127.0.0.1", "localhost") + "/account/login/")
-    return page
-
-
 def code_mailed_to(address: str) -> str:
     """From the newest mail; the server is this process."""
     body = next(str(one.body) for one in reversed(mail.outbox) if one.to == [address])
@@ -82,7 +58,8 @@ def code_mailed_to(address: str) -> str:
     return found[1]
 
 
-def test_a_customer_signs_up_by_passkey_and_logs_in_with_it(page: Page) -> None:
+def test_a_customer_signs_up_by_passkey_and_logs_in_with_it(passkey_page: Page) -> None:
+    page = passkey_page
     faults = listen(page)
     with override_settings(SIGN_UP_OPEN=True):
         page.reload()

@@ -8,9 +8,8 @@ from playwright.sync_api import expect
 from tenants import services
 from tenants.audit.checks import trail_verify
 from tests.conftest import Cast
-from tests.e2e.conftest import LogIn
+from tests.e2e.conftest import LogIn, in_server_sight
 from tests.e2e.test_pages import listen, look
-from tests.e2e.test_story import in_server_sight
 
 pytestmark = pytest.mark.django_db
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from decimal import Decimal
-from typing import Final
 
 import pytest
 from openai import AuthenticationError, OpenAI
@@ -14,51 +11,12 @@ from openai.types.chat import ChatCompletion
 from playwright.sync_api import Page, expect
 
 from billing.ingest import ingest
-from billing.services import rate_set
-from inference import control
-from inference.models import Region, Task
-from tests import fake_vllm
 from tests.conftest import Cast
-from tests.e2e.conftest import LogIn
+from tests.e2e.conftest import MODEL, LogIn, in_server_sight
 from tests.e2e.test_pages import save
-from tests.e2e.test_story import in_server_sight
-from tests.inference.gateway.conftest import Running, gateway_running, wait_until
+from tests.inference.gateway.conftest import Running, wait_until
 
 pytestmark = pytest.mark.django_db
-
-MODEL: Final = "acme/tiny"
-
-
-@pytest.fixture
-def gateway(people: Cast) -> Iterator[Running]:
-    """A gateway before a fake engine that serves `MODEL`."""
-    with fake_vllm.running(api_keys=("engine-key",)) as engine:
-        in_server_sight(offer, url=engine.url)
-        with gateway_running() as running:
-            yield running
-
-
-def offer(*, url: str) -> None:
-    backend = control.backend_register(
-        actor=None,
-        name="first-call",
-        base_url=url,
-        engine="vllm",
-        region=Region.objects.get(),
-        key="engine-key",
-    )
-    model = control.model_create(
-        actor=None,
-        public_id=MODEL,
-        name="Tiny",
-        tasks=[Task.CHAT],
-        context_tokens=2048,
-        owned_by="Acme",
-    )
-    for component in model.components:
-        rate_set(actor=None, model=MODEL, component=component, price=Decimal("0.25"))
-    control.model_deploy(actor=None, model=model, backend=backend, engine_model="tiny-llama")
-    control.model_set_enabled(actor=None, model=model, enabled=True)
 
 
 def test_a_key_made_in_the_browser_works_and_its_call_is_on_the_usage_page(

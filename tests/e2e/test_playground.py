@@ -22,10 +22,9 @@ from inference import control
 from inference.models import Capability, Region, Task
 from tests import fake_vllm
 from tests.conftest import Cast
-from tests.e2e.conftest import LogIn
+from tests.e2e.conftest import LogIn, in_server_sight
 from tests.e2e.test_first_call import book
 from tests.e2e.test_pages import listen, look, save
-from tests.e2e.test_story import in_server_sight
 from tests.fake_vllm import FakeVllm
 from tests.fake_vllm.audio import SAID, speech
 from tests.fake_vllm.server import free_port

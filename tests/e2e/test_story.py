@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 from pytest_django.live_server_helper import LiveServer
@@ -16,7 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 from tenants.models import ApiKey
 from tests.conftest import PASSWORD, Cast
 from tests.console.usage_rows import used
-from tests.e2e.conftest import LogIn
+from tests.e2e.conftest import LogIn, in_server_sight
 from tests.e2e.test_pages import axe, listen, look, save
 
 pytestmark = pytest.mark.django_db
@@ -220,10 +218,3 @@ def test_a_key_is_made_and_revoked_without_javascript(people: Cast, context_of: 
 def cell(page: Page, key: str) -> Locator:
     """The first cell of the row of `key` in the list of keys."""
     return page.get_by_role("cell", name=re.compile(f"^{key} sluice_sk_"))
-
-
-def in_server_sight(write: Callable[..., object], **fields: object) -> None:
-    """Write in a thread, whose connection commits, unlike this test's own."""
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(write, **fields).result()
-        pool.submit(connections.close_all).result()

@@ -100,3 +100,14 @@ def test_every_variable_of_the_settings_is_documented() -> None:
     documented = (ROOT / "docs" / "settings.md").read_text()
     missing = sorted(name for name in read if f"`{name}`" not in documented)
     assert not missing
+
+
+def test_every_attack_on_the_list_has_its_tests() -> None:
+    text = (ROOT / "docs/rules/attacks.md").read_text()
+    rows = re.findall(r"^\| (T-\d+) \|(.*)$", text, re.MULTILINE)
+    assert [name for name, _ in rows] == [f"T-{number}" for number in range(1, 23)]
+    for name, row in rows:
+        tests = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert tests or "Cannot happen" in row, name
+        for file, test in tests:
+            assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{name}: {test}"

@@ -161,8 +161,16 @@ class Oracle:
             is_due = customer.kind == "limited" if _is_rate(answer) else customer.is_near_its_end
             return "" if is_due else said
         if answer.status == 503 and answer.can_retry and not customer.is_free:
-            return "" if self._is_valkey_away(answer) else said
+            return "" if self._is_valkey_away(answer) or self._is_new(answer) else said
         return said
+
+    def _is_new(self, answer: Answer) -> bool:
+        """Whether its gateway has just followed one that died, whose leases it still gives back:
+        until then nobody can say that the money of a customer is at its end.
+        """
+        span = answer.began_at, answer.ended_at
+        is_young = self._scene.is_troubled(self._urls[answer.url], *span, more_s=BACK_S)
+        return is_young and answer.customer.is_near_its_end
 
     def _is_valkey_away(self, answer: Answer) -> bool:
         span = answer.began_at, answer.ended_at

@@ -63,7 +63,7 @@ class Tenant:
     def period_scope(self, moment: datetime) -> str:
         """Of the budget, in the period that `moment` is in."""
         assert self.budget
-        start = period_start(Period(self.budget.period), moment)
+        start = period_start(Period(self.budget.period), moment.date())
         return budget_scope(self.budget.pk, start)
 
     def is_counted(self, scope: str, moment: datetime) -> bool:

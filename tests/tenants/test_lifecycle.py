@@ -8,11 +8,13 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.utils import timezone
 
 from billing.erasure import organizations_erase
 from billing.ledger import prepaid_top_up, wallet_read
-from tenants import services
+from tenants import audit, services
+from tenants.audit.personal import subject_of
 from tenants.models import (
     ApiKey,
     AuditEntry,
@@ -21,6 +23,7 @@ from tenants.models import (
     Membership,
     Organization,
     OrganizationState,
+    PersonKey,
     PlatformPolicy,
     Project,
     Role,
@@ -193,3 +196,25 @@ def test_looking_in_ends_by_itself(cast: Cast) -> None:
 
     ended = AuditEntry.objects.for_organization(cast.acme).get(action="impersonation.end")
     assert ended.actor is None
+
+
+def test_of_people_who_belong_nowhere_else_the_trail_forgets_who_they_were(cast: Cast) -> None:
+    services.member_add(
+        actor=cast.oskar, organization=cast.rival, user=cast.max, role=Role.DEVELOPER
+    )
+    for person in (cast.olivia, cast.max):
+        with transaction.atomic():
+            audit.record_of_person(actor=person, action="session.start", person=person, ip="::1")
+    with transaction.atomic():
+        audit.record(actor=cast.olivia, action="x.y", target=None, about="nina@acme.test",
+                     email="nina@acme.test")  # fmt: skip
+    Invitation.objects.create(
+        organization=cast.acme, email="nina@acme.test", role=Role.DEVELOPER,
+        invited_by=cast.olivia, expires_at=timezone.now() + timedelta(days=7),
+    )  # fmt: skip
+    ACTS["delete"](cast.oskar, cast.acme)
+
+    ACTS["erase"](cast.oskar, cast.acme)
+
+    erased = PersonKey.objects.exclude(erased_at=None).values_list("subject", flat=True)
+    assert set(erased) == {subject_of(cast.olivia), subject_of("nina@acme.test")}

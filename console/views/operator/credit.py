@@ -24,6 +24,7 @@ from console.access import operator_page
 from console.credit_forms import GrantForm, PaymentForm, TermsForm
 from console.forms import is_taken
 from console.http import OperatorRequest
+from console.step_up import stepped_up
 from console.views.operator.answers import template_of
 from tenants.models import Organization
 
@@ -56,6 +57,7 @@ GRANT = Sheet(
 @require_http_methods(["GET", "HEAD", "POST"])
 @vary_on_headers("HX-Request")
 @operator_page
+@stepped_up
 def operator_organization_terms(request: OperatorRequest, org: str) -> HttpResponse:
     """Its plan, and whether and up to what it is billed afterwards."""
     organization = get_object_or_404(Organization, slug=org)
@@ -77,6 +79,7 @@ def operator_organization_terms(request: OperatorRequest, org: str) -> HttpRespo
 @require_http_methods(["GET", "HEAD", "POST"])
 @vary_on_headers("HX-Request")
 @operator_page
+@stepped_up
 def operator_organization_payment(request: OperatorRequest, org: str) -> HttpResponse:
     """A payment that came in for usage to come."""
     organization = get_object_or_404(Organization, slug=org)
@@ -93,6 +96,7 @@ def operator_organization_payment(request: OperatorRequest, org: str) -> HttpRes
 @require_http_methods(["GET", "HEAD", "POST"])
 @vary_on_headers("HX-Request")
 @operator_page
+@stepped_up
 def operator_organization_grant(request: OperatorRequest, org: str) -> HttpResponse:
     """Credit that costs nothing."""
     organization = get_object_or_404(Organization, slug=org)

@@ -41,6 +41,7 @@ from console.http import OperatorRequest
 from console.operator_forms import OrganizationForm
 from console.policies import allowed_regions
 from console.reports import money_places
+from console.step_up import stepped_up
 from console.views.operator import figures
 from console.views.operator.paging import Page, page_of, page_of_ranked
 from tenants import services
@@ -66,6 +67,7 @@ class Used:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator_page
+@stepped_up
 def operator_organization_add(request: OperatorRequest) -> HttpResponse:
     """Open an account for a customer; its owner chooses a password by mail."""
     form = OrganizationForm(request.POST if request.method == "POST" else None)

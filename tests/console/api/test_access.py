@@ -269,5 +269,8 @@ def test_an_operator_who_sees_as_a_member_has_no_api(cast: Cast) -> None:
     session = operator.client.session
     session[SESSION_KEY] = str(started.pk)
     session.save()
-    told = operator.get("/organization/projects")
-    assert (told.status, told.error["code"]) == (403, "impersonation_not_allowed")
+    for told in (
+        operator.get("/organization/projects"),
+        operator.post("/organization/projects", name="Mine"),
+    ):
+        assert (told.status, told.error["code"]) == (403, "impersonation_not_allowed")

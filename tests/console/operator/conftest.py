@@ -19,6 +19,7 @@ from inference.models import Backend, Model, Region, Task
 from tenants.models import ApiKey
 from tenants.valkey import client as valkey
 from tests.conftest import Cast
+from tests.console.log_in import log_in_freshly
 from tests.console.usage_rows import day_add
 
 type Book = Callable[..., UsageHour]
@@ -26,8 +27,7 @@ type Book = Callable[..., UsageHour]
 
 @pytest.fixture
 def operator(client: Client, cast: Cast) -> Client:
-    client.force_login(cast.oskar)
-    return client
+    return log_in_freshly(client, cast.oskar)
 
 
 @pytest.fixture

@@ -110,6 +110,21 @@ def test_the_customer_sees_who_looked_in_and_why(
     assert "Operator began to see as a member" in trail
 
 
+def test_the_trail_tells_each_page_that_was_looked_at(
+    cast: Cast, oskar: Client, of_max: Membership
+) -> None:
+    looking_in(oskar, of_max)
+
+    for url in ("/o/acme/keys/", "/o/acme/keys/", "/o/acme/usage/", "/o/acme/keys/create/"):
+        oskar.get(url)
+
+    seen = AuditEntry.objects.filter(action="impersonation.see", organization=cast.acme)
+    told = [(entry.actor, entry.on_behalf_of, entry.data["path"]) for entry in seen.order_by("seq")]
+    assert told == [
+        (cast.oskar, cast.max, "/o/acme/keys/"), (cast.oskar, cast.max, "/o/acme/usage/")
+    ]  # fmt: skip
+
+
 def test_looking_in_is_ended_with_a_button(cast: Cast, oskar: Client, of_max: Membership) -> None:
     looking_in(oskar, of_max)
 
