@@ -9,6 +9,7 @@ from django import forms
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from console.organization_forms import line_check
 from console.sign_up import invited_address, sign_up_is_open
 from tenants.models import User
 
@@ -21,6 +22,7 @@ class SignUpForm(forms.Form):
     name = forms.CharField(
         label=_("Name"),
         max_length=100,
+        validators=[line_check],
         widget=forms.TextInput(attrs={"autocomplete": "name", "autofocus": True}),
     )
 
@@ -40,5 +42,8 @@ class SignUpForm(forms.Form):
 
 class NameForm(forms.Form):
     name = forms.CharField(
-        label=_("Name"), max_length=100, widget=forms.TextInput(attrs={"autocomplete": "name"})
+        label=_("Name"),
+        max_length=100,
+        validators=[line_check],
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )

@@ -131,9 +131,9 @@ class AccountAdapter(DefaultAccountAdapter):
     @override
     def login(self, request: HttpRequest, user: User) -> None:
         super().login(request, user)
+        tenancy.recognize(user.pk)
         if not get_authentication_records(request, user):
             record_authentication(request, user, method="sign_up")  # allauth does not count it
-        tenancy.recognize(user.pk)
         sessions.begin(request.session)
         with transaction.atomic():
             audit.record_of_person(actor=user, action="session.start", person=user)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from console.explorer import DIMENSIONS, TIMES, Dimension, Question
 from console.forms import MEASURES, DaysForm, LogForm, Measure
+from console.organization_forms import RESERVED, EmailField, NameField
 from inference.control import BackendFacts
 from inference.live import CheckSeen
 from inference.models import Backend, Engine, Model, Region
@@ -139,21 +140,21 @@ def clean_base_url(value: str) -> str:
 class OrganizationForm(forms.Form):
     """A new customer and the person who owns the account."""
 
-    name = forms.CharField(label=_("Name"), max_length=100)
+    name = NameField()
     slug = forms.SlugField(
         label=_("Short name"), max_length=50, help_text=_("In addresses: /o/vinter-bank/")
     )
-    owner_email = forms.EmailField(label=_("E-mail of the owner"))
-    owner_name = forms.CharField(label=_("Name of the owner"), max_length=100)
+    owner_email = EmailField(_("E-mail of the owner"))
+    owner_name = NameField(_("Name of the owner"))
 
     def clean_slug(self) -> str:
         slug: str = self.cleaned_data["slug"].lower()
-        if Organization.objects.filter(slug=slug).exists():
+        if slug in RESERVED or Organization.objects.filter(slug=slug).exists():
             raise ValidationError(_("An organization with this short name exists already."))
         return slug
 
     def clean_owner_email(self) -> str:
-        email: str = self.cleaned_data["owner_email"].lower()
+        email: str = self.cleaned_data["owner_email"]
         if User.objects.filter(email__iexact=email, is_staff=True).exists():
             raise ValidationError(_("This is an operator, and operators own no organization."))
         return email

@@ -21,6 +21,7 @@ RESERVED: Final = frozenset({"add", "waiting"})
 """Short names that would be addresses of the operator's pages."""
 MAX_SLUG: Final = 50
 NAME: Final = _("Name")
+EMAIL: Final = _("E-mail")
 QUIET: Final = {"autocomplete": "off"}
 
 
@@ -41,9 +42,9 @@ class NameField(forms.CharField):
 class EmailField(forms.CharField):
     """An e-mail address that cannot pass for another one."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: StrOrPromise = EMAIL) -> None:
         widget = forms.EmailInput(attrs=QUIET)
-        super().__init__(label=_("E-mail"), max_length=254, widget=widget)
+        super().__init__(label=label, max_length=254, widget=widget)
 
     @override
     def clean(self, value: Any) -> str:

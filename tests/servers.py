@@ -26,9 +26,6 @@ ENVIRONMENT: Final = {
     "MFA_REQUIRED": "false",  # the tests of the policy switch it on; the others log in at once
 }
 
-MEMORY: Final = Path("/dev/shm")  # noqa: S108 - each makes folders of its own in it
-MEMORY_BYTES: Final = 8 << 30
-"""Where so much is free, what the tests write stays in memory: a disk takes its time to sync."""
 LOGIN: Final = "sluice_tests"
 GRANTS: Final[tuple[LiteralString, ...]] = (
     "GRANT sluice_worker TO {}",
@@ -42,6 +39,9 @@ VARIABLES: Final = {
     "sluice_console": "DATABASE_CONSOLE_URL",
     "sluice_services": "DATABASE_SERVICES_URL",
 }
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - each makes folders of its own in it
+MEMORY_BYTES: Final = 8 << 30
+"""Where so much is free, what the tests write stays in memory: a disk takes its time to sync."""
 
 _running: list[Running] = []
 _folders: list[Path] = []

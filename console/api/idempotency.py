@@ -37,10 +37,14 @@ class Done(NamedTuple):
 
 
 def once(caller: Caller | Operator, request: Request, act: Callable[[], bytes]) -> Done:
-    """Do `act`, unless that was done. Raises IdempotencyReused when something else was asked."""
+    """Do all of `act` or nothing, unless that was done.
+
+    Raises IdempotencyReused when something else was asked.
+    """
     key = request.headers.get(HEADER)
     if key is None:
-        return Done(act(), is_replayed=False)
+        with transaction.atomic():
+            return Done(act(), is_replayed=False)
     if not _KEY.fullmatch(key):
         raise InvalidRequest(f"`{HEADER}` is 1 to 255 characters of ASCII.", param=HEADER)
     return _once(caller, key, _asked(caller, request), act)

@@ -164,6 +164,8 @@ class OrganizationStateView(PlatformView):
         """Suspend an organization with a reason, or lift that."""
         row = get_object_or_404(OrganizationRow, pk=organization)
         if body.state == "suspended":
+            if not body.reason.strip():
+                raise InvalidRequest("Say why: its members read it.", param="reason")
             row = services.organization_suspend(
                 actor=caller.user, organization=row, reason=body.reason
             )

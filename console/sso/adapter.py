@@ -91,7 +91,8 @@ class SsoAdapter(DefaultSocialAccountAdapter):
     ) -> User:
         user: User = sociallogin.user
         user.email = str(data.get("email", "")).lower()
-        user.name = str(data.get("name") or "")[:100]
+        name = str(data.get("name") or "")
+        user.name = "".join(filter(str.isprintable, name))[:100]  # what hides is left out
         return user
 
     @override

@@ -51,9 +51,12 @@ def export_check(lines: Iterable[str], keys: list[str]) -> tuple[str, Head, int,
     Returns its name, its head, the number of the entry that is anchored (0 for none), and what is
     wrong. Raises ValueError for a file that is no export.
     """
-    reader = _Reader(lines)
-    findings = list(links_check(reader.chain, reader.links()))
-    findings += reader.proof_check(keys)
+    try:
+        reader = _Reader(lines)
+        findings = list(links_check(reader.chain, reader.links()))
+        findings += reader.proof_check(keys)
+    except (LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError("A line of the file is not of this format.") from error
     return reader.name, reader.head, reader.anchored, findings
 
 

@@ -209,7 +209,7 @@ class LeakSource(models.TextChoices):
 class KeyLeak(models.Model):
     """That a key was found where it should not be, and revoked. `told_at` is when its people were.
 
-    `url` is where it was found, as far as the reporter said; `name` and `hint` those of the key.
+    `url` is where it was found, as far as the reporter said; `hint` is that of the secret.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -59,7 +59,6 @@ def admin_key_revoke(*, actor: User | None, admin_key: AdminKey, reason: str = "
     if admin_key.revoked_at is None:
         admin_key.revoked_at = timezone.now()
         admin_key.save(update_fields=["revoked_at"])
-        facts = {"reason": reason} if reason else {}
         audit.record(
             actor=actor,
             action="admin_key.revoke",
@@ -67,7 +66,7 @@ def admin_key_revoke(*, actor: User | None, admin_key: AdminKey, reason: str = "
             organization=admin_key.organization,
             name=admin_key.name,
             hint=admin_key.hint,
-            **facts,
+            reason=reason,
         )
     return admin_key
 

@@ -191,8 +191,8 @@ def retiring_secret_end(*, actor: User | None, retiring: RetiringSecret, reason:
     """End the overlap of a rotation now."""
     api_key = _locked(retiring.api_key, revoked_too=True)
     retiring.delete()
-    facts = {"reason": reason} if reason else {}
-    _told(actor, "api_key.end_retiring", api_key, name=api_key.name, hint=retiring.hint, **facts)
+    facts = {"name": api_key.name, "hint": retiring.hint}
+    _told(actor, "api_key.end_retiring", api_key, reason=reason, **facts)
 
 
 @transaction.atomic
@@ -202,8 +202,8 @@ def api_key_revoke(*, actor: User | None, api_key: ApiKey, reason: str = "") -> 
     if api_key.revoked_at is None:
         api_key.revoked_at = timezone.now()
         api_key.save(update_fields=["revoked_at"])
-        facts = {"reason": reason} if reason else {}
-        _told(actor, "api_key.revoke", api_key, name=api_key.name, hint=api_key.hint, **facts)
+        facts = {"name": api_key.name, "hint": api_key.hint}
+        _told(actor, "api_key.revoke", api_key, reason=reason, **facts)
     return api_key
 
 

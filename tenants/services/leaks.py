@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 
 from tenants import keys
-from tenants.models import AdminKey, ApiKey, KeyLeak, LeakSource, RetiringSecret
+from tenants.models import AdminKey, ApiKey, KeyLeak, LeakSource, Organization, RetiringSecret
 from tenants.services.admin_keys import admin_key_revoke
 from tenants.services.keys import api_key_revoke, retiring_secret_end
 
@@ -44,29 +44,26 @@ def _locked[M: Model](found: QuerySet[M], digests: list[bytes]) -> M | None:
 def _end_admin_key(admin_key: AdminKey, source: LeakSource, url: str) -> None:
     if admin_key.is_active:
         admin_key_revoke(actor=None, admin_key=admin_key, reason=LEAKED)
-        KeyLeak.objects.create(
-            organization=admin_key.organization,
-            admin_key=admin_key,
-            hint=admin_key.hint,
-            source=source,
-            url=url[:500],
-        )
+        _keep(admin_key.organization, admin_key.hint, source, url, admin_key=admin_key)
 
 
 def _end_api_key(api_key: ApiKey, source: LeakSource, url: str) -> None:
     if api_key.is_active:
         api_key_revoke(actor=None, api_key=api_key, reason=LEAKED)
-        _keep(api_key, api_key.hint, source, url)
+        _keep(api_key.organization, api_key.hint, source, url, api_key=api_key)
 
 
 def _end_retiring(retiring: RetiringSecret, source: LeakSource, url: str) -> None:
     """The key's new secret did not leak, and goes on."""
     if retiring.is_active and retiring.api_key.is_active:
         retiring_secret_end(actor=None, retiring=retiring, reason=LEAKED)
-        _keep(retiring.api_key, retiring.hint, source, url)
+        api_key = retiring.api_key
+        _keep(api_key.organization, retiring.hint, source, url, api_key=api_key)
 
 
-def _keep(api_key: ApiKey, hint: str, source: LeakSource, url: str) -> None:
-    KeyLeak.objects.create(
-        organization=api_key.organization, api_key=api_key, hint=hint, source=source, url=url[:500]
-    )
+def _keep(
+    organization: Organization, hint: str, source: LeakSource, url: str, **key: ApiKey | AdminKey
+) -> None:
+    """`url` is a stranger's: what no text column takes must not keep a key alive."""
+    found_at = url.replace("\0", "")[:500]
+    KeyLeak.objects.create(organization=organization, hint=hint, source=source, url=found_at, **key)

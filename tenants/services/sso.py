@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from tenants import audit, tenancy
 from tenants.models import Membership, Organization, Role, SsoDomain, SsoProvider, User
 from tenants.sealing import seal
-from tenants.services.members import member_add
+from tenants.services.members import member_add, organization_lock
 
 RECORD_AT: Final = "_sluice"
 """The label under a domain whose TXT record holds the proof."""
@@ -29,15 +29,18 @@ def organization_set_second_factor(
     *, actor: User, organization: Organization, is_required: bool
 ) -> Organization:
     """Whether every member must have a second factor, beside owners and billing."""
-    organization.requires_second_factor = is_required
-    organization.save(update_fields=["requires_second_factor"])
-    audit.record(
-        actor=actor,
-        action="organization.set_second_factor",
-        target=organization,
-        organization=organization,
-        after=is_required,
-    )
+    organization = organization_lock(organization)
+    before, organization.requires_second_factor = organization.requires_second_factor, is_required
+    if before != is_required:
+        organization.save(update_fields=["requires_second_factor"])
+        audit.record(
+            actor=actor,
+            action="organization.set_second_factor",
+            target=organization,
+            organization=organization,
+            before=before,
+            after=is_required,
+        )
     return organization
 
 
@@ -52,7 +55,8 @@ def sso_set(
     joins_as: str,
 ) -> SsoProvider:
     """Name the provider. An empty `secret` leaves it as it is; another issuer has to work first."""
-    found = SsoProvider.objects.for_organization(organization).select_for_update().first()
+    organization = organization_lock(organization)
+    found = SsoProvider.objects.for_organization(organization).first()
     sso = found or SsoProvider(organization=organization)
     if sso.issuer != issuer:
         sso.issuer, sso.worked_at, sso.is_enforced = issuer, None, False
@@ -68,6 +72,7 @@ def sso_set(
 @transaction.atomic
 def sso_remove(*, actor: User, provider: SsoProvider) -> None:
     """Everyone logs in as before; who only ever came through it chooses a password by mail."""
+    provider = _locked(provider)
     _recorded(actor, "sso.remove", provider, issuer=provider.issuer)
     provider.delete()
 
@@ -78,6 +83,7 @@ def sso_enforce(*, actor: User, provider: SsoProvider, is_enforced: bool) -> Sso
 
     Owners keep their other ways: a provider that breaks locks nobody out for good.
     """
+    provider = _locked(provider)
     if is_enforced and provider.worked_at is None:
         raise ValidationError(_("Log in through it once first, so that it is known to work."))
     if is_enforced and not _domains(provider.organization).exists():
@@ -103,7 +109,7 @@ def sso_joined(*, provider: SsoProvider, user: User, is_first: bool) -> None:
 @transaction.atomic
 def sso_domain_add(*, actor: User, organization: Organization, name: str) -> SsoDomain:
     """A mail domain to be proven. ValidationError says what is wrong with it."""
-    name = domain_clean(name)
+    name, organization = domain_clean(name), organization_lock(organization)
     if SsoDomain.objects.for_organization(organization).filter(name=name).exists():
         raise ValidationError(_("It is in the list already."))
     token = secrets.token_urlsafe(24)
@@ -144,8 +150,9 @@ def sso_domain_verify(
 @transaction.atomic
 def sso_domain_remove(*, actor: User, domain: SsoDomain) -> None:
     """ValidationError while it is the last one of a provider that is enforced."""
-    enforced = SsoProvider.objects.for_organization(domain.organization).filter(is_enforced=True)
-    if enforced.exists() and not _domains(domain.organization).exclude(pk=domain.pk).exists():
+    organization = organization_lock(domain.organization)
+    enforced = SsoProvider.objects.for_organization(organization).filter(is_enforced=True)
+    if enforced.exists() and not _domains(organization).exclude(pk=domain.pk).exists():
         raise ValidationError(_("Stop enforcing single sign-on first: this is its last domain."))
     _recorded_domain(actor, "sso.remove_domain", domain)
     domain.delete()
@@ -162,6 +169,14 @@ def sso_demanded_of(user: User) -> SsoProvider | None:
         if members.filter(user=user, role=Role.OWNER).exists():
             return None
         return SsoProvider.objects.for_organization(domain.organization).get()
+
+
+def _locked(provider: SsoProvider) -> SsoProvider:
+    """As it is now, whatever others do; ValidationError when it is gone."""
+    organization = organization_lock(provider.organization)
+    if now := SsoProvider.objects.for_organization(organization).filter(pk=provider.pk).first():
+        return now
+    raise ValidationError(_("The provider was removed meanwhile."))
 
 
 def _domains(organization: Organization) -> QuerySet[SsoDomain]:

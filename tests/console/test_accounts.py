@@ -210,7 +210,8 @@ def test_a_new_address_counts_once_its_code_is_typed(
 def test_a_person_has_another_name(client: Client, cast: Cast) -> None:
     log_in_freshly(client, cast.olivia)
 
-    assert client.post("/account/", {"name": ""}).status_code == 422
+    for bad in ("", "Olivia\u202eEk"):
+        assert client.post("/account/", {"name": bad}).status_code == 422
     client.post("/account/", {"name": "Olivia Ek Lind"})
 
     cast.olivia.refresh_from_db()

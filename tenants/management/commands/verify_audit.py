@@ -55,7 +55,7 @@ class Command(BaseCommand):
         try:
             with file.open() as lines:
                 name, head, anchored, findings = export_check(lines, keys or signing.trusted_keys())
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise CommandError(f"{file} cannot be read as an export: {error}") from error
         self.stdout.write(f"{name}: {head.seq} entries, anchored up to #{anchored}.")
         return findings

@@ -6,15 +6,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 import time_machine
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.utils import timezone
 
 from console.api.idempotency import answers_forget
 from console.models import IdempotentAnswer
-from tenants.models import Project
+from tenants import services
+from tenants.models import Project, ServiceAccount
 from tests.conftest import Cast
 from tests.console.api.conftest import Answer, Api, key_of, logged_in, with_secret
 
@@ -53,6 +56,16 @@ def test_another_request_with_the_same_key_is_refused(
     api.post(PROJECTS, ONCE, name="Billing")
     told = api.post(path, ONCE, **body)
     assert (told.status, told.error["type"]) == (409, "idempotency_error")
+
+
+@pytest.mark.parametrize("headers", [{}, ONCE])
+def test_what_fails_half_way_leaves_nothing(
+    headers: dict[str, str], api: Api, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "api_key_create", Mock(side_effect=ValidationError("No.")))
+    told = api.post(f"{PROJECTS}/{cast.project.pk}/service_accounts", headers, name="robot")
+    assert (told.status, told.error["message"]) == (400, "No.")
+    assert not ServiceAccount.objects.exists()
 
 
 def test_what_failed_can_be_sent_again(api: Api, cast: Cast) -> None:

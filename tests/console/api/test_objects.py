@@ -174,6 +174,8 @@ def test_an_operator_opens_stops_and_limits_organizations(cast: Cast) -> None:
     )
     assert (taken.status, taken.error["param"]) == (400, "slug")
     one = f"/platform/organizations/{made['id']}"
+    refused = operator.post(f"{one}/state", state="suspended")
+    assert (refused.status, refused.body["error"]["param"]) == (400, "reason")
     told = operator.post(f"{one}/state", state="suspended", reason="unpaid").body
     assert (told["state"], told["state_reason"]) == (OrganizationState.SUSPENDED, "unpaid")
     assert operator.post(f"{one}/state", state="active").body["state"] == OrganizationState.ACTIVE

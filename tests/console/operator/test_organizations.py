@@ -212,7 +212,9 @@ def test_a_person_who_has_an_account_keeps_it(operator: Client, cast: Cast) -> N
     [
         ("slug", "acme", "exists already"),
         ("slug", "two words", "valid “slug”"),
-        ("owner_email", "sara", "valid email"),
+        ("slug", "waiting", "exists already"),
+        ("owner_email", "sara", "name@example.com"),
+        ("owner_email", "s\u0430ra@vinter.test", "other alphabets"),
         ("owner_email", "oskar@sluice.test", "operators own no organization"),
         ("name", "", "required"),
     ],

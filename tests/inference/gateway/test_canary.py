@@ -20,6 +20,7 @@ from pytest_django.fixtures import Settings
 from billing.ingest import ingest
 from billing.models import UsageEvent
 from inference.gateway.endpoints import ENDPOINTS
+from tenants.tenancy import OWNER, standing_as
 from tenants.valkey import client as valkey
 from tests.conftest import PASSWORD, Cast
 from tests.console.log_in import log_in_freshly
@@ -68,7 +69,7 @@ class Traces:
 
     def _tables(self) -> Iterator[tuple[str, bytes]]:
         """Each row as text; bytes in it as they are."""
-        with connection.cursor() as cursor:
+        with standing_as(OWNER), connection.cursor() as cursor:
             for table in connection.introspection.table_names(cursor, include_views=True):
                 name = connection.ops.quote_name(table)
                 cursor.execute(f"SELECT row_to_json(one)::text FROM {name} one")  # noqa: S608

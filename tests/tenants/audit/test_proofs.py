@@ -192,6 +192,9 @@ def test_the_command_verifies_a_file(
     file.write_text(file.read_text().replace("Search", "Starch"))
     with pytest.raises(CommandError, match="Entry 4 was changed"):
         call_command("verify_audit", file=file)
+    file.write_text(json.dumps({"format": "sluice-audit-1", "chain": 7, "name": "Acme"}))
+    with pytest.raises(CommandError, match="not of this format"):
+        call_command("verify_audit", file=file)
     file.write_text("{}\n")
     with pytest.raises(CommandError, match="no export of an audit trail"):
         call_command("verify_audit", file=file)
