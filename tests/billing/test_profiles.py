@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -34,7 +35,7 @@ def test_a_proven_business_abroad_accounts_for_vat_itself_for_thirty_days(cast: 
         checked_at=CHECKED,
     )  # fmt: skip
     found = vat_decide(profile, (CHECKED + timedelta(days=30)).date())
-    assert (found.rate, found.treatment) == (0, VatTreatment.REVERSE_CHARGE)
+    assert (found.rate, found.treatment) == (Decimal(0), VatTreatment.REVERSE_CHARGE)
     assert GERMAN in found.note
     late = vat_decide(profile, (CHECKED + timedelta(days=31)).date())
     assert (late.rate, late.treatment) == (Decimal(19), VatTreatment.CONSUMER)
@@ -60,7 +61,13 @@ def test_who_did_not_say_who_he_is_pays_our_vat() -> None:
      ("email", "nobody")],
 )  # fmt: skip
 def test_nonsense_is_refused_at_its_field(cast: Cast, field: str, value: str) -> None:
-    given = {"legal_name": "A", "address": "B", "postcode": "1", "city": "C", "country": "DE"}
+    given: dict[str, Any] = {
+        "legal_name": "A",
+        "address": "B",
+        "postcode": "1",
+        "city": "C",
+        "country": "DE",
+    }
     with pytest.raises(ValidationError) as refused:
         profile_set(actor=None, organization=cast.acme, **(given | {field: value}))
     assert list(refused.value.message_dict) == [field]
