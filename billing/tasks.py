@@ -11,7 +11,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 from redis.exceptions import LockError
 
-from billing import payments, seeding
+from billing import payments, seeding, vies
 from billing.alerts import alerts_tell
 from billing.erasure import organizations_erase
 from billing.ingest import LANES, dead_retry, ingest
@@ -89,6 +89,13 @@ def promo_monthly_give() -> None:
     """Give each organization what its plan gives each month."""
     close_old_connections()
     promo_monthly_grant(timezone.now())
+
+
+@shared_task
+def vat_ids_check() -> None:
+    """Ask the EU about VAT ids."""
+    close_old_connections()
+    vies.vat_ids_check(timezone.now())
 
 
 @shared_task

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 
 from billing.models import BillingProfile, VatTreatment
 from billing.profiles import profile_set, vat_decide, vat_evidence_set
+from billing.vies import Answer, NoAnswerError, answer_read, vat_ids_check
 from tenants.models import AuditEntry
 from tests.conftest import Cast
 
@@ -72,3 +73,20 @@ def test_nonsense_is_refused_at_its_field(cast: Cast, field: str, value: str) ->
         profile_set(actor=None, organization=cast.acme, **(given | {field: value}))
     assert list(refused.value.message_dict) == [field]
     assert not BillingProfile.objects.exists()
+
+
+def test_the_eu_is_asked_once_a_week_and_its_silence_changes_nothing(cast: Cast) -> None:
+    german(cast)
+
+    def silent(_vat_id: str) -> Answer:
+        raise NoAnswerError
+
+    said = {"valid": True, "requestIdentifier": "WAPI2", "name": "ACME GMBH"}
+    assert vat_ids_check(CHECKED, silent) == 0
+    assert vat_ids_check(CHECKED, lambda _vat_id: answer_read(said)) == 1
+    assert vat_ids_check(CHECKED + timedelta(days=6), silent) == 0
+    assert vat_ids_check(CHECKED + timedelta(days=8), silent) == 0
+    kept = BillingProfile.objects.get().vat_evidence
+    assert (kept["is_valid"], kept["reference"], kept["name"]) == (True, "WAPI2", "ACME GMBH")
+    with pytest.raises(NoAnswerError, match="MS_UNAVAILABLE"):
+        answer_read({"actionSucceed": False, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]})
