@@ -80,6 +80,18 @@ def test_an_invoice_is_paid_when_nothing_is_open_and_once_for_each_payment(
     assert invoices_check() == []
 
 
+def test_the_nightly_check_finds_an_invoice_that_is_not_what_is_booked(
+    invoice: Invoice, cast: Cast
+) -> None:
+    Invoice.objects.filter(pk=invoice.pk).update(paid=CENT)
+    [found] = invoices_check()
+    assert (found.name, found.kept, found.added_up) == ("receivable", TOTAL, TOTAL - CENT)
+    Invoice.objects.filter(pk=invoice.pk).update(paid=0, state=InvoiceState.VOID)
+    assert {(one.name, one.kept, one.added_up) for one in invoices_check()} == {
+        ("receivable", TOTAL, 0), ("invoice", TOTAL, 0),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("field", ["subtotal", "buyer", "root", "number", "period_start"])
 def test_nothing_of_a_final_invoice_changes(invoice: Invoice, field: str) -> None:
     values = {"subtotal": Decimal(1), "buyer": {"a": 1}, "period_start": APRIL_1.date()}
