@@ -204,6 +204,7 @@ def test_no_transfer_is_between_currencies(cast: Cast) -> None:
     accounts = accounts_open([
         AccountKey(None, AccountKind.BANK, currency=currency) for currency in ("EUR", "SEK")
     ])  # fmt: skip
-    entry = entry_of(Source("payout", "1", "payout"), *accounts.values(), Decimal(1))
+    euros, kronor = accounts.values()
+    entry = entry_of(Source("payout", "1", "payout"), euros, kronor, Decimal(1))
     with pytest.raises(IntegrityError, match="one currency"):
         transfers_write([entry])
