@@ -142,6 +142,7 @@ def payments_work() -> None:
         now = timezone.now()
         payments.auto_top_ups_step(now)
         payments.invoices_push(now)
+        payments.corrections_push(now)
         payments.outbox_send()
         payments.events_catch_up(now)
         payments.inbox_work()

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -24,6 +25,7 @@ from billing.payments import (
     webhook_take,
 )
 from console.fakestripe import WEBHOOK_SECRET, Fault
+from console.settings import stripe_secrets
 from tests.billing.payments.conftest import Stripe
 from tests.conftest import Cast
 
@@ -96,6 +98,14 @@ def test_one_from_long_ago_or_from_the_future_is_refused(stripe: Stripe, paid: P
         with pytest.raises(WebhookRefusedError):
             take(event_of(stripe), stripe, late_s=late_s)
     assert is_refused("five minutes", 4)
+
+
+def test_with_a_key_and_no_secret_nothing_starts() -> None:
+    for secrets in ("", " , ", "whsec_", "whsec_test", f"{OTHER},test"):
+        with pytest.raises(ImproperlyConfigured, match="STRIPE_WEBHOOK_SECRETS"):
+            stripe_secrets("sk_live_1", secrets)
+    assert stripe_secrets("", "") == []
+    assert stripe_secrets("sk_live_1", f"{OTHER}, {WEBHOOK_SECRET}") == [OTHER, WEBHOOK_SECRET]
 
 
 def test_while_secrets_change_both_are_taken(stripe: Stripe, paid: Payment) -> None:
