@@ -51,6 +51,9 @@ def test_a_payment_is_found_and_shows_what_went_back(operator: Client, rows: Mon
     assert "No payment is like this." in text_of(operator.get(f"{URL}?state=failed"))
     page = text_of(operator.get(f"{URL}{rows.payment.pk}/"))
     assert "Paid too much" in page
+    booked = operator.get("/operator/books/transfers/?q=manual:BG 7").context["page"].rows
+    assert sum(one.amount for one in booked) == rows.payment.total
+    assert "?q=manual%3ABG%207" in page
     assert "€12.50" in page
 
 
