@@ -309,11 +309,12 @@ def rate_propose(
 
 @transaction.atomic
 def rate_approve(*, actor: User, rate: Rate) -> Rate:
-    """Let a proposal count: from its own time on, or from now where that is over."""
+    """Let a proposal count from its own time on, or from now where that is over and has a price."""
     rate = _proposal(rate)
     if rate.created_by_id == actor.pk:
         raise ValidationError(_("You proposed this price: somebody else has to approve it."))
-    rate.valid = _span(max(rate.valid.lower, timezone.now()), rate.valid.upper)
+    if _would_change_the_past(rate):
+        rate.valid = _span(timezone.now(), rate.valid.upper)
     rate.approved_by = actor
     return _put_in_force(rate, actor, "rate.approve")
 
@@ -366,10 +367,19 @@ def _beside(rate: Rate) -> list[Rate]:
         raise ValidationError(_("A rate that starts at or after this time exists already."))
     if end and rate.book.parent_id is None and not later.filter(valid__startswith=end).exists():
         raise ValidationError({"valid_until": _("The list would have no price after that.")})
-    current = list(same.filter(valid__contains=start))
-    if current and start < timezone.now() - CLOCKS:
+    if start < timezone.now() - CLOCKS and _would_change_the_past(rate):
         raise ValidationError(_("What was used keeps its price: choose a time that is to come."))
-    return current
+    return list(same.filter(valid__contains=start))
+
+
+def _would_change_the_past(rate: Rate) -> bool:
+    """Whether its book, or one above, had a price for the same before now."""
+    start, now = rate.valid.lower, timezone.now()
+    if start >= now:
+        return False
+    over = DateTimeTZRange(start, min(rate.valid.upper or now, now))
+    above = Rate.objects.approved().filter(book__in=books_read()[rate.book_id].chain)
+    return above.filter(model=rate.model, component=rate.component, valid__overlap=over).exists()
 
 
 def _told(actor: User | None, action: str, rate: Rate) -> None:

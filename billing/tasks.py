@@ -11,7 +11,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 from redis.exceptions import LockError
 
-from billing import payments, seeding
+from billing import payments, seeding, vies
 from billing.alerts import alerts_tell
 from billing.erasure import organizations_erase
 from billing.ingest import LANES, dead_retry, ingest
@@ -92,6 +92,13 @@ def promo_monthly_give() -> None:
 
 
 @shared_task
+def vat_ids_check() -> None:
+    """Ask the EU about VAT ids."""
+    close_old_connections()
+    vies.vat_ids_check(timezone.now())
+
+
+@shared_task
 def months_close() -> None:
     """Close months that have ended, and say which invoices are past due."""
     close_old_connections()
@@ -135,6 +142,7 @@ def payments_work() -> None:
         now = timezone.now()
         payments.auto_top_ups_step(now)
         payments.invoices_push(now)
+        payments.corrections_push(now)
         payments.outbox_send()
         payments.events_catch_up(now)
         payments.inbox_work()

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.models import AutoTopUp, BillingProfile
 from console.costs import CostSpan, today
+from console.currencies import shown_currency
 from console.forms import GROUPS, Days, Group, OwnDaysForm
 
 SPANS: Final = (
@@ -50,7 +51,7 @@ class CostForm(OwnDaysForm):
         )
 
 
-AMOUNTS: Final = (Decimal(20), Decimal(50), Decimal(100), Decimal(500))
+AMOUNTS: Final = {"EUR": (20, 50, 100, 500), "SEK": (200, 500, 1000, 5000)}
 """Of top-ups: what is offered beside an amount of one's own."""
 PROFILE: Final = (
     "legal_name", "is_business", "address", "address_more", "postcode", "city", "country", "vat_id",
@@ -66,7 +67,15 @@ def _amount(label: Any, **options: Any) -> forms.DecimalField:
 class TopUpForm(forms.Form):
     """How much credit is bought, without VAT."""
 
-    amount = _amount(_("Credit to buy"), min_value=Decimal("0.01"), max_value=Decimal(1_000_000))
+    amount = _amount("", min_value=Decimal("0.01"), max_value=Decimal(1_000_000))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["amount"].label = _("Credit to buy, %s") % shown_currency()
+
+    @property
+    def offered(self) -> list[Decimal]:
+        return [Decimal(one) for one in AMOUNTS[shown_currency()]]
 
 
 class AutoTopUpForm(forms.Form):

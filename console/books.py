@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Count, F, Q, QuerySet, Sum
+from django.utils.translation import gettext_lazy
 
 from billing.models import Account, AccountKind, Balance, Transfer, TransferKind, UsageEvent
 from tenants.models import Organization
@@ -17,6 +18,19 @@ from tenants.models import Organization
 SIDES: Final = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
 SOON: Final = timedelta(days=2)
 """An event is booked so long after it happened, but for the few that were long on their way."""
+SOURCES: Final = (
+    ("batch", gettext_lazy("Usage")),
+    ("payment", gettext_lazy("Payments")),
+    ("promo", gettext_lazy("Grants")),
+    ("expiry", gettext_lazy("Expiry")),
+    ("invoice", gettext_lazy("Invoices")),
+    ("credit_note", gettext_lazy("Credit notes")),
+    ("refund", gettext_lazy("Money paid back")),
+    ("fee", gettext_lazy("Fees")),
+    ("payout", gettext_lazy("Payouts")),
+    ("transfer", gettext_lazy("Money set apart")),
+)
+"""The types of what transfers are for."""
 _ZERO: Final = Decimal(0)
 _OWED: Final = F("balance__credits_posted") - F("balance__debits_posted")
 
@@ -135,7 +149,7 @@ class Balanced:
 
 
 def transfers_of(
-    *, account: Account | None, organization: Organization | None, code: str, search: str
+    *, account: Account | None, organization: Organization | None, source: str, search: str
 ) -> QuerySet[Transfer]:
     """Transfers with their accounts; `search` is the id of a source, a batch or a transfer."""
     found = Transfer.objects.select_related("debit__organization", "credit__organization")
@@ -144,19 +158,21 @@ def transfers_of(
     if organization:
         own = Account.objects.for_organization(organization).values("pk")
         found = found.filter(Q(debit__in=own) | Q(credit__in=own))
-    if code:
-        found = found.filter(code=code)
+    if source:
+        found = found.filter(source_type=source)
     if search:
         found = found.filter(_named(search))
     return found
 
 
 def _named(search: str) -> Q:
+    """By an index each: that of sources begins with their type."""
+    named = Q(source_type__in=[source for source, _label in SOURCES], source_id=search)
     try:
         one = UUID(search)
     except ValueError:
-        return Q(source_id=search)
-    return Q(pk=one) | Q(batch_id=one) | Q(source_id=str(one))
+        return named
+    return named | Q(pk=one) | Q(batch_id=one)
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,11 +187,22 @@ class Margins:
     def _shared(self) -> dict[str, Decimal]:
         """What each model has of the hours in which backends worked, per unit of its work."""
         work = {model: sums[1] for model, sums in _sums(self._used, "model").items()}
-        costs = costs_shared(self.backends, work, _places())
+        costs = costs_shared(self.backends, work, self._places)
         return {model: cost / work[model] for model, cost in costs.items() if work[model]}
 
+    @cached_property
+    def _unknown(self) -> set[str]:
+        """Models on backends of which nobody said what they cost."""
+        return {model for backend, model in self._places if backend in self.unpriced}
+
+    @cached_property
+    def _places(self) -> Sequence[tuple[str, str]]:
+        return list(Deployment.objects.values_list("backend__name", "model__public_id"))
+
     def _cost_of(self, model: str, work: int) -> Decimal | None:
-        return self._shared.get(model, _ZERO) * work if self._is_costed else None
+        if not self._is_costed or model in self._unknown:
+            return None
+        return self._shared.get(model, _ZERO) * work
 
 
 def costs_shared(
@@ -263,10 +274,6 @@ def _sums(used: Iterable[Used], group: str) -> dict[Any, tuple[Decimal, int]]:
         amount, work = sums.get(getattr(one, group), (_ZERO, 0))
         sums[getattr(one, group)] = (amount + one.amount, work + one.work)
     return sums
-
-
-def _places() -> Sequence[tuple[str, str]]:
-    return list(Deployment.objects.values_list("backend__name", "model__public_id"))
 
 
 def _catalogue() -> list[str]:

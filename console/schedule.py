@@ -28,7 +28,7 @@ SCHEDULE: Final[Mapping[str, Mapping[str, Any]]] = {
         "schedule": 600.0,
     },
     "expire credit": {"task": "billing.tasks.credit_expire", "schedule": 600.0},
-    "give monthly credit": {"task": "billing.tasks.promo_monthly_give", "schedule": 600.0},
+    "give monthly credit": {"task": "billing.tasks.promo_monthly_give", "schedule": 60.0},
     "keep when keys were used": {"task": "tenants.tasks.key_uses_keep", "schedule": 60.0},
     "tell of keys that end": {"task": "console.key_mails.ends_tell", "schedule": 600.0},
     "tell of leaked keys": {
@@ -68,6 +68,7 @@ SCHEDULE: Final[Mapping[str, Mapping[str, Any]]] = {
         "task": "billing.tasks.stripe_reconcile_long",
         "schedule": crontab(hour=3, minute=17),
     },
+    "check VAT ids": {"task": "billing.tasks.vat_ids_check", "schedule": 3600.0},
     "close months": {"task": "billing.tasks.months_close", "schedule": crontab(minute="*/10")},
     "verify the books": {
         "task": "billing.tasks.books_verify",

@@ -277,6 +277,7 @@ SELLER_EMAIL = env("SELLER_EMAIL", "")
 SELLER_IBAN = env("SELLER_IBAN", "")
 SELLER_BIC = env("SELLER_BIC", "")
 INVOICE_DUE_DAYS = int(env("INVOICE_DUE_DAYS", "30"))
+VIES_URL = env("VIES_URL", "https://ec.europa.eu/taxation_customs/vies/rest-api")
 
 # Payments by card: off without a key. Two secrets are valid while one replaces the other
 STRIPE_API_KEY = env_secret("STRIPE_API_KEY", optional=True)

@@ -106,7 +106,7 @@ def credit_note_facts(note: CreditNote) -> dict[str, Any]:
             [f"VAT {percent(invoice.vat_rate)} %", money(-note.vat, sign)],
         ],
         "total": ["Credited", money(-note.total, sign)],
-        "notes": [text for text in (f"Reason: {note.reason}", invoice.vat_note) if text],
+        "notes": [text for text in (_reason(note), invoice.vat_note) if text],
         "pay": None,
         "proof": None,
     }
@@ -161,6 +161,11 @@ def _sections(invoice: Invoice) -> list[dict[str, Any]]:
         section = sections.setdefault(title, {"title": title, "rows": []})
         section["rows"].append({"text": line.text, "amount": money(line.amount, sign)})
     return list(sections.values())
+
+
+def _reason(note: CreditNote) -> str:
+    """Where its lines do not say it."""
+    return "" if note.lines.filter(line=None).exists() else f"Reason: {note.reason}"
 
 
 def _paid_note(invoice: Invoice) -> str:

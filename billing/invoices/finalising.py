@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -145,7 +146,7 @@ def _vat_of(payment: Payment, now: Vat) -> Vat:
     return Vat(payment.vat_rate, treatment, now.note if now.treatment == treatment else "")
 
 
-def _tell(actor: User | None, action: str, invoice: Invoice, **facts: object) -> None:
+def _tell(actor: User | None, action: str, invoice: Invoice, **facts: Any) -> None:
     audit.record(
         actor=actor, action=action, target=invoice, organization=invoice.organization, **facts
     )

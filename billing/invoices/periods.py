@@ -28,15 +28,17 @@ _UNFINISHED: Final = (InvoiceState.OPEN, InvoiceState.CLOSING, InvoiceState.FROZ
 
 # Usage of months that are not closed, and what was late for a month that was.
 _OPEN: Final = """
-SELECT day.organization_id, date_trunc('month', day.day)::date AS month
-FROM billing_usageday day LEFT JOIN billing_books books USING (organization_id)
-WHERE day.day < %(until)s AND day.amount > 0
-    AND (books.closed_until IS NULL OR day.day >= books.closed_until)
-UNION
-SELECT event.organization_id, event.billed_in
-FROM billing_usageevent event JOIN billing_books books USING (organization_id)
-WHERE event.billed_in IS NOT NULL AND event.billed_in < %(until)s AND event.amount > 0
-    AND event.billed_in >= books.closed_until
+SELECT books.organization_id, used.month
+FROM billing_books books CROSS JOIN LATERAL (
+    SELECT date_trunc('month', day)::date AS month FROM billing_usageday
+    WHERE organization_id = books.organization_id AND amount > 0
+        AND day >= COALESCE(books.closed_until, '-infinity') AND day < %(until)s
+    UNION
+    SELECT billed_in FROM billing_usageevent
+    WHERE organization_id = books.organization_id AND amount > 0
+        AND billed_in >= books.closed_until AND billed_in < %(until)s
+) AS used
+WHERE books.closed_until IS NULL OR books.closed_until < %(until)s
 ORDER BY 2, 1
 """
 

@@ -46,7 +46,7 @@ class Tariff(NamedTuple):
     @classmethod
     def of(cls, model: str, prices: Prices) -> Tariff:
         each = tuple(prices.of(component) for component in COMPONENTS)
-        units = tuple(one and unit_picos(one.price, one.unit_scale) for one in each)
+        units = tuple(unit_picos(one.price, one.unit_scale) if one else None for one in each)
         return cls(model, each, units, ",".join(map(price_text, COMPONENTS, each)))
 
     def picos(self, used: tuple[int, ...]) -> tuple[int, ...]:

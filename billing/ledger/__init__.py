@@ -7,7 +7,7 @@ write transfers and balances, in one transaction, under the lock of the organiza
 from __future__ import annotations
 
 from billing.ledger.accounts import AccountKey
-from billing.ledger.books import books_advance, books_announce, books_lock, currency_set
+from billing.ledger.books import books_advance, books_announce, books_lock
 from billing.ledger.check import Difference, batches_check, books_check, invoices_check
 from billing.ledger.credit import (
     Entered,
@@ -47,7 +47,6 @@ __all__ = [
     "books_lock",
     "credit_note_book",
     "credit_note_to_prepaid",
-    "currency_set",
     "fee_book",
     "invoice_book",
     "invoice_unbook",

@@ -9,11 +9,9 @@ from uuid import UUID
 
 import redis
 import structlog
-from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.utils.translation import gettext as _
 
-from billing.models import Account, Books
+from billing.models import Books
 
 _MAKE: Final = """
 INSERT INTO billing_books (organization_id, currency, version)
@@ -51,19 +49,6 @@ def books_advance(organization_ids: Collection[UUID]) -> dict[UUID, Books]:
     with connection.cursor() as cursor:
         cursor.execute(_ADVANCE, [list(organization_ids)])
     return locked
-
-
-def currency_set(organization_id: UUID, currency: str) -> None:
-    """Keep the books in `currency`. Raises ValidationError once there is an entry in another."""
-    books = books_lock([organization_id])[organization_id]
-    if books.currency == currency:
-        return
-    if Account.objects.filter(organization=organization_id).exists():
-        raise ValidationError(
-            _("These books are kept in %(currency)s already: that stays."),
-            params={"currency": books.currency},
-        )
-    Books.objects.filter(pk=organization_id).update(currency=currency)
 
 
 def books_announce(organization_ids: Collection[UUID]) -> None:

@@ -593,6 +593,10 @@ class Migration(migrations.Migration):
             model_name="invoice",
             index=models.Index(fields=["state", "due_at"], name="invoice_state"),
         ),
+        migrations.AddIndex(
+            model_name="transfer",
+            index=models.Index(fields=["-created_at", "-id"], name="transfer_newest"),
+        ),
         migrations.AddConstraint(
             model_name="invoice",
             constraint=models.UniqueConstraint(

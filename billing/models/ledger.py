@@ -112,6 +112,7 @@ class Transfer(models.Model):
             models.Index(fields=["debit", "created_at"], name="transfer_debit"),
             models.Index(fields=["credit", "created_at"], name="transfer_credit"),
             models.Index(fields=["batch_id"], name="transfer_batch"),
+            models.Index(fields=["-created_at", "-id"], name="transfer_newest"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(

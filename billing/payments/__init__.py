@@ -28,7 +28,7 @@ from billing.payments.inbox import (
 from billing.payments.looks import payment_refresh
 from billing.payments.manual import payment_enter
 from billing.payments.outbox import outbox_send
-from billing.payments.pushing import invoices_push
+from billing.payments.pushing import corrections_push, invoices_push
 from billing.payments.queue import outbox_add, outbox_retry
 from billing.payments.reconciling import stripe_reconcile
 from billing.payments.refunding import payment_refund, refund_again
@@ -40,6 +40,7 @@ __all__ = [
     "WebhookRefusedError",
     "auto_top_up_set",
     "auto_top_ups_step",
+    "corrections_push",
     "dunning_look",
     "dunning_step",
     "events_backfill",

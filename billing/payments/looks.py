@@ -33,8 +33,10 @@ from billing.payments.refunding import refund_fail, refund_finish
 from billing.stripe_client import Thing, major, minor
 
 HANDLED: Final = (
-    "checkout.session.", "payment_intent.", "invoice.", "charge.refunded", "refund.",
-    "charge.refund.", "payment_method.detached",
+    "checkout.session.", "payment_intent.succeeded", "payment_intent.processing",
+    "payment_intent.payment_failed", "payment_intent.requires_action", "invoice.paid",
+    "invoice.payment_failed", "charge.refunded", "charge.refund.", "refund.",
+    "payment_method.detached",
 )  # fmt: skip
 """What events are about that something may follow from."""
 SETTLING: Final = frozenset({

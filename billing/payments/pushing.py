@@ -14,11 +14,13 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, Model, OuterRef, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Concat
 from django.utils.translation import gettext as _
 
 from billing import stripe_client
 from billing.invoices import invoice_finalise
-from billing.models import Invoice, InvoiceState, Op, StripeCustomer
+from billing.models import CreditNote, Invoice, InvoiceState, Op, OutboxItem, StripeCustomer
 from billing.payments.customers import customer_require
 from billing.payments.queue import CUSTOMER, made_by, outbox_add
 from billing.stripe_client import StripeRefusedError, minor
@@ -67,6 +69,48 @@ def _pushed(pk: UUID, now: datetime) -> bool:
     invoice.state = InvoiceState.PUSHING
     invoice.save(update_fields=["state"])
     return True
+
+
+def corrections_push(now: datetime) -> int:
+    """Tell of invoices that were made void, and of what was taken off open ones; how many."""
+    if not stripe_client.is_on():
+        return 0
+    return _voids_push(now) + _notes_push(now)
+
+
+def _voids_push(now: datetime) -> int:
+    void = Invoice.objects.filter(state=InvoiceState.VOID).exclude(stripe_id="").exclude(number="")
+    rows = list(_untold(void, Op.VOID, "invoice:").select_related("organization"))
+    for row in rows:
+        outbox_add(row.organization, Op.VOID, f"invoice:{row.pk}", {"id": row.stripe_id}, now)
+    return len(rows)
+
+
+def _notes_push(now: datetime) -> int:
+    """What was paid already goes back as a refund, of which Stripe is told by that."""
+    notes = CreditNote.objects.filter(from_open__gt=0, stripe_id="").exclude(invoice__stripe_id="")
+    rows = list(
+        _untold(notes, Op.CREDIT_NOTE, "credit_note:").select_related("organization", "invoice")
+    )
+    for row in rows:
+        line = {
+            "type": "custom_line_item", "quantity": 1, "unit_amount": minor(row.from_open),
+            "description": row.reason[:200],
+        }  # fmt: skip
+        payload = {
+            "invoice": row.invoice.stripe_id,
+            "lines": [line],
+            "memo": row.number,
+            "metadata": {"credit_note": str(row.pk)},
+        }
+        outbox_add(row.organization, Op.CREDIT_NOTE, f"credit_note:{row.pk}", payload, now)
+    return len(rows)
+
+
+def _untold[M: Model](rows: QuerySet[M], op: Op, prefix: str) -> QuerySet[M]:
+    """Those for which there is no call yet."""
+    entity = Concat(Value(prefix), Cast(OuterRef("pk"), TextField()))
+    return rows.exclude(Exists(OutboxItem.objects.filter(op=op, entity=entity)))
 
 
 def _invoice_of(invoice: Invoice, customer: StripeCustomer) -> dict[str, object]:

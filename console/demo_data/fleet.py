@@ -10,9 +10,11 @@ from typing import Final
 
 from django.db.models import QuerySet
 
-from billing.models import Rate
+from billing.models import Currency, Rate
+from billing.price_books import list_book
 from billing.services import rate_set
 from inference import control
+from inference.costs import backend_cost_set
 from inference.models import Backend, BackendState, Capability, Engine, Model, Region, Task
 from tenants.models import User
 
@@ -22,6 +24,10 @@ PLACES: Final = (
     ("fi-kajaani", "Kajaani", "FI"),
     ("de-frankfurt", "Frankfurt", "DE"),
 )
+HOURLY: Final = (Decimal("2.1"), Decimal("2.6"), Decimal("1.9"), Decimal("3.2"))
+"""EUR that an hour of the backend at each place costs."""
+CROWNS: Final = 11
+"""So much dearer in number is the list in SEK."""
 UNREACHABLE: Final = "http://engine.invalid:8000"
 CHAT: Final = "chat/completions"
 EMBEDDINGS: Final = "embeddings"
@@ -89,6 +95,8 @@ def fleet_make(actor: User | None, since: datetime, until: datetime) -> list[Off
     The backends are disabled: no gateway asks an engine that is not there.
     """
     backends = [_backend(actor, *place) for place in PLACES]
+    for backend, per_hour in zip(backends, HOURLY, strict=True):
+        backend_cost_set(actor=actor, backend=backend, per_hour=per_hour, since=since.date())
     for offer in OFFERS:
         if not Model.objects.filter(public_id=offer.public_id).exists():
             _model(actor, offer, [backends[place] for place in offer.at])
@@ -147,6 +155,10 @@ def _rates(actor: User | None, since: datetime, halfway: datetime) -> None:
                     actor=actor, model=offer.public_id, component=component, price=amount,
                     valid_from=start, valid_until=end,
                 )  # fmt: skip
+            rate_set(
+                actor=actor, model=offer.public_id, component=component, valid_from=since,
+                price=Decimal(price) * CROWNS, book=list_book(Currency.SEK),
+            )  # fmt: skip
 
 
 def _prices(

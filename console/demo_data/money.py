@@ -56,7 +56,15 @@ class Money:
     def _terms_make(self, batches: Sequence[Batch]) -> None:
         """A third pays in advance, and enough for what it used; few have a credit limit."""
         rows = [
-            Plan(slug=slug, name=name, rpm=rpm, tpm=tpm, rpd=rpd, streams=streams)
+            Plan(
+                slug=slug,
+                name=name,
+                rpm=rpm,
+                tpm=tpm,
+                rpd=rpd,
+                streams=streams,
+                mode=Mode.POSTPAID,
+            )
             for slug, name, rpm, tpm, rpd, streams in PLANS
         ]
         Plan.objects.bulk_create(rows, ignore_conflicts=True)

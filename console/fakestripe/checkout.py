@@ -218,12 +218,6 @@ def session_set_up(account: Account, session: Object, method: Object, details: O
     session_complete(account, session)
 
 
-def intent_followed(account: Account, intent: Object) -> None:
-    """Complete the session, or the invoice, that waited for 3-D Secure."""
-    if session_id := intent.get("_session"):
-        session_complete(account, account.get("checkout.session", session_id))
-
-
 # The Customer Portal
 
 

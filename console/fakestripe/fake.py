@@ -136,7 +136,11 @@ class FakeStripe:
 
     def _authenticate(self, intent: Object, *, is_holder: bool) -> Object:
         payments.authenticated(self.account, intent, is_holder=is_holder)
-        checkout.intent_followed(self.account, intent)
+        if "_session" in intent:
+            session = self.account.get("checkout.session", intent["_session"])
+            checkout.session_complete(self.account, session)
+        elif "_invoice" in intent:
+            invoices.paid(self.account, self.account.get("invoice", intent["_invoice"]))
         return intent
 
     def _pay(self, wanted: str, number: str, details: Object) -> Object:
@@ -145,8 +149,7 @@ class FakeStripe:
             raise Refusal(400, "card_error", "Your card number is not one of a test card.")
         if wanted.startswith("in_"):
             invoice = self.account.get("invoice", wanted)
-            invoices.charge_now(self.account, invoice, method["id"])
-            return invoice
+            return invoices.charge_now(self.account, invoice, method["id"], is_page=True)
         session = self.account.get("checkout.session", wanted)
         if session["status"] != "open":
             raise Refusal(400, "invalid_request_error", "This page is not open any more.")

@@ -44,17 +44,16 @@ def _checkout(fake: FakeStripe, session: Object, fields: Fields | None) -> Respo
     if fields is not None:
         try:
             answer = fake.pay(f"/{session['id']}", fields.get("number", ""), **_details(fields))
-            return _onward(_next_of(session, answer))
+            return _onward(_bank_of(answer) or _success(session))
         except Refusal as refusal:
             message = str(refusal)
     return _payment_page(fake, session, message)
 
 
-def _next_of(session: Object, answer: Object) -> str:
-    """To the bank, or back to the shop."""
-    if answer.get("next_action"):
-        return str(answer["next_action"]["redirect_to_url"]["url"])
-    return _success(session)
+def _bank_of(answer: Object) -> str:
+    """Where the bank asks, if it does."""
+    action = answer.get("next_action")
+    return str(action["redirect_to_url"]["url"]) if action else ""
 
 
 def _success(session: Object) -> str:
@@ -89,10 +88,10 @@ def _over(session: Object) -> Response:
 def _invoice(fake: FakeStripe, invoice: Object, fields: Fields | None) -> Response:
     if fields is not None and invoice["status"] == "open":
         try:
-            fake.pay(f"/{invoice['id']}", fields.get("number", ""))
+            answer = fake.pay(f"/{invoice['id']}", fields.get("number", ""))
         except Refusal as refusal:
             return _invoice_page(invoice, str(refusal))
-        return _onward(f"/invoice/{invoice['id']}")
+        return _onward(_bank_of(answer) or f"/invoice/{invoice['id']}")
     if invoice["status"] != "open":
         text = f"<p>It is {escape(str(invoice['status']))}.</p>"
         return _whole(f"Invoice {invoice['number']}", text)
@@ -112,7 +111,10 @@ def _authenticate(fake: FakeStripe, intent: Object, fields: Fields | None) -> Re
     if intent["status"] != "requires_action":
         return _whole("Your bank", "<p>There is nothing to confirm any more.</p>")
     session = fake.account.store.find(intent.get("_session", ""))
-    shop = intent["next_action"]["redirect_to_url"]["return_url"] or ""
+    shop = (
+        intent["next_action"]["redirect_to_url"]["return_url"]
+        or f"{fake.account.url}/invoice/{intent.get('_invoice', '')}"
+    )
     if fields is None:
         method = fake.account.get("payment_method", intent["payment_method"])
         return _page(

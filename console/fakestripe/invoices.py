@@ -236,28 +236,40 @@ def invoice_pay(account: Account, given: Object, invoice_id: str) -> Object:
     return invoice
 
 
-def charge_now(account: Account, invoice: Object, method_id: str | None = None) -> None:
-    """Charge the card. Raises Refusal: with 402 when it is refused, what was tried kept."""
-    customer = account.get("customer", invoice["customer"])
-    default = customer["invoice_settings"]["default_payment_method"]
-    chosen = method_id or invoice["default_payment_method"] or default
+def charge_now(
+    account: Account, invoice: Object, method_id: str | None = None, *, is_page: bool = False
+) -> Object:
+    """Charge the card; the intent, which on a page may ask for 3-D Secure.
+
+    Raises Refusal: with 402 when the card is refused, what was tried kept.
+    """
+    if invoice["status"] not in ("open", "uncollectible"):
+        raise unexpected("pay", invoice, "invoice_not_open")
+    method = method_find(account, method_id or _default_of(account, invoice), "payment_method")
+    intent = intent_of(account, invoice)
+    intent |= {"payment_method": method["id"], "amount": invoice["amount_remaining"]}
+    invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
+    account.put(invoice)
+    try:
+        confirm(account, account.put(intent), {"off_session": not is_page})
+    except Refusal:
+        account.happened("invoice.payment_failed", invoice)
+        raise
+    if intent["status"] == "succeeded":
+        paid(account, invoice)
+    return intent
+
+
+def _default_of(account: Account, invoice: Object) -> str:
+    settings = account.get("customer", invoice["customer"])["invoice_settings"]
+    chosen = invoice["default_payment_method"] or settings["default_payment_method"]
     if not chosen:
         message = (
             "There is no `default_payment_method` set on this Customer or Invoice. Please set "
             "either, or provide a payment method."
         )
         raise invalid(message, None, "missing")
-    method = method_find(account, chosen, "payment_method")
-    intent = intent_of(account, invoice)
-    intent |= {"payment_method": method["id"], "amount": invoice["amount_remaining"]}
-    invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
-    account.put(invoice)
-    try:
-        confirm(account, account.put(intent), {"off_session": True})
-    except Refusal:
-        account.happened("invoice.payment_failed", invoice)
-        raise
-    paid(account, invoice)
+    return str(chosen)
 
 
 def intent_of(account: Account, invoice: Object) -> Object:

@@ -83,19 +83,19 @@ def percent_of(part: float | Decimal, whole: float | Decimal) -> str:
     if not whole:
         return NONE
     share = 100 * Decimal(part) / Decimal(whole)
-    return _decimal(share, 0 if share in {0, 100} else 1 if share >= 1 else 2) + THIN + "%"
+    return _decimal(share, 0 if share in {0, 100} else 1 if abs(share) >= 1 else 2) + THIN + "%"
 
 
 @register.filter
 def money(amount: Decimal | None, places: int = 2) -> str:
     """Rounded to `places` decimals, in the currency of the page: `€2 240.65`."""
-    return NONE if amount is None else sign_of(shown_currency()) + _decimal(amount, places)
+    return NONE if amount is None else _signed(amount, shown_currency(), places)
 
 
 @register.filter
 def money_in(amount: Decimal | None, currency: str) -> str:
     """In a currency of its own, with two decimals: `SEK 2 240.65`."""
-    return NONE if amount is None else sign_of(currency) + _decimal(amount, 2)
+    return NONE if amount is None else _signed(amount, currency, 2)
 
 
 @register.filter
@@ -114,6 +114,12 @@ def price(amount: Decimal | None) -> str:
 def whole_number(value: Decimal) -> str:
     """As long as it is: `12 000`, `0.000 012 34`."""
     return _decimal(value, _places(value))
+
+
+def _signed(amount: Decimal, currency: str, places: int) -> str:
+    """What is owed has its minus before all: `−€2.50`."""
+    text = _decimal(amount, places)
+    return ("−" if text.startswith("−") else "") + sign_of(currency) + text.removeprefix("−")
 
 
 def _places(value: Decimal) -> int:

@@ -24,6 +24,7 @@ from console.exports import CSV, attachment
 from console.filters import Filter
 from console.http import OrganizationRequest
 from console.months import month_filter
+from console.reports import money_places
 
 WORDS: Final[dict[tuple[str, str], str | Promise]] = {
     ("batch", "usage"): _("Usage"),
@@ -46,7 +47,7 @@ WORDS: Final[dict[tuple[str, str], str | Promise]] = {
 @member_page
 def statement(request: OrganizationRequest) -> HttpResponse:
     month, found = _asked(request)
-    lines = [(said_of(line), line) for line in found.lines]
+    lines = [(said_of(line), money_places(abs(line.amount)), line) for line in found.lines]
     context = {"statement": found, "lines": lines[::-1], "month": month}
     return render(request, "console/billing/statement.html", context)
 

@@ -25,7 +25,7 @@ from billing.models import AutoTopUp, Payment, StripeCustomer
 from billing.profiles import seller_of, vat_amount, vat_decide
 from billing.stripe_client import StripeError, is_on
 from console.access import member_page
-from console.billing_forms import AMOUNTS, AutoTopUpForm, TopUpForm
+from console.billing_forms import AutoTopUpForm, TopUpForm
 from console.currencies import shown_currency
 from console.forms import is_taken
 from console.http import OrganizationRequest
@@ -68,7 +68,7 @@ def _shown(request: OrganizationRequest, form: TopUpForm, amount: Decimal | None
     on_top = vat_amount(amount, vat) if vat and amount else None
     return {
         "form": form,
-        "amounts": AMOUNTS,
+        "amounts": form.offered,
         "amount": amount,
         "vat": vat,
         "vat_amount": on_top,
@@ -119,7 +119,8 @@ def auto_top_up(request: OrganizationRequest) -> HttpResponse:
     form = AutoTopUpForm.of(found, sent(request))
     sheet = Sheet(
         title=_("Automatic top-up"),
-        sub=_("It is paid with the saved payment method, and each time makes an invoice."),
+        sub=_("In %s, without VAT. The saved card pays it, and each time there is an invoice.")
+        % shown_currency(),
         act=_("Save"),
         back=reverse("billing", args=[request.organization.slug]),
         keep=_("Cancel"),

@@ -122,6 +122,11 @@ class KeyMayNot(InvalidRequest):
         return cls(text, param="model")
 
     @classmethod
+    def buy(cls, model: str) -> KeyMayNot:
+        text = f"The plan of your organization does not include the model `{model}`. "
+        return cls(text + "Choose another plan in the console.", param="model")
+
+    @classmethod
     def come_from(cls, peer: str) -> KeyMayNot:
         text = f"This API key may not be used from {peer[:50] or 'this address'}. {_ALLOW}"
         return cls(text, code="ip_not_allowed")

@@ -83,5 +83,6 @@ def model_for(snapshot: Snapshot, key: KeyEntry, name: str, task: str) -> ModelE
     if scope.tasks is not None and task not in scope.tasks:
         raise KeyMayNot.do(task)
     if scope.models is not None and model.public_id not in scope.models:
-        raise KeyMayNot.call(model.public_id)
+        is_bought = key.terms.models is None or model.public_id in key.terms.models
+        raise (KeyMayNot.call if is_bought else KeyMayNot.buy)(model.public_id)
     return model

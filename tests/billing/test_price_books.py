@@ -144,8 +144,20 @@ def test_what_was_used_keeps_its_price(db: None) -> None:
     old = rate("1", valid_from=timezone.now() - timedelta(days=3))
     with pytest.raises(ValidationError, match="What was used keeps its price"):
         rate("2", valid_from=timezone.now() - timedelta(days=1))
+    with pytest.raises(ValidationError, match="What was used keeps its price"):
+        rate("2", book("own"), valid_from=timezone.now() - timedelta(days=1))
     old.refresh_from_db()
     assert old.valid.upper is None
+
+
+def test_a_first_price_counts_for_what_was_used_without_whenever_it_is_approved(
+    cast: Cast, greta: User, settings: Settings
+) -> None:
+    settings.PRICE_APPROVAL = True
+    start = timezone.now() - timedelta(days=1)
+    first, second = (rate("1", actor=cast.oskar, valid_from=start) for _ in "12")
+    assert rate_approve(actor=greta, rate=first).valid.lower == start
+    assert rate_approve(actor=greta, rate=second).valid.lower > start + timedelta(hours=23)
 
 
 def test_a_list_price_does_not_end_without_another(db: None) -> None:

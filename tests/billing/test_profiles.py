@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 
 from billing.models import BillingProfile, VatTreatment
 from billing.profiles import profile_set, vat_decide, vat_evidence_set
+from billing.vies import Answer, NoAnswerError, answer_read, vat_ids_check
 from tenants.models import AuditEntry
 from tests.conftest import Cast
 
@@ -34,7 +36,7 @@ def test_a_proven_business_abroad_accounts_for_vat_itself_for_thirty_days(cast: 
         checked_at=CHECKED,
     )  # fmt: skip
     found = vat_decide(profile, (CHECKED + timedelta(days=30)).date())
-    assert (found.rate, found.treatment) == (0, VatTreatment.REVERSE_CHARGE)
+    assert (found.rate, found.treatment) == (Decimal(0), VatTreatment.REVERSE_CHARGE)
     assert GERMAN in found.note
     late = vat_decide(profile, (CHECKED + timedelta(days=31)).date())
     assert (late.rate, late.treatment) == (Decimal(19), VatTreatment.CONSUMER)
@@ -60,8 +62,31 @@ def test_who_did_not_say_who_he_is_pays_our_vat() -> None:
      ("email", "nobody")],
 )  # fmt: skip
 def test_nonsense_is_refused_at_its_field(cast: Cast, field: str, value: str) -> None:
-    given = {"legal_name": "A", "address": "B", "postcode": "1", "city": "C", "country": "DE"}
+    given: dict[str, Any] = {
+        "legal_name": "A",
+        "address": "B",
+        "postcode": "1",
+        "city": "C",
+        "country": "DE",
+    }
     with pytest.raises(ValidationError) as refused:
         profile_set(actor=None, organization=cast.acme, **(given | {field: value}))
     assert list(refused.value.message_dict) == [field]
     assert not BillingProfile.objects.exists()
+
+
+def test_the_eu_is_asked_once_a_week_and_its_silence_changes_nothing(cast: Cast) -> None:
+    german(cast)
+
+    def silent(_vat_id: str) -> Answer:
+        raise NoAnswerError
+
+    said = {"valid": True, "requestIdentifier": "WAPI2", "name": "ACME GMBH"}
+    assert vat_ids_check(CHECKED, silent) == 0
+    assert vat_ids_check(CHECKED, lambda _vat_id: answer_read(said)) == 1
+    assert vat_ids_check(CHECKED + timedelta(days=6), silent) == 0
+    assert vat_ids_check(CHECKED + timedelta(days=8), silent) == 0
+    kept = BillingProfile.objects.get().vat_evidence
+    assert (kept["is_valid"], kept["reference"], kept["name"]) == (True, "WAPI2", "ACME GMBH")
+    with pytest.raises(NoAnswerError, match="MS_UNAVAILABLE"):
+        answer_read({"actionSucceed": False, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]})

@@ -17,6 +17,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from billing.ledger import books_check, wallet_read
 from billing.models import (
     BILLED,
+    LIST_EUR,
     BackendHour,
     Budget,
     BudgetAlert,
@@ -130,5 +131,5 @@ def test_the_customer_of_the_demo_owns_the_largest_organization(made: Made) -> N
 
 def test_a_price_that_changed_counts_from_then_on(made: Made) -> None:
 
-    prices = Rate.objects.filter(model="gpt-oss-120b", component=Component.OUTPUT)
+    prices = Rate.objects.filter(book=LIST_EUR, model="gpt-oss-120b", component=Component.OUTPUT)
     assert sorted(prices.values_list("price", flat=True)) == [Decimal("0.60"), Decimal("0.72")]

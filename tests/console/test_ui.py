@@ -44,6 +44,7 @@ def test_a_share_of_nothing_is_not_zero(part: int, whole: int, text: str) -> Non
 def test_money_has_two_decimals_and_exact_money_twelve() -> None:
     assert ui.money(Decimal("2240.645")) == "€2\u2009240.65"
     assert ui.money(Decimal(0)) == "€0.00"
+    assert ui.money(Decimal("-2.5")) == "−€2.50"
     assert ui.money(None) == "–"
     assert ui.exact_money(Decimal("0.00001234")) == "€0.000 012 340 000".replace(" ", "\u2009")
 

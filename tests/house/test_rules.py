@@ -45,6 +45,7 @@ def test_the_views_reach_rows_of_tenants_by_the_one_door_only() -> None:
     models = (
         "ApiKey|Project|Membership|AuditEntry|UsageEvent|UsageHour|Limit|Budget|BudgetAlert"
         "|Invitation|OwnershipOffer|ServiceAccount|Impersonation"
+        "|Invoice|CreditNote|Payment|BillingProfile|AutoTopUp|StripeCustomer|Terms"
     )
     tenant_owned = rf"\b({models})\.objects\.(\w+)"
     for path in (ROOT / "console" / "views").glob("*.py"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -23,6 +24,14 @@ def test_a_model_cannot_be_enabled_before_it_is_priced(cast: Cast) -> None:
     )
     with pytest.raises(ValidationError, match="rate for every component"):
         control.model_set_enabled(actor=cast.oskar, model=model, enabled=True)
+
+
+def test_an_enabled_model_gets_no_task_that_has_no_price(model: Model, cast: Cast) -> None:
+    facts: Any = {"name": "Tiny", "context_tokens": 2048, "owned_by": "Sluice"}
+    with pytest.raises(ValidationError, match="rate for every component"):
+        control.model_update(
+            actor=cast.oskar, model=model, **facts, tasks=[Task.CHAT, Task.TRANSCRIPTION]
+        )
 
 
 def test_a_model_id_that_no_sdk_could_send_is_refused(cast: Cast) -> None:

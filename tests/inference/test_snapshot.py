@@ -4,11 +4,13 @@ from decimal import Decimal
 
 import pytest
 
-from billing.models import LIST_EUR, LIST_SEK, Currency, Terms
+from billing.models import LIST_EUR, LIST_SEK, Currency, Plan, Terms
 from billing.price_books import list_book
 from billing.pricing import UnitPrice
 from billing.services import rate_set
 from inference import control
+from inference.gateway.errors import KeyMayNot
+from inference.gateway.routing import model_for
 from inference.models import Backend, BackendState, Deployment, Model, ModelStatus, Task
 from inference.snapshot import KeyEntry, Snapshot, snapshot_load
 from tenants import keys, services
@@ -79,6 +81,14 @@ def test_a_model_is_sold_to_whom_it_has_all_prices_for(model: Model, cast: Cast)
     assert entry_of(snapshot, cast.key).terms.currency == "SEK"
     assert sold.prices[LIST_SEK].output == UnitPrice(Decimal(6), 1_000_000)
     assert set(sold.prices) == {LIST_EUR, LIST_SEK}
+
+
+def test_a_model_beyond_its_plan_is_refused_by_name(model: Model, cast: Cast) -> None:
+    Plan.objects.filter(slug="free").update(models=["small"])
+    Terms.objects.create(organization=cast.acme, plan=Plan.objects.get(slug="free"))
+    snapshot = snapshot_load()
+    with pytest.raises(KeyMayNot, match="plan of your organization does not include"):
+        model_for(snapshot, entry_of(snapshot, cast.key), "tiny-llama", Task.CHAT)
 
 
 def test_a_disabled_model_is_not_in_it(model: Model, cast: Cast) -> None:

@@ -18,6 +18,7 @@ from billing.models import Account, AccountKind, Transfer
 from console.access import operator_page
 from console.audit_reasons import reason_first
 from console.books import (
+    SOURCES,
     Balanced,
     Drill,
     accounts_of,
@@ -81,15 +82,14 @@ def operator_transfers(request: OperatorRequest) -> HttpResponse:
     search = request.GET.get("q", "").strip()
     form = OfOneForm(request.GET)
     tenant = form.tenant if form.is_valid() else None
-    codes = [(code, code) for code in _codes()]
-    code = filter_read(request, "code", codes, label=_("Act"), every=_("Every act"))
+    source = filter_read(request, "source", SOURCES, label=_("Of"), every=_("Of all"))
     account = _account(request.GET.get("account", ""))
-    found = transfers_of(account=account, organization=tenant, code=code.value, search=search)
+    found = transfers_of(account=account, organization=tenant, source=source.value, search=search)
     context: dict[str, Any] = {
         "form": form,
         "search": search,
-        "filters": [code],
-        "is_filtered": search or code.value or account or request.GET.get("organization"),
+        "filters": [source],
+        "is_filtered": search or source.value or account or request.GET.get("organization"),
         "account": account and Balanced(account),
         "tenant": tenant,
         "page": page_of(found, unique="id", order="-created_at", after=after_of(request)),
@@ -133,8 +133,3 @@ def _account(text: str) -> Account | None:
         return None
     found = Account.objects.select_related("organization", "balance")
     return get_object_or_404(found, pk=id_of(text) or UUID(int=0))
-
-
-def _codes() -> list[str]:
-    """The acts that were booked: few, and each found by an index of one."""
-    return list(Transfer.objects.order_by("code").values_list("code", flat=True).distinct())

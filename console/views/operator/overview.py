@@ -20,6 +20,7 @@ from console.views.operator import figures
 from console.views.operator.audit import audit_problems
 from console.views.operator.health import fleet_read
 from console.views.operator.metering import metering_problems
+from console.views.operator.money_problems import money_problems
 from console.views.operator.trail import trail_read
 from tenants.models import AuditEntry
 
@@ -42,7 +43,12 @@ def _live(now: datetime) -> dict[str, Any]:
     return {
         "fleet": fleet,
         "health": health,
-        "problems": [*audit_problems(), *metering_problems(health), *fleet.problems],
+        "problems": [
+            *audit_problems(),
+            *metering_problems(health),
+            *money_problems(),
+            *fleet.problems,
+        ],
         "pulse": figures.pulse_read(now),
         "today": figures.today_read(now),
     }

@@ -23,6 +23,7 @@ from billing.models import (
     Payment,
     PaymentKind,
     PaymentState,
+    Provider,
     Refund,
     WebhookEvent,
 )
@@ -103,6 +104,7 @@ def operator_payment(request: OperatorRequest, payment: UUID) -> HttpResponse:
             organization=found.organization, entity__contains=str(found.pk)
         ),
         "heard": _heard(found),
+        "booked_as": booked_as(found),
     }
     return render(request, "console/operator/payment.html", context)
 
@@ -158,6 +160,13 @@ def _payment(pk: UUID) -> Payment:
 
 def _page(payment: Payment) -> str:
     return reverse("operator_payment", args=[payment.pk])
+
+
+def booked_as(payment: Payment) -> str:
+    """What its transfers are for, as they name it."""
+    if payment.kind == PaymentKind.INVOICE or payment.provider == Provider.MANUAL:
+        return f"{payment.provider}:{payment.reference}"
+    return payment.stripe_payment_intent
 
 
 def received(since: datetime) -> list[Received]:

@@ -7,10 +7,34 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 
 from billing.invoices import invoice_close, periods_close
-from billing.ledger import books_check, prepaid_top_up, promo_grant
-from billing.models import Invoice, InvoiceState, LineKind, UsageEvent
+from billing.ledger import (
+    AccountKey,
+    Source,
+    books_check,
+    invoices_check,
+    prepaid_top_up,
+    promo_grant,
+)
+from billing.ledger.accounts import accounts_open
+from billing.ledger.transfers import entry_of, transfers_write
+from billing.metering import UsageRecord
+from billing.models import (
+    LIST_SEK,
+    Account,
+    AccountKind,
+    Component,
+    Currency,
+    Invoice,
+    InvoiceState,
+    LineKind,
+    PriceBook,
+    UsageEvent,
+)
+from billing.plans import currency_set
+from billing.services import rate_set
 from tenants.models import new_id
 from tests.billing.invoices.conftest import APRIL_1, CHANGED, CHANGING, MARCH, MAY_1, Use
 from tests.billing.ledger.reading import balances
@@ -153,3 +177,34 @@ def test_one_organization_that_is_halted_keeps_no_other_from_its_invoice(
     forge(cast)
     assert [one.organization for one in periods_close(APRIL_1)] == [cast.rival]
     assert Invoice.objects.get(number="R2026-00001").organization == cast.rival
+
+
+def test_an_organization_in_kronor_is_invoiced_in_kronor(
+    cast: Cast, record: UsageRecord, use: Use
+) -> None:
+    lists = {"slug": "list-sek", "name": "List", "currency": Currency.SEK}
+    book, _is_new = PriceBook.objects.get_or_create(pk=LIST_SEK, defaults=lists)
+    currency_set(actor=cast.oskar, organization=cast.acme, currency=Currency.SEK)
+    for component in (Component.INPUT, Component.CACHED_INPUT, Component.OUTPUT):
+        rate_set(
+            actor=None, model=record.model, component=component, price=Decimal(10),
+            valid_from=MARCH, book=book,
+        )  # fmt: skip
+    use({"output_tokens": 1_000_000, "at": MARCH})
+    invoice = closed()
+    assert (invoice.currency, invoice.subtotal) == ("SEK", Decimal("10.01"))
+    assert invoice.lines.get(component="output").text == (
+        "1\u2009000\u2009000 output tokens × SEK 10.00 / 1 M"
+    )
+    assert set(Account.objects.values_list("currency", flat=True)) == {"SEK"}
+    assert books_check() == invoices_check() == []
+
+
+def test_no_transfer_is_between_currencies(cast: Cast) -> None:
+    accounts = accounts_open([
+        AccountKey(None, AccountKind.BANK, currency=currency) for currency in ("EUR", "SEK")
+    ])  # fmt: skip
+    euros, kronor = accounts.values()
+    entry = entry_of(Source("payout", "1", "payout"), euros, kronor, Decimal(1))
+    with pytest.raises(IntegrityError, match="one currency"):
+        transfers_write([entry])

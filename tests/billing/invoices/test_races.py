@@ -15,6 +15,7 @@ from django.db import IntegrityError, connection
 
 from billing.ingest import booking, ingest
 from billing.invoices import finalising, invoice_draft, invoice_freeze, periods
+from billing.ledger import invoice_book
 from billing.metering import UsageRecord
 from billing.models import Books, Invoice, InvoiceState, NumberSeries, UsageEvent
 from tests.billing.invoices.conftest import APRIL_1, Use
@@ -83,12 +84,12 @@ def test_two_that_make_an_invoice_final_give_it_one_number(
     begun = periods._begin(cast.acme.pk, date(2026, 3, 1))
     draft = invoice_draft(invoice_freeze(begun, APRIL_1), APRIL_1)
     assert draft.state == InvoiceState.DRAFT
-    both, book = Barrier(2), finalising.invoice_book
+    both = Barrier(2)
 
     def meet(invoice: Invoice) -> Any:
         with suppress(BrokenBarrierError):
             both.wait(0.5)
-        return book(invoice)
+        return invoice_book(invoice)
 
     monkeypatch.setattr(finalising, "invoice_book", meet)
     if not is_locked:

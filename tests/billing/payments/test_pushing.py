@@ -11,9 +11,10 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from billing import stripe_client
-from billing.invoices import invoice_finalise
+from billing.invoices import credit_note_issue, invoice_finalise, invoice_void
 from billing.ledger import books_check
 from billing.models import (
+    CreditNote,
     Dunning,
     DunningStage,
     Invoice,
@@ -25,6 +26,7 @@ from billing.models import (
     PaymentNotice,
 )
 from billing.payments import (
+    corrections_push,
     dunning_step,
     invoices_push,
     is_restricted,
@@ -117,6 +119,34 @@ def test_what_the_bank_brought_stripe_does_not_collect(cast: Cast, stripe: Strip
     assert invoice.state == InvoiceState.PAID
     assert stripe.fake.all("invoice")[0]["status"] == "paid"
     assert balances(cast.acme).get("receivable", Decimal(0)) == 0
+
+
+def test_what_is_taken_off_an_open_invoice_stripe_does_not_collect(
+    cast: Cast, stripe: Stripe
+) -> None:
+    invoice = push(stripe, draft_make(cast.acme, "10.00", "2.00"))
+    credit_note_issue(
+        actor=cast.oskar, invoice=invoice, amount=Decimal(2), reason="Slow", now=stripe.now
+    )
+    assert corrections_push(stripe.now) == 1
+    assert corrections_push(stripe.now) == 0
+    stripe.deliver()
+    (theirs,) = stripe.fake.all("invoice")
+    assert theirs["amount_remaining"] == 1250
+    stripe.fake.pay(theirs["hosted_invoice_url"])
+    stripe.deliver()
+    invoice.refresh_from_db()
+    assert (invoice.state, invoice.paid) == (InvoiceState.PAID, Decimal("12.50"))
+    assert CreditNote.objects.get().stripe_id
+    assert not books_check()
+
+
+def test_what_is_void_here_is_void_there(cast: Cast, stripe: Stripe) -> None:
+    invoice = push(stripe, draft_make(cast.acme, "10.00"))
+    invoice_void(actor=cast.oskar, invoice=invoice, reason="Wrong")
+    corrections_push(stripe.now)
+    stripe.deliver()
+    assert stripe.fake.all("invoice")[0]["status"] == "void"
 
 
 def test_a_card_that_fails_makes_it_late_and_is_told(cast: Cast, stripe: Stripe) -> None:

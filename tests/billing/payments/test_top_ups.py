@@ -68,10 +68,10 @@ def test_a_checkout_that_nobody_pays_is_cancelled(cast: Cast, stripe: Stripe) ->
     assert prepaid(cast.acme) == 0
 
 
-@pytest.mark.parametrize("amount", ["-10", "0", "4.99", "10000.01", "12.345", "NaN", "Infinity"])
-def test_an_amount_that_is_none_is_refused(cast: Cast, stripe: Stripe, amount: str) -> None:
-    with pytest.raises(ValidationError):
-        begin(cast, stripe, amount)
+def test_an_amount_that_is_none_is_refused(cast: Cast, stripe: Stripe) -> None:
+    for amount in ("-10", "0", "4.99", "10000.01", "12.345", "NaN", "Infinity"):
+        with pytest.raises(ValidationError):
+            begin(cast, stripe, amount)
     assert not OutboxItem.objects.exists()
 
 

@@ -240,7 +240,7 @@ def test_more_deployments_and_more_history_ask_no_more(
         )  # fmt: skip
         control.model_deploy(actor=cast.oskar, model=made, backend=backend, engine_model="m")
         control.backend_update(actor=cast.oskar, backend=backend, weight=number + 2)
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         assert operator.get(URL).status_code == 200
 
 

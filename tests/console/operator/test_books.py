@@ -94,7 +94,7 @@ def test_transfers_go_on_after_the_last_and_are_found_by_what_they_are_of(
     assert found("q=BG 1") == ["top_up"]
     assert found(f"q={BATCH}") == ["usage"]
     assert found("organization=rival") == []
-    assert found("organization=acme&code=usage") == ["usage"]
+    assert found("organization=acme&source=batch") == ["usage"]
     clearing = Account.objects.get(kind=AccountKind.CLEARING)
     assert found(f"account={clearing.pk}") == ["top_up"]
     assert operator.get(f"{URL}transfers/?account=x").status_code == 404

@@ -7,10 +7,14 @@ from django.test import Client
 
 from billing.models import (
     EventState,
+    Invoice,
+    InvoiceKind,
+    InvoiceState,
     OutboxItem,
     OutboxState,
     Payment,
     Reconciliation,
+    StripeSync,
     WebhookEvent,
 )
 from tests.conftest import Cast
@@ -47,6 +51,9 @@ def test_a_payment_is_found_and_shows_what_went_back(operator: Client, rows: Mon
     assert "No payment is like this." in text_of(operator.get(f"{URL}?state=failed"))
     page = text_of(operator.get(f"{URL}{rows.payment.pk}/"))
     assert "Paid too much" in page
+    booked = operator.get("/operator/books/transfers/?q=manual:BG 7").context["page"].rows
+    assert sum(one.amount for one in booked) == rows.payment.total
+    assert "?q=manual%3ABG%207" in page
     assert "€12.50" in page
 
 
@@ -107,3 +114,21 @@ def test_differences_are_open_until_they_are_over(operator: Client, rows: MoneyR
     one.save()
     assert "No difference is open." in text_of(operator.get(page))
     assert "pi_2" in text_of(operator.get(f"{page}?state=over"))
+
+
+def test_what_waits_for_a_person_is_told_on_the_overview(operator: Client, rows: MoneyRows) -> None:
+    month = rows.late.period_end
+    Invoice.objects.create(
+        organization=rows.payment.organization, kind=InvoiceKind.USAGE, currency="EUR",
+        state=InvoiceState.HALTED, period_start=month, period_end=month,
+    )  # fmt: skip
+    StripeSync.objects.update_or_create(id=1, defaults={"down_since": rows.late.due_at})
+
+    problems = operator.get("/operator/").context["problems"]
+
+    told = " ".join(problem.what for problem in problems)
+    assert "Stripe does not answer since" in told
+    assert "1 invoice is halted." in told
+    assert "Stripe refused 1 call." in told
+    assert "1 amount differs from Stripe’s." in told
+    assert "1 price is proposed." in told

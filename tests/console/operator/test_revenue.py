@@ -41,6 +41,8 @@ def test_a_backend_whose_cost_nobody_entered_is_named(
     assert "1 backend worked, and nobody said what it costs." in page
     assert "€12.50" in page
     assert "Enter cost" in page
+    (line,) = operator.get(URL).context["lines"]
+    assert (line.cost, line.margin) == (None, None)
 
 
 def test_the_margin_is_revenue_less_cost_by_model_organization_and_month(

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from billing.models import LIST_EUR
 from billing.pricing import NO_PRICES
 from inference.gateway.errors import NoCapacity, RegionUnavailable, SlowDown
 from inference.gateway.fleet import Fleet
@@ -44,7 +45,7 @@ def model(*routes: Route, max_waiting: int = 50, queue_timeout_s: float = PATIEN
         context_tokens=1,
         limits=Limits(*range(len(Limits._fields))),
         status_since=datetime.now(UTC),
-        prices=NO_PRICES,
+        prices={LIST_EUR: NO_PRICES},
         policy=policy,
         routes=routes,
         **texts,
