@@ -86,6 +86,10 @@ class SessionStore(db.SessionStore):
         key: str = super()._get_new_session_key()  # type: ignore[misc] # the stubs lack it
         return Token(key)
 
+    async def _aget_new_session_key(self) -> str:
+        key: str = await super()._aget_new_session_key()  # type: ignore[misc] # the stubs lack it
+        return Token(key)
+
     @override
     def encode(self, session_dict: dict[str, Any]) -> str:
         return seal(json.dumps(session_dict)).decode()

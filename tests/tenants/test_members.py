@@ -90,9 +90,7 @@ def test_who_is_gone_cannot_be_changed_any_more(cast: Cast) -> None:
     services.member_remove(actor=cast.olivia, membership=of_max)
 
     with pytest.raises(ValidationError, match="no member any more"):
-        services.member_set_role(
-            actor=cast.olivia, membership=Membership(pk=1, organization=cast.acme), role=Role.ADMIN
-        )
+        services.member_set_role(actor=cast.olivia, membership=of_max, role=Role.ADMIN)
 
 
 def test_a_removed_member_keeps_the_account(cast: Cast) -> None:
