@@ -17,7 +17,7 @@ from console.api.paging import Page, PagedByNumber, page_made, rows_of
 from console.api.projects import seconds
 from console.api.reading import Moment, Text
 from tenants.audit import KEY_ACTS, personal_open
-from tenants.models import AuditEntry
+from tenants.models import AuditEntry, User
 
 Texts = Annotated[tuple[Text, ...], Meta(max_length=100)]
 
@@ -77,7 +77,10 @@ class Target(Struct, kw_only=True):
 
 
 class AuditLog(Struct, kw_only=True):
-    """`action` is our name of what happened; nobody is the actor of what the platform did."""
+    """`action` is our name of what happened; nobody is the actor of what the platform did.
+
+    `on_behalf_of` is the member whose pages an operator saw.
+    """
 
     object: Literal["organization.audit_log"] = "organization.audit_log"
     id: str
@@ -85,6 +88,7 @@ class AuditLog(Struct, kw_only=True):
     action: str
     effective_at: int
     actor: Actor | None
+    on_behalf_of: ActorUser | None
     target: Target
     data: dict[str, Any]
     reason: str
@@ -111,7 +115,7 @@ class AuditLogsView(OrganizationView):
     def get(self, caller: Caller, query: AuditLogsAsked) -> Page[AuditLog]:
         """List what happened in the organization."""
         found = AuditEntry.objects.for_organization(caller.organization).filter(_chosen(query))
-        rows, has_more = rows_of(found.select_related("actor"), query, "seq")
+        rows, has_more = rows_of(found.select_related("actor", "on_behalf_of"), query, "seq")
         personal = personal_open(rows)
         return page_made([_shown(row, personal[row.pk]) for row in rows], has_more=has_more)
 
@@ -126,7 +130,8 @@ def _chosen(asked: AuditLogsAsked) -> Q:
         people = [int(one) for one in asked.actor_ids if one.isdecimal() and len(one) < 19]
         which &= Q(actor__in=people) | Q(auth__in=[f"{KEY_ACTS}{one}" for one in asked.actor_ids])
     if asked.actor_emails:
-        which &= Q(actor__email__in=[one.lower() for one in asked.actor_emails])
+        emails = [one.lower() for one in asked.actor_emails]
+        which &= Q(actor__email__in=emails, actor__is_staff=False)
     if targets := [*asked.resource_ids, *map(str, asked.project_ids)]:
         which &= Q(target_id__in=targets)
     for name, moment in _bounds(asked):
@@ -152,6 +157,7 @@ def _shown(row: AuditEntry, personal: Mapping[str, Any]) -> AuditLog:
         action=row.action,
         effective_at=seconds(row.created_at),
         actor=_actor(row, personal),
+        on_behalf_of=_user(row.on_behalf_of) if row.on_behalf_of else None,
         target=Target(type=row.target_type, id=row.target_id),
         data=row.data | told,
         reason=row.reason,
@@ -161,16 +167,19 @@ def _shown(row: AuditEntry, personal: Mapping[str, Any]) -> AuditLog:
 
 
 def _actor(row: AuditEntry, personal: Mapping[str, Any]) -> Actor | None:
-    """Of the operator's staff the name alone."""
     if row.auth.startswith(KEY_ACTS):
         return Actor(type="api_key", api_key=ActorKey(id=row.auth.removeprefix(KEY_ACTS)))
     if row.actor is None:
         return None
-    email = None if row.actor.is_staff else row.actor.email
-    user = ActorUser(id=str(row.actor.pk), email=email, name=row.actor.name)
     session = ActorSession(
-        user=user,
+        user=_user(row.actor),
         ip_address=personal.get("ip"),
         user_agent=personal.get("user_agent"),
     )
     return Actor(type="session", session=session)
+
+
+def _user(user: User) -> ActorUser:
+    """Of the operator's staff the name alone."""
+    email = None if user.is_staff else user.email
+    return ActorUser(id=str(user.pk), email=email, name=user.name)

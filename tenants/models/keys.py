@@ -151,11 +151,6 @@ class ApiKey(Credential):
             )
         ]
 
-    @property
-    def is_scoped(self) -> bool:
-        """Whether it may do less than its project."""
-        return bool(self.allowed_tasks or self.allowed_models or self.allowed_networks)
-
 
 class RetiringSecret(models.Model):
     """The secret that a key had before it was rotated; it works until `until`, and then no more."""

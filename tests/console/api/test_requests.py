@@ -19,6 +19,7 @@ from tenants.models import AdminKey, AuditEntry, OrganizationState, Project
 from tenants.uses import uses_keep
 from tests.conftest import Cast
 from tests.console.api.conftest import Api, logged_in
+from tests.console.log_in import log_in_freshly, looking_in
 
 pytestmark = pytest.mark.django_db
 
@@ -181,6 +182,20 @@ def test_acts_of_a_key_and_of_a_person_are_told_apart(
     assert [one["data"]["name"] for one in found.body["data"]] == ["By key"]
     page = logged_in(cast.olivia).client.get("/o/acme/audit/").text
     assert "Admin key CI" in page
+
+
+def test_of_an_operator_who_looked_in_the_trail_tells_both_names_and_no_address(
+    api: Api, cast: Cast
+) -> None:
+    looking_in(log_in_freshly(Client(), cast.oskar), cast.max.memberships.get()).get("/o/acme/")
+    [seen] = api.get("/organization/audit_logs", event_types="impersonation.see").body["data"]
+    assert (seen["on_behalf_of"]["name"], seen["actor"]["session"]["user"]["name"]) == (
+        "Max Berg",
+        "Oskar Lund",
+    )
+    assert cast.oskar.email not in json.dumps(seen)
+    by_address = api.get("/organization/audit_logs", actor_emails=cast.oskar.email)
+    assert by_address.body["data"] == []
 
 
 def test_the_trail_is_found_by_time_kind_and_object(api: Api, cast: Cast) -> None:
