@@ -23,6 +23,7 @@ from console.forms import is_taken
 from console.http import OperatorRequest
 from console.model_forms import CardForm, FactsForm, RateForm, StatusForm, VisibilityForm
 from console.offers import Offer
+from console.step_up import stepped_up
 from console.views.operator.answers import answer, day_of, template_of
 from console.views.operator.deployments import deployment_rows
 from console.views.operator.models import TARGETS, model_rows
@@ -135,6 +136,7 @@ def operator_model_enabled(request: OperatorRequest, model: str) -> HttpResponse
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator_page
+@stepped_up
 def operator_model_rates(request: OperatorRequest, model: str) -> HttpResponse:
     """The prices of a model: now, later and before; POST sets one."""
     found = get_object_or_404(Model, public_id=model)
