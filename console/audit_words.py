@@ -156,9 +156,9 @@ ACTIONS: Final = {
 """Every action that is recorded: a test finds them in the code."""
 MAX_SHOWN: Final = 80
 NAMES: Final = (
-    "name", "public_id", "project", "api_key", "model", "hint", "backend", "component", "book", "role",
-    "price", "amount", "reference", "plan", "mode", "credit_limit", "kind", "value", "period",
-    "count", "email", "person",
+    "name", "public_id", "project", "api_key", "model", "hint", "backend", "component", "book",
+    "role", "price", "amount", "reference", "plan", "mode", "credit_limit", "kind", "value",
+    "period", "count", "email", "person",
 )  # fmt: skip
 """The facts that say in a line what it was about, in their order."""
 

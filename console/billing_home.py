@@ -14,6 +14,7 @@ from billing.lots import Lot, lots_read
 from billing.models import (
     AutoTopUp,
     BillingProfile,
+    Dunning,
     Invoice,
     Mode,
     Period,
@@ -80,6 +81,11 @@ class Account:
     def auto(self) -> AutoTopUp | None:
         found = AutoTopUp.objects.for_organization(self.organization)
         return found.select_related("payment").first()
+
+    @cached_property
+    def late(self) -> Dunning | None:
+        """Since when an invoice is past due, and what follows from that by now."""
+        return Dunning.objects.for_organization(self.organization).first()
 
     @property
     def is_prepaid(self) -> bool:

@@ -34,6 +34,13 @@ VLLM_START_S: Final = 180
 JUST_NOW_S: Final = 3
 TRYING: Final = {"SIGN_UP_OPEN": "true", "MFA_REQUIRED": "false"}
 """On one machine, for one person to try: anyone may sign up, and the demo people log in at once."""
+SELLER: Final = {
+    "SELLER_NAME": "Sluice Demo AB",
+    "SELLER_ADDRESS": "Storgatan 1, 972 31 Luleå, Sweden",
+    "SELLER_VAT_ID": "SE556000475401",
+    "SELLER_IBAN": "SE35 5000 0000 0549 1000 0003",
+}
+"""Whose invoices they are, while nobody says it: nobody's."""
 STRIPE_DOUBLE: Final = {
     "STRIPE_API_KEY": "sk_test_fake",
     "STRIPE_WEBHOOK_SECRETS": "whsec_of_a_double_and_no_secret",
@@ -213,7 +220,7 @@ class Machine:
     def _environment(self) -> dict[str, str]:
         """What a person sets wins over what is kept in the run folder, but for addresses."""
         mark = {local.MARK: str(self._run_dir)}
-        usual = self._secrets | TRYING | {"GATEWAY_DRAIN_S": str(DRAIN_S)}
+        usual = self._secrets | TRYING | SELLER | {"GATEWAY_DRAIN_S": str(DRAIN_S)}
         found = usual | dict(os.environ) | self._addresses | mark
         return {name: value for name, value in found.items() if name not in OWNERS}
 

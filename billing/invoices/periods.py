@@ -53,19 +53,30 @@ def periods_close(now: datetime) -> list[Invoice]:
     until = now.astimezone(UTC).date().replace(day=1)
     for organization_id, month in _open_months(until):
         _begin(organization_id, month)
-    return [done for invoice in _unfinished() if (done := _tried(invoice, now)) and done.number]
+    waiting = _unfinished()
+    closing = {one.period_end for one in waiting if one.state == InvoiceState.CLOSING}
+    kept_open = {end for end in closing if not _is_over(midnight(end), now)}
+    ready = [
+        one
+        for one in waiting
+        if one.state != InvoiceState.CLOSING or one.period_end not in kept_open
+    ]
+    return [done for one in ready if (done := _tried(one, now)) and done.number]
 
 
 def invoice_close(
     organization: Organization, month: date, now: datetime, *, actor: User | None = None
 ) -> Invoice:
-    """Close one organization's month without waiting: what comes later is late.
+    """Close one organization's month without waiting, and those before it: what comes is late.
 
     One that was closed is returned as it is. Raises ValidationError for a month that has not ended.
     """
     start = month.replace(day=1)
     if now < midnight(Month(Month.of(start) + 1).start):
         raise ValidationError(_("This month has not ended yet."))
+    for owner, earlier in _open_months(start):
+        if owner == organization.pk:
+            _advanced(_begin(owner, earlier, actor), now)
     return _advanced(_begin(organization.pk, start, actor), now)
 
 
@@ -96,13 +107,17 @@ def _begin(organization_id: UUID, month: date, actor: User | None = None) -> Inv
     return made
 
 
+def _is_over(ended: datetime, now: datetime) -> bool:
+    """Whether a month that ended then can be closed."""
+    if usage_is_complete(ended):
+        return True
+    if is_late := now >= ended + PATIENCE:
+        log.error("invoice.closed_incomplete", ended=ended.isoformat())
+    return is_late
+
+
 def _tried(invoice: Invoice, now: datetime) -> Invoice | None:
     """As far as it gets; what one organization lacks stops no other."""
-    ended = midnight(invoice.period_end)
-    if invoice.state == InvoiceState.CLOSING and not usage_is_complete(ended):
-        if now < ended + PATIENCE:
-            return None
-        log.error("invoice.closed_incomplete", invoice=str(invoice.pk))
     try:
         return _advanced(invoice, now)
     except (DatabaseError, ValidationError, ArithmeticError, LookupError) as error:

@@ -74,7 +74,7 @@ def _session(thing_id: str, now: datetime) -> None:
 
 
 def _invoice(thing_id: str, now: datetime) -> None:
-    invoice_apply(stripe_client.fetch("invoice", thing_id), now)
+    invoice_apply(stripe_client.fetch("invoice", thing_id, "payments"), now)
 
 
 def _refund(thing_id: str, now: datetime) -> None:
@@ -198,9 +198,18 @@ def _paid(invoice: Invoice, thing: Thing, now: datetime) -> None:
         invoice = invoice_finalise(actor=None, invoice=invoice, now=now)
     if invoice.state not in SETTLING:
         raise MismatchError(f"It is paid, and ours is {invoice.state}.")
-    invoice_settle(
+    payment = invoice_settle(
         invoice, actor=None, amount=amount, provider=Provider.STRIPE, reference=thing["id"], now=now
     )
+    payment.stripe_payment_intent = _charged_by(thing)
+    payment.save(update_fields=["stripe_payment_intent"])
+
+
+def _charged_by(invoice: Mapping[str, Any]) -> str:
+    """The charge that paid an invoice, by which it can go back."""
+    payments = (invoice.get("payments") or {}).get("data", [])
+    charges = (one["payment"].get("payment_intent") for one in payments if one["status"] == "paid")
+    return _id_of(next(charges, None))
 
 
 def _unpaid(invoice: Invoice, thing: Thing, now: datetime) -> None:

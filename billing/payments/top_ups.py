@@ -87,7 +87,8 @@ def portal_url(*, actor: User, organization: Organization, return_url: str = "")
         )
     except StripeError as error:
         raise ValidationError(_silence()) from error
-    audit.record(actor=actor, action="portal.open", target=customer, organization=organization)
+    with transaction.atomic():
+        audit.record(actor=actor, action="portal.open", target=customer, organization=organization)
     return url
 
 

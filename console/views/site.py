@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from billing.metrics import MeteringCollector
+from billing.payments.metrics import PaymentsCollector
 from console.access import ACCESS, CHANGES, ROLES, STAFF, NotNow, Who
 from console.http import THEME_COOKIE, THEMES, UserRequest, chosen_theme
 from inference.gateway.auth import may_scrape
@@ -27,6 +28,7 @@ from tenants.valkey import client
 YEAR_S: Final = 365 * 24 * 3600
 
 REGISTRY.register(MeteringCollector())
+REGISTRY.register(PaymentsCollector())
 
 
 @require_safe

@@ -16,7 +16,7 @@ from pytest_django import DjangoAssertNumQueries
 from billing.budgets import budget_set
 from billing.ledger import prepaid_top_up, promo_grant, usage_post
 from billing.limiting import terms_set
-from billing.models import Component, Mode
+from billing.models import Component, Dunning, Mode
 from tests.conftest import Cast
 from tests.console.usage_rows import used
 from tests.console.words import words_of
@@ -168,3 +168,19 @@ def test_the_statement_has_nothing_of_another_organization(olivia: Client, cast:
 
     assert "77.00" not in olivia.get(f"{URL}statement/").text
     assert len(statement(olivia)) == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [(7, "after 30 requests are refused"), (14, "No keys can be made"), (30, "is suspended")],
+)
+def test_who_is_late_reads_what_follows(olivia: Client, cast: Cast, stage: int, said: str) -> None:
+    now = timezone.now()
+    Dunning.objects.create(
+        organization=cast.acme, stage=stage, late_since=now - timedelta(days=stage), stepped_at=now
+    )
+
+    page = words_of(olivia.get(URL))
+
+    assert "An invoice is past due since" in page
+    assert said in page

@@ -255,7 +255,7 @@ NO_PAGE: Final = {
     "operator_books_check", "operator_rate_approve", "operator_rate_withdraw",
     "operator_invoice_pdf", "operator_invoice_usage", "operator_credit_note_pdf",
     "operator_vat_csv", "operator_refund_again", "operator_outbox_retry",
-    "operator_webhook_replay",
+    "operator_webhook_replay", "stripe_webhook",
 }  # fmt: skip
 
 

@@ -108,9 +108,7 @@ def operator_invoice_void(request: OperatorRequest, invoice: UUID) -> HttpRespon
     found = _invoice(invoice)
     sheet = Sheet(
         title=_("Void this invoice"),
-        sub=_(
-            "Nothing of it is to be paid; its number stays used, its usage is invoiced anew."
-        ),
+        sub=_("Nothing of it is to be paid; its number stays used, its usage is invoiced anew."),
         act=_("Void"),
         back=_page(found),
         keep=_("Keep it"),

@@ -113,6 +113,14 @@ def test_a_month_that_has_not_ended_is_not_closed(cast: Cast, use: Use) -> None:
         invoice_close(cast.acme, date(2026, 3, 1), MARCH)
 
 
+def test_whoever_closes_a_month_closes_those_before(cast: Cast, use: Use) -> None:
+    use(MANY, {**MANY, "at": APRIL_1})
+    invoice_close(cast.acme, date(2026, 4, 1), MAY_1)
+    assert [(one.period_start.month, one.event_count) for one in Invoice.objects.all()] == [
+        (4, 1), (3, 1),
+    ]  # fmt: skip
+
+
 def test_usage_that_credit_has_paid_for_is_a_statement_of_nothing_to_pay(
     cast: Cast, use: Use
 ) -> None:

@@ -92,11 +92,13 @@ def test_the_nightly_check_finds_an_invoice_that_is_not_what_is_booked(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("field", ["subtotal", "buyer", "root", "number", "period_start"])
-def test_nothing_of_a_final_invoice_changes(invoice: Invoice, field: str) -> None:
-    values = {"subtotal": Decimal(1), "buyer": {"a": 1}, "period_start": APRIL_1.date()}
-    with pytest.raises(IntegrityError, match="R2026-00001 is final"), transaction.atomic():
-        Invoice.objects.filter(pk=invoice.pk).update(**{field: values.get(field, "other")})
+def test_nothing_of_a_final_invoice_changes(invoice: Invoice) -> None:
+    for field, value in {
+        "subtotal": Decimal(1), "buyer": {"a": 1}, "period_start": APRIL_1.date(),
+        "root": "other", "number": "other",
+    }.items():  # fmt: skip
+        with pytest.raises(IntegrityError, match="R2026-00001 is final"), transaction.atomic():
+            Invoice.objects.filter(pk=invoice.pk).update(**{field: value})
     with pytest.raises(IntegrityError, match="lines of invoice R2026-00001"), transaction.atomic():
         InvoiceLine.objects.filter(invoice=invoice).update(amount=1)
     with connection.cursor() as cursor, pytest.raises(IntegrityError), transaction.atomic():
@@ -130,10 +132,10 @@ def test_what_was_paid_can_come_back_as_credit(invoice: Invoice, cast: Cast) -> 
     assert balances(None)["vat_payable"] == Decimal("0.21")
 
 
-@pytest.mark.parametrize("amount", ["0", "-1", "0.86", "0.001", "NaN"])
-def test_more_than_was_invoiced_is_not_credited(invoice: Invoice, cast: Cast, amount: str) -> None:
-    with pytest.raises(ValidationError, match=r"at most 0\.85"):
-        credit_note_issue(actor=cast.oskar, invoice=invoice, reason="x", amount=Decimal(amount))
+def test_more_than_was_invoiced_is_not_credited(invoice: Invoice, cast: Cast) -> None:
+    for amount in map(Decimal, ["0", "-1", "0.86", "0.001", "NaN"]):
+        with pytest.raises(ValidationError, match=r"at most 0\.85"):
+            credit_note_issue(actor=cast.oskar, invoice=invoice, reason="x", amount=amount)
     line = invoice.lines.get(position=1)
     with pytest.raises(ValidationError, match="each line"):
         credit_note_issue(actor=None, invoice=invoice, reason="x", lines=[(line, line.amount + 1)])

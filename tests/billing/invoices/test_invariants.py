@@ -73,7 +73,7 @@ def sums_hold(cast: Cast) -> None:
 
 
 @settings(
-    max_examples=4, deadline=None,
+    max_examples=3, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(st.lists(USES, min_size=1, max_size=8), st.integers(0, 8), st.randoms())
@@ -97,10 +97,10 @@ def test_events_and_books_and_lines_are_one_sum_whatever_is_late(
 
 
 @settings(
-    max_examples=3, deadline=None,
+    max_examples=2, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
-@given(st.lists(USES, min_size=2, max_size=8), st.randoms())
+@given(st.lists(USES, min_size=3, max_size=6), st.randoms())
 def test_the_same_usage_in_other_batches_and_order_makes_the_same_invoice(
     cast: Cast, record: UsageRecord, changing: None, uses: list[dict[str, Any]], random: Random
 ) -> None:

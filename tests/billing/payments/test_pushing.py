@@ -23,7 +23,10 @@ from billing.models import (
     Op,
     OutboxItem,
     OutboxState,
+    Payment,
     PaymentNotice,
+    Refund,
+    RefundState,
 )
 from billing.payments import (
     corrections_push,
@@ -31,6 +34,7 @@ from billing.payments import (
     invoices_push,
     is_restricted,
     payment_enter,
+    payment_refund,
     pushing,
 )
 from tenants import services
@@ -138,6 +142,21 @@ def test_what_is_taken_off_an_open_invoice_stripe_does_not_collect(
     invoice.refresh_from_db()
     assert (invoice.state, invoice.paid) == (InvoiceState.PAID, Decimal("12.50"))
     assert CreditNote.objects.get().stripe_id
+    assert not books_check()
+
+
+def test_what_was_paid_of_an_invoice_goes_back(cast: Cast, stripe: Stripe) -> None:
+    invoice = push(stripe, draft_make(cast.acme, "10.00"))
+    stripe.fake.pay(invoice.hosted_url)
+    stripe.deliver()
+    payment = Payment.objects.get(invoice=invoice)
+    payment_refund(
+        actor=cast.oskar, payment=payment, amount=Decimal(4), reason="Slow", now=stripe.now
+    )
+    stripe.deliver()
+    assert Refund.objects.get().state == RefundState.DONE
+    assert [one["amount"] for one in stripe.fake.all("refund")] == [500]
+    assert corrections_push(stripe.now) == 0
     assert not books_check()
 
 
