@@ -30,6 +30,7 @@ class Sheet:
     back: str
     keep: str
     facts: Sequence[tuple[str, object]] = ()
+    warning: str = ""
     is_danger: bool = False
 
 

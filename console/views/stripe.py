@@ -10,6 +10,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from billing.payments import WebhookRefusedError, webhook_take
+from tenants.tenancy import everything
 
 MOST_BYTES: Final = 1024 * 1024
 
@@ -21,7 +22,8 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
     if int(request.headers.get("Content-Length") or 0) > MOST_BYTES:
         return _told("It is too long.", HTTPStatus.CONTENT_TOO_LARGE)
     try:
-        webhook_take(request.body, request.headers.get("Stripe-Signature", ""))
+        with everything("an event does not say whose it is"):
+            webhook_take(request.body, request.headers.get("Stripe-Signature", ""))
     except WebhookRefusedError as refusal:
         return _told(str(refusal), HTTPStatus.BAD_REQUEST)
     return _told("Taken.", HTTPStatus.OK)

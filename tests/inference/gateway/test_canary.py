@@ -70,9 +70,9 @@ class Traces:
     def _tables(self) -> Iterator[tuple[str, bytes]]:
         """Each row as text; bytes in it as they are."""
         with standing_as(OWNER), connection.cursor() as cursor:
-            for table in connection.introspection.table_names(cursor, include_views=True):
-                name = connection.ops.quote_name(table)
-                cursor.execute(f"SELECT row_to_json(one)::text FROM {name} one")  # noqa: S608
+            cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            for (table,) in cursor.fetchall():
+                cursor.execute(f"SELECT row_to_json(one)::text FROM public.{table} one")  # noqa: S608
                 for (row,) in cursor.fetchall():
                     yield table, row.encode()
                     for encoded in re.findall(r"\\\\x((?:[0-9a-f]{2})+)", row):
