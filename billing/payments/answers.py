@@ -23,7 +23,7 @@ from billing.models import (
 from billing.payments import pushing
 from billing.payments.auto import auto_charging, auto_failed, auto_needs_action
 from billing.payments.errors import MismatchError, NotOursError
-from billing.payments.looks import intent_apply, invoice_apply, refund_apply
+from billing.payments.looks import intent_apply, invoice_apply, refund_apply, session_apply
 from billing.payments.refunding import refund_fail
 from billing.stripe_client import StripeRefusedError, Thing
 
@@ -59,6 +59,7 @@ def _answered(item: OutboxItem, thing: Thing, now: datetime) -> None:
             customers.filter(stripe_id=None).update(stripe_id=thing["id"])
         case Op.CHECKOUT:
             _opened(_payment(item), thing)
+            session_apply(thing)  # found late, it may have expired
         case Op.CHARGE:
             intent_apply(thing, now)
         case Op.CANCEL if thing["status"] == "succeeded":

@@ -70,7 +70,7 @@ def _session(thing_id: str, now: datetime) -> None:
     session = stripe_client.fetch("checkout.session", thing_id)
     if intent := session.get("payment_intent"):
         _intent(_id_of(intent), now)
-    _session_apply(session)
+    session_apply(session)
 
 
 def _invoice(thing_id: str, now: datetime) -> None:
@@ -150,7 +150,7 @@ def _keep_card(payment: Payment, method: object) -> None:
 
 
 @transaction.atomic
-def _session_apply(session: Thing) -> None:
+def session_apply(session: Thing) -> None:
     """One that has expired: nobody can pay there any more."""
     if session["status"] != "expired":
         return
