@@ -244,6 +244,14 @@ MATTERS: Final = frozenset({
     "sso_domain_verify", "sso_domain_remove", "operator_impersonate",
     "org_archive", "org_delete", "org_restore", "operator_organization_suspend",
     "operator_organization_lift", "operator_organization_delete", "operator_organization_restore",
+    "auto_top_up", "billing_profile", "payment_confirm", "payment_method", "plan_choose", "top_up",
+    "operator_credit_note", "operator_invoice_finalise", "operator_invoice_payment",
+    "operator_invoice_release", "operator_invoice_void", "operator_invoice_write_off",
+    "operator_organization_book", "operator_organization_currency", "operator_organization_plan",
+    "operator_outbox_retry", "operator_payment_refund", "operator_plan", "operator_plan_add",
+    "operator_price", "operator_price_book_add", "operator_price_book_edit", "operator_price_tiers",
+    "operator_rate_approve", "operator_rate_withdraw", "operator_refund_again",
+    "operator_webhook_replay",
 })  # fmt: skip
 """Keys, money, members, single sign-on, impersonation, and the end of an organization."""
 WITH_BUTTONS: Final = (
@@ -374,7 +382,7 @@ def test_what_matters_most_asks_once_more_who_is_there(cast: Cast, places: Place
         client = log_in_freshly(Client(), user, age_s=310)
         asked |= {page for page in pages if answer_of(client, "post", page, places) == "is it you"}
 
-    assert asked == MATTERS
+    assert asked ^ MATTERS == set()
 
 
 def test_a_stopped_organization_is_for_reading(cast: Cast, places: Places) -> None:
