@@ -50,16 +50,16 @@ def _outbox(fake: FakeStripe) -> Iterator[str]:
 
 
 def _credit(fake: FakeStripe) -> Iterator[str]:
-    """Credit if and only if a payment there, of the same amount, once."""
+    """Paid here if and only if paid there, of the same amount, once."""
     theirs = {
         one["id"]: one["amount_received"]
         for one in fake.all("payment_intent")
-        if one["status"] == "succeeded" and "payment" in one["metadata"]
+        if one["status"] == "succeeded"
     }
     paid = Payment.objects.exclude(paid_at=None).exclude(stripe_payment_intent="")
     ours = {one.stripe_payment_intent: minor(one.total) for one in paid}
     if ours != theirs:
-        yield f"paid there: {theirs}, credited here: {ours}"
+        yield f"paid there: {theirs}, here: {ours}"
 
 
 def _inbox() -> Iterator[str]:
