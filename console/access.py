@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from console.currencies import amounts_in, currency_of
 from console.http import OperatorRequest, OrganizationRequest
 from console.second_factor import led_to_it, member_must, staff_must
+from console.stopped import why_stopped
 from tenants import tenancy
 from tenants.models import (
     Impersonation,
@@ -437,24 +438,3 @@ def _state_check(request: OrganizationRequest, page: str) -> None:
     """NotNow for a change where the organization is stopped."""
     if request.method not in SAFE and not takes(request.organization, page):
         raise NotNow(why_stopped(request.organization))
-
-
-def why_stopped(organization: Organization) -> str:
-    """Of an organization that is not active, what that means for its members."""
-    return str(_STOPPED[OrganizationState(organization.state)]) % {"name": organization}
-
-
-_STOPPED: Final = {
-    OrganizationState.WAITING: _("%(name)s waits until an administrator lets it in."),
-    OrganizationState.REFUSED: _("%(name)s was not let in."),
-    OrganizationState.SUSPENDED: _(
-        "%(name)s is suspended: its requests are refused, and its pages are for reading."
-    ),
-    OrganizationState.ARCHIVED: _(
-        "%(name)s is archived: its requests are refused, and its pages are for reading."
-    ),
-    OrganizationState.DELETED: _(
-        "%(name)s is deleted: its requests are refused, and its pages are for reading."
-    ),
-    OrganizationState.ERASED: _("%(name)s is erased."),
-}

@@ -18,7 +18,7 @@ from rest_framework.authentication import (
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
-from console.access import SAFE, why_stopped
+from console.access import SAFE
 from console.api.access import Allowed
 from console.api.errors import (
     ApiKeyRefused,
@@ -38,6 +38,7 @@ from console.audit_context import auth_strength
 from console.http import client_address
 from console.second_factor import lacks, member_must, staff_must
 from console.step_up import is_fresh
+from console.stopped import why_stopped
 from tenants import keys, services, tenancy
 from tenants.audit import KEY_ACTS
 from tenants.models import AdminKey, Membership, Organization, OrganizationState, Role, User

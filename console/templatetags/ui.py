@@ -23,8 +23,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from console.access import may_act, may_open, why_stopped
+from console.access import may_act, may_open
 from console.currencies import shown_currency, sign_of
+from console.stopped import why_stopped
 from tenants.models import Organization
 
 register = template.Library()

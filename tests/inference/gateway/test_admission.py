@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx2 as httpx
 import pytest
+from django.db import transaction
 from openai import OpenAI, RateLimitError
 
 from billing.holds import holds_read, scopes_state
@@ -112,10 +113,11 @@ class Tenant:
         made = price_book_create(
             actor=None, slug=f"twice-{next(_numbers)}", name="Twice", parent=list_book()
         )
-        for component in (Component.INPUT, Component.CACHED_INPUT, Component.OUTPUT):
-            price = Decimal("0.5")
-            rate_set(actor=None, model=MODEL, component=component, price=price, book=made)
-        Terms.objects.create(organization_id=self.organization_id, book=made)
+        with transaction.atomic():
+            for component in (Component.INPUT, Component.CACHED_INPUT, Component.OUTPUT):
+                price = Decimal("0.5")
+                rate_set(actor=None, model=MODEL, component=component, price=price, book=made)
+            Terms.objects.create(organization_id=self.organization_id, book=made)
         snapshot_changed()
         return made
 
