@@ -250,8 +250,8 @@ async def _page_once_answered(
     shown = form if has_failed else _emptied(request, form)
 
     def page() -> str:
-        context = _chat_context(shown, columns)
         with tenancy.standing_as(standing):
+            context = _chat_context(shown, columns)
             return render_to_string("console/playground/playground.html", context, request)
 
     yield await sync_to_async(page)()

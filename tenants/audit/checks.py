@@ -76,6 +76,7 @@ def trail_check(reread: int | None = None) -> Looked:
 def _one_moment() -> Iterator[None]:
     """All that is read inside is read as it is now, unless a transaction is under way already."""
     is_outermost = not connection.in_atomic_block
+    connection.cursor().close()  # as whom we ask is told before: it would be the first query
     with transaction.atomic():
         if is_outermost:
             with connection.cursor() as cursor:

@@ -15,13 +15,16 @@ from tests.e2e.conftest import LogIn, screenshots
 pytestmark = pytest.mark.django_db
 
 AXE: Final = (Path(__file__).parent / "vendor/axe.min.js").read_text()
-LOOKS: Final = [(theme, width) for theme in ("light", "dark") for width in (1440, 390)]
-AXED: Final = {
+LOOKS: Final = {
     ("light", 1440): "{resultTypes: ['violations'], preload: false}",
     ("dark", 390): "{resultTypes: ['violations'], preload: false, "
     "runOnly: ['color-contrast', 'scrollable-region-focusable']}",
 }
-"""Axe takes longest by far: all of it at one look, and at the other what theme and width change."""
+"""Each theme and each width once. Axe, which takes longest by far, is asked for all of its rules at
+one of them, and at the other for what theme and width change.
+"""
+ALL_LOOKS: Final = [(theme, width) for theme in ("light", "dark") for width in (1440, 390)]
+"""Where pictures are wanted."""
 
 PAGES: Final[dict[str, tuple[str, str]]] = {
     # name: who opens it, and its address
@@ -342,7 +345,7 @@ def _is_fault(entry: Any) -> bool:
 def look(page: Page, name: str) -> None:
     """Assert that the open page is accessible, and fits in every theme and width."""
     page.evaluate("document.fonts.ready.then(() => 0)")
-    for theme, width in LOOKS:
+    for theme, width in ALL_LOOKS if screenshots() else LOOKS:
         page.set_viewport_size({"width": width, "height": 900})
         page.evaluate(
             "theme => { document.documentElement.dataset.bsTheme = theme;"
@@ -352,7 +355,7 @@ def look(page: Page, name: str) -> None:
         page.evaluate("Promise.allSettled(document.getAnimations().map(a => a.finished))")
         save(page, f"{name}-{theme}-{width}")
         assert too_wide(page) == 0, f"{name} scrolls sideways at {width}"
-        if options := AXED.get((theme, width)):
+        if options := LOOKS.get((theme, width)):
             assert axe(page, options) == [], f"{name} in {theme} at {width}"
 
 
@@ -363,7 +366,7 @@ def too_wide(page: Page) -> int:
     return width
 
 
-def axe(page: Page, options: str = AXED["light", 1440]) -> list[str]:
+def axe(page: Page, options: str = LOOKS["light", 1440]) -> list[str]:
     """What axe finds, as `rule: element`."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)

@@ -9,7 +9,7 @@ from tests.stripe_simulation.run import Reference
 from tests.stripe_simulation.world import world_make
 
 pytestmark = pytest.mark.django_db
-SEEDS = 25
+SEEDS = 10
 
 
 def test_the_end_is_the_same_after_any_faults() -> None:
