@@ -55,7 +55,7 @@ def test_the_lock_pins_public_packages_by_digest() -> None:
 def test_a_template_holds_nothing_that_the_policy_forbids(path: Path) -> None:
     text = path.read_text()
 
-    assert not re.search(r"\sstyle=|<style|\son[a-z]+=|hx-on|javascript:|js:", text), path
+    assert not re.search(r"\sstyle=|<style|\son(?!e=)[a-z]+=|hx-on|javascript:|js:", text), path
     scripts = [tag for tag in re.findall(r"<script[^>]*>", text) if " src=" not in tag]
     assert all('type="application/json"' in tag for tag in scripts), path  # data, never run
 
