@@ -20,7 +20,8 @@ DEPLOY_ENV := CONSOLE_URL=https://console.example.com SMTP_HOST=smtp.example.com
 # What uv says, without a line for each package.
 BIG := sed -u '/^ [+~-] /d; s/^ *Down/  Down/'
 
-UNIT := --ignore tests/e2e --ignore tests/engines
+# Where processes are killed nothing else may run: how soon they are back is looked at.
+UNIT := --ignore tests/e2e --ignore tests/engines --ignore tests/kills
 ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
@@ -51,6 +52,7 @@ lint: $(VENV)/.dev
 	$(CHECK_ENV) $(DEPLOY_ENV) $(PY) manage.py check --deploy --fail-level WARNING
 
 unit: $(VENV)/.dev
+	$(PY) -m pytest tests/kills
 	$(PY) -m pytest -n 3 --dist worksteal $(UNIT)
 
 e2e: $(VENV)/.dev chromium

@@ -42,11 +42,6 @@ from tenants.valkey import client  # noqa: E402
 PASSWORD = "correct horse battery staple"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest test first, which mostly waits: the others are done beside it."""
-    items.sort(key=lambda item: "tests/kills/" not in item.nodeid)
-
-
 def pytest_unconfigure() -> None:
     servers.stop()
 
