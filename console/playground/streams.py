@@ -43,10 +43,6 @@ class Column:
         return len(self.turns)
 
     @property
-    def waits_for_tools(self) -> bool:
-        return bool(self.turns and self.turns[-1].calls)
-
-    @property
     def history(self) -> str:
         """The conversation as its form carries it."""
         return turns_write(self.turns)
