@@ -52,11 +52,11 @@ lint: $(VENV)/.dev
 	$(CHECK_ENV) $(DEPLOY_ENV) $(PY) manage.py check --deploy --fail-level WARNING
 
 unit: $(VENV)/.dev
-	$(PY) -m pytest tests/kills
-	$(PY) -m pytest -n 3 --dist worksteal $(UNIT)
+	$(PY) -m tests.again tests/kills
+	$(PY) -m tests.again -n 3 --dist worksteal $(UNIT)
 
 e2e: $(VENV)/.dev chromium
-	$(PY) -m pytest -n 2 --dist worksteal tests/e2e
+	$(PY) -m tests.again -n 2 --dist worksteal tests/e2e
 
 bench: $(VENV)/.dev ## the gateway's speed, beside nginx; PEERS=1 beside others too, ONLY=nonstream
 	$(PY) -m tests.bench $(if $(PEERS),--peers) $(if $(ONLY),--only $(ONLY))
@@ -91,7 +91,7 @@ kill-tests: $(VENV)/.dev ## processes killed and frozen under load; RUNS=23 FIRS
 engines: .engines/ready ## real vLLM on the CPU, where the machine can; else the reason
 
 test-engines: $(VENV)/.dev .engines/ready ## the gateway in front of real vLLM
-	@if [ -e .engines/ready ]; then $(PY) -m pytest tests/engines; fi
+	@if [ -e .engines/ready ]; then $(PY) -m tests.again tests/engines; fi
 
 storm: $(VENV)/.dev .engines/ready ## drain, kill and stall three real vLLM servers under load
 	@if [ -e .engines/ready ]; then STORM=1 $(PY) -m pytest -s tests/engines/test_three_backends.py; fi

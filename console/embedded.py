@@ -43,7 +43,7 @@ LOGINS: Final[dict[str, tuple[LiteralString, ...]]] = {
     CONSOLE_LOGIN: (f"GRANT {APP_ROLE}, {OPERATOR_ROLE} TO {{}} WITH INHERIT FALSE, SET TRUE",),
 }
 """What each may be: the gateways and the worker always, the console when it says so."""
-START_TIMEOUT_S: Final = 30
+START_TIMEOUT_S: Final = 60
 UNPRIVILEGED_USER: Final = "nobody"
 
 

@@ -28,7 +28,7 @@ from inference.models import Backend, Model
 from tenants.keys import key_digest
 from tenants.models import ApiKey, Organization, User
 
-DEADLINE_S = 10
+DEADLINE_S = 60
 ENGINE_URL = "http://127.0.0.1:9"
 SERVED = {GEMMA.public_id: ENGINE_URL}
 SLEEP = "import time; time.sleep(60)"

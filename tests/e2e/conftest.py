@@ -17,7 +17,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -46,6 +46,8 @@ ARGS: Final = (
     "--disable-sync",
     "--font-render-hinting=none",
 )
+
+expect.set_options(timeout=30_000)  # ms: a busy machine is slow
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,13 @@ class Engine:
         self._url = f"http://{HOST}:{port}"
 
     def get(self, path: str) -> bytes:
-        with urlopen(self._url + path, timeout=10) as response:  # noqa: S310 - our own engine
+        with urlopen(self._url + path, timeout=60) as response:  # noqa: S310 - our own engine
             body: bytes = response.read()
         return body
 
     def post(self, path: str, **body: Any) -> HTTPResponse:
         data = json.dumps(body).encode()
-        response: HTTPResponse = urlopen(self._url + path, data, timeout=30)  # noqa: S310
+        response: HTTPResponse = urlopen(self._url + path, data, timeout=120)  # noqa: S310
         return response
 
     def is_ready(self) -> bool:
@@ -97,4 +97,4 @@ def test_it_stops_when_the_client_leaves(engine: Engine) -> None:
     response.readline()
     assert not engine.is_idle()
     response.close()
-    wait(engine.is_idle, deadline_s=5)
+    wait(engine.is_idle, deadline_s=60)

@@ -28,7 +28,7 @@ def test_a_key_made_in_the_browser_works_and_its_call_is_on_the_usage_page(
     answer = call(gateway, secret)
     in_server_sight(book)
 
-    expect(page.get_by_text("First request received")).to_be_visible(timeout=8000)
+    expect(page.get_by_text("First request received")).to_be_visible(timeout=60_000)
     page.goto("/o/acme/usage/?group=api_key&days=7")
     row = page.get_by_role("row", name=re.compile("^first call"))
     assert answer.usage
@@ -52,7 +52,7 @@ def book() -> None:
 
 def call(gateway: Running, secret: str) -> ChatCompletion:
     """Ask as the page's snippet does; the gateway hears of a new key within moments."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     with OpenAI(base_url=f"{gateway.url}/v1", api_key=secret) as client:
         while True:
             try:

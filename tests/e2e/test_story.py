@@ -75,7 +75,7 @@ def test_the_dialog_sees_the_first_request_arrive(page: Page, people: Cast) -> N
 
     in_server_sight(ApiKey.objects.filter(name="first request").update, last_used_at=timezone.now())
 
-    expect(page.get_by_text("First request received")).to_be_visible(timeout=8000)
+    expect(page.get_by_text("First request received")).to_be_visible(timeout=60_000)
 
 
 def test_a_key_is_revoked_after_a_look_at_what_would_break(page: Page, people: Cast) -> None:
@@ -132,7 +132,7 @@ def test_the_first_steps_tick_themselves(people: Cast, context_of: LogIn) -> Non
         amount="0.000019800000",
     )
 
-    expect(page.get_by_text("1 request, 42 tokens")).to_be_visible(timeout=8000)
+    expect(page.get_by_text("1 request, 42 tokens")).to_be_visible(timeout=60_000)
     save(page, "first-steps-done-light-1440")
     page.get_by_role("link", name="See usage").click()
     expect(page.get_by_role("row", name=re.compile("^Total"))).to_contain_text("€0.000")

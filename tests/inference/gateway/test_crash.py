@@ -33,7 +33,7 @@ def test_a_stream_cut_by_a_kill_is_billed_once_by_what_was_last_counted(
 ) -> None:
     with gateway_running() as gateway:
         request_id, events = _killed_after(gateway, key, chunks=40)
-        found = wait_until(records, timeout_s=20)  # the server starts another process
+        found = wait_until(records)  # the server starts another process
         wait_until(lambda: not holds_read().open)
     engine.wait_for(running=0)
     record = found[0]
@@ -57,7 +57,7 @@ def test_a_request_without_an_answer_yet_is_free_when_the_gateway_dies(
         assert holds_read().open
         _kill(gateway)
         assert isinstance(asked.exception(), httpx.TransportError)
-        wait_until(lambda: not holds_read().open, timeout_s=20)
+        wait_until(lambda: not holds_read().open)
     assert "never-answered" not in {record.client_request_id for record in records()}
     engine.wait_for(running=0)
 

@@ -151,7 +151,7 @@ def test_a_client_that_takes_nothing_is_let_go(
         client.connect((place.hostname, place.port))
         client.sendall(head.encode() + body)
         endless.wait_for(running=1)
-        endless.wait_for(timeout_s=20, running=0, aborted=1)
+        endless.wait_for(running=0, aborted=1)
     record = wait_until(lambda: [r for r in records() if r.model == ENDLESS])[0]
     assert record.outcome == Outcome.CLIENT_DISCONNECT
     assert 0 < record.output_tokens <= endless.state()["generated_tokens"]
@@ -161,7 +161,7 @@ def test_a_model_has_timeouts_of_its_own(http: httpx.Client) -> None:
     slow = chat("!delay 300", max_tokens=20) | {"model": IMPATIENT}
     answer = http.post(CHAT, json=slow)
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
-    assert IMPATIENT_S <= answer.elapsed.total_seconds() < 2 * IMPATIENT_S
+    assert answer.elapsed.total_seconds() >= IMPATIENT_S
     assert record_of(answer).outcome == Outcome.TIMEOUT
 
 

@@ -122,7 +122,7 @@ def test_live_figures_tell_what_happened(world: World, key: str, valkey: Valkey)
 def test_a_gateway_without_a_snapshot_is_alive_and_not_ready(key: str) -> None:
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     with gateway_process(DATABASE_URL=nowhere) as gateway:
-        wait_until(lambda: _status(gateway, "/healthz") == 200, timeout_s=20)
+        wait_until(lambda: _status(gateway, "/healthz") == 200)
         assert _status(gateway, "/readyz") == 503
         answer = httpx.get(f"{gateway.url}/v1/models", headers={"x-api-key": key})
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tests.inference.gateway.hostile.case import KEY_MARK, Case
 
-TIMEOUT_S: Final = 15
+TIMEOUT_S: Final = 60
 AT_ONCE: Final = 24
 _ANTHROPIC_TYPES: Final = frozenset({
     "authentication_error", "invalid_request_error", "not_found_error", "request_too_large",

@@ -201,7 +201,7 @@ def _slow() -> Iterator[Case]:
         yield Case(f"{path}: a body that stops", (start + b"{",), _SLOW, path)
     start = head("POST", _CHAT, [AUTH, JSON, long])
     yield Case("a body that never starts", (start,), _SLOW, _CHAT)
-    drops = tuple(step for _ in range(8) for step in (b" ", 0.4))
+    drops = tuple(step for _ in range(8) for step in (b" ", 1.0))
     yield Case("a body byte by byte", (start, *drops), _SLOW, _CHAT)
     yield Case("a chunk that stops", (_CHUNKED + b"5\r\n{",), _SLOW, _CHAT)
     yield Case("a size that stops", (_CHUNKED + b"5",), _SLOW, _CHAT)
@@ -215,7 +215,7 @@ def _slow() -> Iterator[Case]:
 def _chunks() -> Iterator[bytes | float]:
     for _ in range(8):
         yield b"1\r\n \r\n"
-        yield 0.4
+        yield 1.0
 
 
 def _half_open() -> Iterator[Case]:

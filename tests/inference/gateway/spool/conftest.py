@@ -122,7 +122,7 @@ def dispatch(request_id: UUID) -> Dispatch:
     return Dispatch(template, bound_nano=1000, scopes=("w",))
 
 
-async def until(found: Callable[[], object], timeout_s: float = 5) -> None:
+async def until(found: Callable[[], object], timeout_s: float = 30) -> None:
     """Return when `found` is true; AssertionError past `timeout_s`."""
     for _ in range(round(timeout_s / PAUSE_S)):
         if found():

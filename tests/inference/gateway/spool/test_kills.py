@@ -36,7 +36,7 @@ def kill_under_load(root: Path) -> None:
         assert process.stdout
         moments = random.Random(3)  # noqa: S311
         children = [int(process.stdout.readline()) for _ in range(KILLS)]
-        wait_until(lambda: len(said(root)["S"]) > 50, 10)
+        wait_until(lambda: len(said(root)["S"]) > 50)
         for child in children:
             sleep(moments.uniform(0.001, 0.1))
             os.kill(child, signal.SIGKILL)
