@@ -148,8 +148,9 @@ def rate_preview(
 ) -> Preview:
     """What a price would have changed of last month's usage, at the prices and books of now.
 
-    Of a component that has no price yet, `before` is nothing.
+    Of a component that has no price yet, `before` is nothing. ValidationError for what is no price.
     """
+    _price_check(price)
     last = now.astimezone(UTC).date().replace(day=1) - timedelta(days=1)
     first = last.replace(day=1)
     used = _units(model, component, first, last)
@@ -253,11 +254,17 @@ def tiers_set(
     *, actor: User | None, book: PriceBook, tiers: Iterable[tuple[Decimal, Decimal]]
 ) -> list[VolumeTier]:
     """These discounts, each from an amount on and in percent, in place of those of the book."""
+    tiers = list(tiers)
+    if not all(amount.is_finite() for tier in tiers for amount in tier):
+        raise ValidationError(_("A discount is a number, from a number on."))
     rows = [VolumeTier(book=book, from_amount=start, percent=off) for start, off in sorted(tiers)]
     if len({row.from_amount for row in rows}) < len(rows):
         raise ValidationError(_("Two discounts begin at the same amount."))
     for row in rows:
-        row.full_clean()
+        try:
+            row.full_clean()
+        except ValidationError as error:  # of fields of many rows: whoever asks has others
+            raise ValidationError(error.messages) from error
     book.tiers.all().delete()
     VolumeTier.objects.bulk_create(rows)
     audit.record(
@@ -288,8 +295,7 @@ def rate_propose(
     once, and ends the rate before it, unless a person sets it where prices need two: then it waits
     with no `approved_at`. ValidationError where it would change what was or is to be.
     """
-    if not (price.is_finite() and 0 <= price < MOST and price == round(price, 6)):
-        raise ValidationError({"price": _("Not below zero, and with six decimals at most.")})
+    _price_check(price)
     rate = Rate(
         book=book,
         model=model,
@@ -305,6 +311,11 @@ def rate_propose(
     rate.save()
     _told(actor, "rate.propose", rate)
     return rate
+
+
+def _price_check(price: Decimal) -> None:
+    if not (price.is_finite() and 0 <= price < MOST and price == round(price, 6)):
+        raise ValidationError({"price": _("Not below zero, and with six decimals at most.")})
 
 
 @transaction.atomic
@@ -355,19 +366,23 @@ def _put_in_force(rate: Rate, actor: User | None, action: str) -> Rate:
 def _beside(rate: Rate) -> list[Rate]:
     """The rates that hold where `rate` begins: there is one at most, and it is to end there.
 
-    Locks the book. ValidationError where one begins later, or what was used would change.
+    Locks the book. What begins within the last minute, and would change what was used in it, begins
+    now. ValidationError where one begins later, or what was used before would change.
     """
     PriceBook.objects.select_for_update().get(pk=rate.book_id)
     same = Rate.objects.approved().filter(
         book=rate.book_id, model=rate.model, component=rate.component
     )
+    is_too_late = _would_change_the_past(rate)
+    if is_too_late and rate.valid.lower >= timezone.now() - CLOCKS:
+        rate.valid, is_too_late = _span(timezone.now(), rate.valid.upper), False
     start, end = rate.valid.lower, rate.valid.upper
     later = same.filter(valid__startswith__gte=start)
     if later.exists() if end is None else later.filter(valid__startswith__lt=end).exists():
         raise ValidationError(_("A rate that starts at or after this time exists already."))
     if end and rate.book.parent_id is None and not later.filter(valid__startswith=end).exists():
         raise ValidationError({"valid_until": _("The list would have no price after that.")})
-    if start < timezone.now() - CLOCKS and _would_change_the_past(rate):
+    if is_too_late:
         raise ValidationError(_("What was used keeps its price: choose a time that is to come."))
     return list(same.filter(valid__contains=start))
 

@@ -231,10 +231,38 @@ def test_a_proposal_can_be_withdrawn_and_rates_nothing(cast: Cast, settings: Set
     assert not Rate.objects.exists()
 
 
+def test_a_price_of_this_minute_counts_from_now_on_and_not_for_what_was_used_in_it(
+    db: None,
+) -> None:
+    """What is typed as a time has no seconds."""
+    rate("4", valid_from=START)
+    used = timezone.now() - timedelta(seconds=20)
+    found = rate("5", valid_from=used - timedelta(seconds=20))
+    assert found.valid.lower > used
+    output = prices_by_model(used)[MODEL].output
+    assert output == UnitPrice(Decimal(4), 10**6)
+    assert now_in(list_book()).output == UnitPrice(Decimal(5), 10**6)
+
+
+def test_what_is_no_discount_is_refused(db: None) -> None:
+    for start, off in (("NaN", "5"), ("1", "Infinity"), ("1e20", "5"), ("1", "101"), ("-1", "5")):
+        with pytest.raises(ValidationError) as refused:
+            price_books.tiers_set(
+                actor=None, book=book(f"b{start}{off}".lower()[:9]),
+                tiers=[(Decimal(start), Decimal(off)), (Decimal(0), Decimal(1))],
+            )  # fmt: skip
+        assert not hasattr(refused.value, "error_dict"), "a form has no field of that name"
+
+
 @pytest.mark.parametrize("price", ["-1", "NaN", "Infinity", "0.0000001", "1e14"])
 def test_what_is_no_price_is_refused(db: None, price: str) -> None:
     with pytest.raises(ValidationError, match="six decimals"):
         rate(price)
+    with pytest.raises(ValidationError, match="six decimals"):
+        price_books.rate_preview(
+            book=list_book(), model=MODEL, component=Component.OUTPUT, price=Decimal(price),
+            now=START,
+        )  # fmt: skip
 
 
 def test_a_preview_tells_what_a_price_would_have_changed_last_month(cast: Cast) -> None:
