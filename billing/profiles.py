@@ -15,7 +15,7 @@ from stdnum.eu import vat as eu_vat
 from stdnum.exceptions import ValidationError as WrongNumber
 
 from billing.models import BillingProfile
-from billing.vat import PREFIXES, Vat, vat_rule
+from billing.vat import COUNTRIES, PREFIXES, Vat, vat_rule
 from tenants import audit
 from tenants.models import Organization, User
 
@@ -181,8 +181,8 @@ def _vat_id(written: str, country: str) -> str:
 def _wrong(given: dict[str, str]) -> dict[str, str]:
     errors = {name: _("This is needed on invoices.") for name in _REQUIRED if not given[name]}
     country = given["country"]
-    if country and not (len(country) == 2 and country.isascii() and country.isalpha()):
-        errors["country"] = _("Give the country by its two letters, as in SE.")
+    if country and country not in COUNTRIES:
+        errors["country"] = _("Give the country by its two letters, as SE, or GR for Greece.")
     if given["email"]:
         try:
             validate_email(given["email"])

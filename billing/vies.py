@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 import structlog
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import F, Q
 
 from billing.models import BillingProfile
 from billing.profiles import vat_evidence_set
@@ -71,7 +71,8 @@ def vat_ids_check(now: datetime, ask: Ask = vies_ask) -> int:
     due = Q(vat_checked_at=None) | Q(vat_checked_at__lt=now - ASKED_AGAIN)
     abroad = BillingProfile.objects.filter(due, country__in=PREFIXES, is_business=True)
     wanted = abroad.exclude(vat_id="").exclude(country=settings.SELLER_COUNTRY)
-    found = list(wanted.select_related("organization").order_by("vat_checked_at")[:AT_ONCE])
+    longest = F("vat_checked_at").asc(nulls_first=True)
+    found = list(wanted.select_related("organization").order_by(longest)[:AT_ONCE])
     return sum(_is_answered(profile, now, ask) for profile in found)
 
 
