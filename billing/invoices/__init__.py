@@ -12,6 +12,7 @@ from billing.invoices.bundles import VERIFIER, usage_bundle, usage_csv
 from billing.invoices.credit_notes import credit_note_issue, credit_note_refunded, creditable
 from billing.invoices.documents import credit_note_pdf, invoice_pdf
 from billing.invoices.finalising import (
+    SENT,
     invoice_dun,
     invoice_finalise,
     invoice_void,
@@ -28,6 +29,7 @@ from billing.invoices.freezing import (
 from billing.invoices.periods import invoice_close, periods_close
 
 __all__ = [
+    "SENT",
     "VERIFIER",
     "credit_note_issue",
     "credit_note_pdf",

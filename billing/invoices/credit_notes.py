@@ -106,12 +106,15 @@ def _net(
 ) -> Decimal:
     if not invoice.number or invoice.state == InvoiceState.VOID:
         raise ValidationError(_("Only what was invoiced can be credited: this has no number."))
-    if any(line.invoice_id != invoice.pk or not 0 < part <= line.amount for line, part in lines):
+    if not all(
+        line.invoice_id == invoice.pk and part.is_finite() and 0 < part <= line.amount
+        for line, part in lines
+    ):
         raise ValidationError(_("Credit at most what each line of this invoice is."))
     left = creditable(invoice)
     asked = sum((part for _line, part in lines), _ZERO) if lines else amount
     net = left if asked is None else asked
-    if not net.is_finite() or net != net.quantize(CENT) or not 0 < net <= left:
+    if not (net.is_finite() and 0 < net <= left and net == net.quantize(CENT)):
         raise ValidationError(
             _("Credit an amount above 0 and of at most %(left)s."), params={"left": f"{left:.2f}"}
         )

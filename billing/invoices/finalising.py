@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -29,7 +29,9 @@ from billing.vat import Vat
 from tenants import audit
 from tenants.models import User
 
-READY = frozenset({InvoiceState.DRAFT, InvoiceState.PUSHED})
+READY: Final = frozenset({InvoiceState.DRAFT, InvoiceState.PUSHED})
+SENT: Final = frozenset({InvoiceState.PUSHING, InvoiceState.PUSHED})
+"""Stripe may make it final, and collect it, at any moment."""
 
 
 @transaction.atomic
@@ -67,6 +69,8 @@ def invoice_void(*, actor: User | None, invoice: Invoice, reason: str) -> Invoic
     locked = invoice_lock(invoice)
     if locked.kind != InvoiceKind.USAGE or locked.state == InvoiceState.VOID:
         raise ValidationError(_("This invoice cannot be made void."))
+    if locked.state in SENT:
+        raise ValidationError(_("It is on its way to Stripe: wait until it is final or halted."))
     if locked.paid or locked.credited or locked.state == InvoiceState.PAID:
         raise ValidationError(_("It is paid or credited: give a credit note instead."))
     if locked.number:

@@ -26,7 +26,7 @@ PATIENCE: Final = timedelta(hours=24)
 """A month is closed so long after its end, whatever has not come yet: that is late then."""
 _UNFINISHED: Final = (InvoiceState.OPEN, InvoiceState.CLOSING, InvoiceState.FROZEN)
 
-# Usage of months that are not closed, and what was late for a month that was.
+# Usage of months that are not closed, what was late for a month that was, and what was taken back.
 _OPEN: Final = """
 SELECT books.organization_id, used.month
 FROM billing_books books CROSS JOIN LATERAL (
@@ -39,6 +39,13 @@ FROM billing_books books CROSS JOIN LATERAL (
         AND billed_in >= books.closed_until AND billed_in < %(until)s
 ) AS used
 WHERE books.closed_until IS NULL OR books.closed_until < %(until)s
+UNION
+SELECT organization_id, period_start FROM billing_invoice taken_back
+WHERE state = 'void' AND kind = 'usage' AND period_start < %(until)s AND NOT EXISTS (
+    SELECT FROM billing_invoice other WHERE other.organization_id = taken_back.organization_id
+        AND other.period_start = taken_back.period_start AND other.kind = 'usage'
+        AND other.state <> 'void'
+)
 ORDER BY 2, 1
 """
 

@@ -52,7 +52,7 @@ def operator_invoice(request: OperatorRequest, invoice: UUID) -> HttpResponse:
         "may_credit": state in FINALISED and found.credited < found.total,
         "may_write_off": state in DUE and found.to_pay,
         "may_void": found.kind == InvoiceKind.USAGE
-        and state not in {InvoiceState.PAID, InvoiceState.VOID}
+        and state not in {InvoiceState.PAID, InvoiceState.VOID, *services.SENT}
         and not (found.paid or found.credited),
     }
     return render(request, "console/operator/invoice.html", context)
@@ -108,13 +108,14 @@ def operator_invoice_void(request: OperatorRequest, invoice: UUID) -> HttpRespon
     found = _invoice(invoice)
     sheet = Sheet(
         title=_("Void this invoice"),
-        sub=_("Nothing of it is to be paid; its number stays used, its usage is invoiced anew."),
+        sub=_("Nothing of it is to be paid, and its number stays used. Its usage is invoiced anew "
+              "within ten minutes: mend before what was wrong."),
         act=_("Void"),
         back=_page(found),
         keep=_("Keep it"),
         facts=_facts(found),
         is_danger=True,
-    )
+    )  # fmt: skip
     return _with_reason(request, found, sheet, services.invoice_void)
 
 
