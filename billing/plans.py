@@ -16,12 +16,14 @@ from django.utils.translation import gettext as _
 from billing.ledger import books_lock, promo_grant, wallet_read
 from billing.limiting import money_changed
 from billing.models import (
+    OPEN,
     Account,
     AccountKind,
     Books,
     Budget,
     Currency,
     Mode,
+    Payment,
     Plan,
     PriceBook,
     Terms,
@@ -213,6 +215,10 @@ def _currency_stays(terms: Terms) -> str:
     entries = Transfer.objects.filter(debit__in=own) | Transfer.objects.filter(credit__in=own)
     if entries.exists() or UsageDay.objects.for_organization(terms.organization).exists():
         return _("It has used or paid something already, so its currency stays.")
+    if Payment.objects.for_organization(terms.organization).filter(state__in=OPEN).exists():
+        return _("A payment in this currency is under way. Wait until it is paid or has lapsed.")
+    if terms.credit_limit is not None:
+        return _("Its credit limit is in this currency. Put it on a plan paid in advance first.")
     if terms.book_id or (terms.plan and terms.plan.book_id):
         return _("Its price book or its plan’s is in this currency. Change that first.")
     if Budget.objects.for_organization(terms.organization).exists():

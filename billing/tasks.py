@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
+import structlog
 from celery import shared_task
 from django.db import close_old_connections
 from django.utils import timezone
@@ -26,6 +29,8 @@ from tenants.valkey import client
 LOCK_S: Final = 15
 PAYMENTS_LOCK_S: Final = 60
 RETRIED_AFTER_RELEASE: Final = timedelta(hours=1)
+
+log = structlog.get_logger()
 
 
 @shared_task
@@ -138,17 +143,29 @@ def payments_work() -> None:
     lock = client().lock("payments:lock", timeout=PAYMENTS_LOCK_S, blocking=False)
     if not lock.acquire():
         return
+    now = timezone.now()
+    steps: tuple[Callable[[], object], ...] = (
+        partial(payments.auto_top_ups_step, now),
+        partial(payments.invoices_push, now),
+        partial(payments.corrections_push, now),
+        payments.outbox_send,
+        partial(payments.events_catch_up, now),
+        payments.inbox_work,
+    )
     try:
-        now = timezone.now()
-        payments.auto_top_ups_step(now)
-        payments.invoices_push(now)
-        payments.corrections_push(now)
-        payments.outbox_send()
-        payments.events_catch_up(now)
-        payments.inbox_work()
+        for step in steps:
+            _tried(step)
     finally:
         with suppress(LockError):  # it took longer than that, and another began
             lock.release()
+
+
+def _tried(step: Callable[[], object]) -> None:
+    """What one customer has broken is not to keep the money of all others waiting."""
+    try:
+        step()
+    except Exception:
+        log.exception("payments.step_failed")
 
 
 @shared_task

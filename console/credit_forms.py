@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.ledger.credit import MOST
 from billing.models import Currency, Mode, Plan, PriceBook, Terms
+from billing.payments.manual import LONGEST
 from tenants.models import Organization, new_id
 
 CENT: Final = Decimal("0.01")
@@ -119,7 +120,7 @@ class PaymentForm(forms.Form):
     )
     reference = forms.CharField(
         label=_("Reference"),
-        max_length=100,
+        max_length=LONGEST,
         help_text=_("Of the bank. One reference is entered once."),
     )
 

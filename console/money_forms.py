@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.invoices import creditable
 from billing.models import Invoice, Payment
+from billing.payments.manual import LONGEST
 from inference.costs import today
 from inference.models import Backend
 
@@ -52,7 +53,7 @@ class InvoicePaymentForm(forms.Form):
     amount = decimal_field(_("Amount"), min_value=CENT, help_text=_("VAT included."))
     reference = forms.CharField(
         label=_("Reference"),
-        max_length=100,
+        max_length=LONGEST,
         help_text=_("Of the bank. One reference is entered once."),
     )
 

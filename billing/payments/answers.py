@@ -22,7 +22,7 @@ from billing.models import (
 )
 from billing.payments import pushing
 from billing.payments.auto import auto_charging, auto_failed, auto_needs_action
-from billing.payments.errors import MismatchError, NotOursError
+from billing.payments.errors import WRONG
 from billing.payments.looks import intent_apply, invoice_apply, refund_apply, session_apply
 from billing.payments.refunding import refund_fail
 from billing.stripe_client import StripeRefusedError, Thing
@@ -46,7 +46,7 @@ def answered(item: OutboxItem, thing: Thing, now: datetime) -> None:
     try:
         with transaction.atomic():
             _answered(item, thing, now)
-    except (MismatchError, NotOursError) as error:
+    except WRONG as error:
         log.error("stripe.mismatch", op=item.op, entity=item.entity, error=str(error))
         item.error = str(error)[:500]
         item.save(update_fields=["error"])

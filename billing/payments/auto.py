@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from billing import stripe_client
 from billing.ledger import wallet_read
+from billing.ledger.credit import MOST
 from billing.models import (
     AutoTopUp,
     AutoTopUpState,
@@ -33,7 +34,7 @@ from billing.models import (
 from billing.payments.amounts import amount_check, priced
 from billing.payments.notices import notice_leave
 from billing.payments.queue import CUSTOMER, outbox_add
-from billing.stripe_client import minor
+from billing.stripe_client import StripeRefusedError, minor
 from tenants import audit
 from tenants.models import Organization, OrganizationState, User
 
@@ -60,10 +61,12 @@ def auto_top_up_set(
     if is_on:
         _require_card(organization)
     amount_check(organization, amount)
-    if not (threshold.is_finite() and threshold >= 0):
-        raise ValidationError({"threshold": _("Enter 0 or more.")})
-    if not (monthly_cap.is_finite() and monthly_cap >= amount):
-        raise ValidationError({"monthly_cap": _("Enter at least the amount of one top-up.")})
+    if not (threshold.is_finite() and 0 <= threshold <= MOST):
+        raise ValidationError({"threshold": _("Enter an amount from 0 to 9 million.")})
+    if not (monthly_cap.is_finite() and amount <= monthly_cap <= MOST):
+        raise ValidationError(
+            {"monthly_cap": _("Enter at least the amount of one top-up, and at most 9 million.")}
+        )
     fields = {"threshold": threshold, "amount": amount, "monthly_cap": monthly_cap}
     AutoTopUp.objects.get_or_create(organization=organization, defaults=fields)
     row = AutoTopUp.objects.select_for_update().get(organization=organization)
@@ -171,6 +174,11 @@ def auto_settled(payment: Payment) -> None:
 
 
 def auto_charging(payment: Payment) -> None:
+    """It is sent now. StripeRefusedError for one that nobody wants any more."""
+    if not payment.is_open:
+        raise StripeRefusedError("It is paid already, or given up.")
+    if not AutoTopUp.objects.filter(organization=payment.organization_id, is_on=True).exists():
+        raise StripeRefusedError(_("Automatic top-up was turned off."))
     AutoTopUp.objects.filter(payment=payment, state=AutoTopUpState.REQUESTED).update(
         state=AutoTopUpState.CHARGING
     )

@@ -19,7 +19,8 @@ from billing.models import (
 from billing.payments.amounts import parted
 from billing.payments.auto import auto_settled
 from billing.payments.dunning import dunning_look
-from billing.payments.errors import MismatchError
+from billing.payments.errors import MismatchError, same
+from billing.plans import currency_of
 from tenants import audit
 from tenants.models import User
 
@@ -35,6 +36,7 @@ def payment_settle(payment: Payment, *, actor: User | None, source_id: str, now:
         if source_of(payment) != source_id:
             raise MismatchError(f"It was paid already, by {source_of(payment)}.")
         return False
+    same("currency", currency_of(payment.organization_id), payment.currency)
     if payment.provider == Provider.STRIPE:
         payment.stripe_payment_intent = source_id
     payment.state, payment.paid_at, payment.failure = PaymentState.PAID, now, ""

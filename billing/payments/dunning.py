@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
-from billing.invoices import invoice_dun
+from billing.invoices import invoices_age
 from billing.models import Dunning, DunningStage, Invoice, InvoiceState, NoticeKind
 from billing.payments.notices import notice_leave
 from tenants import audit
@@ -26,6 +26,7 @@ _OWED: Final = (InvoiceState.FINALISED, InvoiceState.PAST_DUE, InvoiceState.UNCO
 
 def dunning_step(now: datetime) -> int:
     """Look at every organization that is or was late; how many there are."""
+    invoices_age(now)
     late = _late(now).values_list("organization", flat=True)
     ids: set[UUID] = {*late, *Dunning.objects.values_list("pk", flat=True)}
     for organization in Organization.objects.filter(pk__in=ids).order_by("pk"):
@@ -50,8 +51,6 @@ def dunning_look(organization: Organization, now: datetime) -> Dunning | None:
     row.stage, row.late_since, row.stepped_at = stage, oldest.due_at, now
     _follow(row, organization)
     row.save()
-    for invoice in _late(now).filter(organization=organization, state=InvoiceState.FINALISED):
-        invoice_dun(invoice, now)
     audit.record(
         actor=None, action="dunning.step", target=row, organization=organization,
         before=before, after=int(stage), invoice=oldest.number,

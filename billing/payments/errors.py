@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from django.core.exceptions import ValidationError
+
+from billing.ledger import BooksError
+
 
 class NotOursError(Exception):
     """It is about nothing that we have begun: there is nothing to do."""
@@ -9,6 +15,10 @@ class NotOursError(Exception):
 
 class MismatchError(Exception):
     """It is not what we asked for, so nothing is booked; says in what."""
+
+
+WRONG: Final = (NotOursError, MismatchError, ValidationError, BooksError)
+"""What one object can have that keeps it out of the books, and is to hold up no other."""
 
 
 def same(what: str, ours: object, theirs: object) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, override
 import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -180,7 +180,14 @@ def _work(event: WebhookEvent, now: datetime) -> bool:
         stripe_silent(now)
         _later(event, str(error), now)
         return False
-    except (StripeError, ValidationError, BooksError) as error:
+    except (
+        StripeError,
+        ValidationError,
+        BooksError,
+        DatabaseError,
+        LookupError,
+        TypeError,
+    ) as error:
         _later(event, f"{type(error).__name__}: {error}", now)
     else:
         stripe_answered(now)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from django.db import transaction
 
 from billing import stripe_client
@@ -34,14 +35,17 @@ from billing.stripe_client import Thing, major, minor
 
 HANDLED: Final = (
     "checkout.session.", "payment_intent.succeeded", "payment_intent.processing",
-    "payment_intent.payment_failed", "payment_intent.requires_action", "invoice.paid",
-    "invoice.payment_failed", "charge.refunded", "charge.refund.", "refund.",
+    "payment_intent.payment_failed", "payment_intent.requires_action", "payment_intent.canceled",
+    "invoice.paid", "invoice.payment_failed", "charge.refunded", "charge.refund.", "refund.",
     "payment_method.detached",
 )  # fmt: skip
 """What events are about that something may follow from."""
 SETTLING: Final = frozenset({
-    InvoiceState.FINALISED, InvoiceState.PAST_DUE, InvoiceState.UNCOLLECTIBLE,
+    InvoiceState.FINALISED, InvoiceState.PAST_DUE, InvoiceState.UNCOLLECTIBLE, InvoiceState.PAID,
 })  # fmt: skip
+
+
+log = structlog.get_logger()
 
 
 def look(kind: str, thing_id: str, now: datetime) -> None:
@@ -101,13 +105,15 @@ def intent_apply(intent: Thing, now: datetime) -> None:
     match intent["status"]:
         case "succeeded":
             same("amount", minor(payment.total), intent["amount_received"])
-            payment_settle(payment, actor=None, source_id=intent["id"], now=now)
-            _keep_card(payment, intent.get("payment_method"))
+            if payment_settle(payment, actor=None, source_id=intent["id"], now=now):
+                _keep_card(payment, intent.get("payment_method"))
         case "processing" if payment.is_open:
             _note(payment, PaymentState.PENDING, intent)
         case "requires_action" if payment.kind == PaymentKind.AUTO_TOP_UP and payment.is_open:
             _note(payment, PaymentState.NEEDS_ACTION, intent)
             auto_needs_action(payment, now)
+        case "canceled" if payment.state in {PaymentState.CREATED, PaymentState.PENDING}:
+            _given_up(payment, now)
         case "requires_payment_method" if intent.get("last_payment_error"):
             _declined(payment, intent, now)
 
@@ -131,6 +137,12 @@ def _declined(payment: Payment, intent: Mapping[str, Any], now: datetime) -> Non
     elif payment.is_open:
         payment.failure = why[:300]
         payment.save(update_fields=["failure"])
+
+
+def _given_up(payment: Payment, now: datetime) -> None:
+    """Somebody has ended a charge there; of one that waits for its holder a checkout takes over."""
+    if payment.kind == PaymentKind.AUTO_TOP_UP:
+        auto_failed(payment, "The charge was cancelled.", now, PaymentState.CANCELLED)
 
 
 def _note(payment: Payment, state: PaymentState, intent: Mapping[str, Any]) -> None:
@@ -182,6 +194,8 @@ def invoice_apply(thing: Thing, now: datetime) -> None:
     same("total", minor(invoice.total), thing["total"])
     if url := thing.get("hosted_invoice_url"):
         Invoice.objects.filter(pk=invoice.pk).exclude(hosted_url=url).update(hosted_url=url)
+    if invoice.state == InvoiceState.PUSHED:  # we did not hear that it is final there
+        invoice = invoice_finalise(actor=None, invoice=invoice, now=now)
     if thing["status"] == "paid":
         _paid(invoice, thing, now)
     elif thing["status"] == "open" and thing.get("attempt_count"):
@@ -189,19 +203,24 @@ def invoice_apply(thing: Thing, now: datetime) -> None:
 
 
 def _paid(invoice: Invoice, thing: Thing, now: datetime) -> None:
+    """All that came is booked: where it was paid by bank or credited too, the rest is owed back."""
     amount = major(thing["amount_paid"])
     known = Payment.objects.filter(invoice=invoice, provider=Provider.STRIPE).exists()
-    if known or not invoice.to_pay or not amount:
+    if known or not amount:
         return
-    same("amount paid", invoice.to_pay, amount)
-    if invoice.state == InvoiceState.PUSHED:  # paid before we heard that it is final
-        invoice = invoice_finalise(actor=None, invoice=invoice, now=now)
+    charge = _charged_by(thing)
+    if not charge and not invoice.to_pay:  # Stripe was told that the bank has brought it
+        return
+    if amount < invoice.to_pay:
+        raise MismatchError(f"The amount paid is {amount}, of ours {invoice.to_pay} are open.")
+    if amount > invoice.to_pay:
+        log.error("invoice.paid_twice", invoice=str(invoice.pk), open=str(invoice.to_pay))
     if invoice.state not in SETTLING:
         raise MismatchError(f"It is paid, and ours is {invoice.state}.")
     payment = invoice_settle(
         invoice, actor=None, amount=amount, provider=Provider.STRIPE, reference=thing["id"], now=now
     )
-    payment.stripe_payment_intent = _charged_by(thing)
+    payment.stripe_payment_intent = charge
     payment.save(update_fields=["stripe_payment_intent"])
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from billing.ledger.credit import MOST
 from billing.models import Invoice, Op, Payment, PaymentKind, Provider
 from billing.payments.amounts import CENT, parted, priced
 from billing.payments.booking import invoice_settle, payment_settle
 from billing.payments.queue import outbox_add
 from billing.plans import currency_of
 from tenants.models import Organization, User
+
+LONGEST: Final = 90
+"""Letters of a reference: with `manual:` before it, it is the source of what is booked."""
 
 
 def payment_enter(
@@ -55,10 +60,15 @@ def _check(organization: Organization, amount: Decimal, reference: str, currency
             _("Its books are in %(ours)s: a payment in %(theirs)s cannot be entered."),
             params={"ours": ours, "theirs": currency},
         )
-    if not (amount.is_finite() and amount > 0 and amount == amount.quantize(CENT)):
-        raise ValidationError({"amount": _("Enter an amount above 0, with two decimals.")})
-    if not reference.strip():
-        raise ValidationError({"reference": _("Enter the bank’s reference of this payment.")})
+    if not (amount.is_finite() and 0 < amount <= MOST and amount == amount.quantize(CENT)):
+        raise ValidationError(
+            {"amount": _("Enter an amount above 0 and of at most 9 million, with two decimals.")}
+        )
+    if not 0 < len(reference.strip()) <= LONGEST:
+        words = {"most": LONGEST}
+        raise ValidationError(
+            {"reference": _("Enter the bank’s reference, in at most %(most)s letters.") % words}
+        )
 
 
 def _credited(

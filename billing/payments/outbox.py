@@ -167,8 +167,9 @@ def _replace_if_absent(item: OutboxItem, error: StripeUnknownError, now: datetim
 
 
 def _later(item: OutboxItem, state: OutboxState, error: StripeError, now: datetime) -> None:
-    item.state, item.error, item.next_at = state, str(error)[:500], now + wait_of(item)
-    item.save(update_fields=["state", "error", "next_at"])
+    """Not by whoever was slower than the lease."""
+    mine = OutboxItem.objects.filter(pk=item.pk, state=OutboxState.SENDING, attempts=item.attempts)
+    mine.update(state=state, error=str(error)[:500], next_at=now + wait_of(item))
 
 
 def wait_of(item: OutboxItem) -> timedelta:

@@ -22,7 +22,7 @@ from billing import stripe_client
 from billing.invoices import invoice_finalise
 from billing.models import CreditNote, Invoice, InvoiceState, Op, OutboxItem, StripeCustomer
 from billing.payments.customers import customer_require
-from billing.payments.queue import CUSTOMER, made_by, outbox_add
+from billing.payments.queue import CUSTOMER, made_by, outbox_add, outbox_renew
 from billing.stripe_client import StripeRefusedError, minor
 
 MOST_ITEMS: Final = 100
@@ -46,14 +46,17 @@ def invoices_push(now: datetime) -> int:
 
 @transaction.atomic
 def _pushed(pk: UUID, now: datetime) -> bool:
-    """All of it is in the outbox, in order; the invoice and its items wait for each other there."""
+    """All of it is in the outbox, in order; the invoice and its items wait for each other there.
+
+    Of one that was halted and released, what Stripe has refused is sent again.
+    """
     locked = Invoice.objects.select_for_update(of=("self",)).select_related("organization")
     invoice = locked.filter(pk=pk, state=InvoiceState.DRAFT).first()
     if invoice is None:
         return False
     organization, entity = invoice.organization, f"invoice:{invoice.pk}"
     customer = customer_require(organization, now)
-    outbox_add(organization, Op.INVOICE, entity, _invoice_of(invoice, customer), now)
+    outbox_renew(organization, Op.INVOICE, entity, _invoice_of(invoice, customer), now)
     for position, item in enumerate(items_of(invoice)):
         payload = {
             "customer": CUSTOMER,
@@ -63,9 +66,9 @@ def _pushed(pk: UUID, now: datetime) -> bool:
             "description": item.text,
             "metadata": {"invoice": str(invoice.pk)},
         }
-        outbox_add(organization, Op.ITEM, f"{entity}:{position}", payload, now)
+        outbox_renew(organization, Op.ITEM, f"{entity}:{position}", payload, now)
     payload = {"id": made_by(Op.INVOICE, entity), "auto_advance": True}
-    outbox_add(organization, Op.FINALIZE, entity, payload, now)
+    outbox_renew(organization, Op.FINALIZE, entity, payload, now)
     invoice.state = InvoiceState.PUSHING
     invoice.save(update_fields=["state"])
     return True
@@ -149,8 +152,13 @@ def _by_model(invoice: Invoice) -> Iterator[Item]:
 
 
 def compare(pk: UUID, stripe_id: str) -> None:
-    """StripeRefusedError unless the draft there is ours in every sum, so it never becomes final."""
+    """StripeRefusedError unless the draft there is ours in every sum, so it never becomes final.
+
+    Nor does that of one which has been halted or made void meanwhile.
+    """
     invoice = Invoice.objects.get(pk=pk)
+    if invoice.state in {InvoiceState.HALTED, InvoiceState.VOID}:
+        raise StripeRefusedError(f"Ours is {invoice.state}: it is not to become final.")
     customer = StripeCustomer.objects.get(organization=invoice.organization_id)
     draft = stripe_client.fetch("invoice", stripe_id)
     lines = draft["lines"]

@@ -23,6 +23,9 @@ _MADE: Final = frozenset({
     Op.CUSTOMER, Op.CHECKOUT, Op.CHARGE, Op.INVOICE, Op.ITEM, Op.CREDIT_NOTE, Op.REFUND,
 })  # fmt: skip
 """These make an object, which is found again by its metadata."""
+_ONCE: Final = frozenset({Op.CHARGE, Op.REFUND})
+"""What is begun anew where these were refused is a call of its own: both could move money."""
+REFUSED: Final = frozenset({OutboxState.FAILED, OutboxState.DEAD})
 
 
 def outbox_add(
@@ -34,6 +37,17 @@ def outbox_add(
         "next_at": now, "created_at": now,
     }  # fmt: skip
     return OutboxItem.objects.get_or_create(op=op, entity=entity, defaults=fields)[0]
+
+
+def outbox_renew(
+    organization: Organization, op: Op, entity: str, payload: Mapping[str, Any], now: datetime
+) -> OutboxItem:
+    """As `outbox_add`; and what was refused is sent again, as it is to be now."""
+    item = outbox_add(organization, op, entity, payload, now)
+    if item.state in REFUSED:
+        item.payload = dict(payload)
+        _send_again(item, now)
+    return item
 
 
 def key_of(op: str, entity: str, version: int) -> str:
@@ -49,18 +63,25 @@ def made_by(op: Op, entity: str) -> str:
 def outbox_retry(*, actor: User, item: OutboxItem, now: datetime) -> OutboxItem:
     """Send again what Stripe has refused. ValidationError unless it has."""
     item = OutboxItem.objects.select_for_update().get(pk=item.pk)
-    if item.state not in {OutboxState.FAILED, OutboxState.DEAD}:
+    if item.state not in REFUSED:
         raise ValidationError(_("Only what was refused can be sent again."))
-    item.version += 1
-    item.idem_key = key_of(item.op, item.entity, item.version)
-    item.state, item.next_at = OutboxState.PENDING, now
-    item.first_sent_at = item.done_at = None
-    item.save()
+    if item.op in _ONCE:
+        raise ValidationError(_("Its payment has failed with it: begin it anew on that page."))
+    _send_again(item, now)
     audit.record(
         actor=actor, action="stripe.send_again", target=item, organization=item.organization,
         op=item.op, of=item.entity, was=item.error,
     )  # fmt: skip
     return item
+
+
+def _send_again(item: OutboxItem, now: datetime) -> None:
+    """With a new key: the old one would bring the same refusal."""
+    item.version += 1
+    item.idem_key = key_of(item.op, item.entity, item.version)
+    item.state, item.next_at = OutboxState.PENDING, now
+    item.first_sent_at = item.done_at = None
+    item.save()
 
 
 def resolved(item: OutboxItem) -> dict[str, Any]:

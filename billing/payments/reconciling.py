@@ -29,10 +29,10 @@ from billing.models import (
     StripeSync,
     Transfer,
 )
-from billing.payments.errors import MismatchError, NotOursError
+from billing.payments.errors import WRONG
 from billing.payments.looks import look
 from billing.payments.sync import stripe_silent
-from billing.stripe_client import StripeError, Thing, major, minor
+from billing.stripe_client import StripeError, StripeRefusedError, Thing, major, minor
 
 SHORT: Final = timedelta(days=3)
 LONG: Final = timedelta(days=35)
@@ -52,9 +52,9 @@ class Difference(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What was compared, and in what it differs."""
+    """The ids of what was compared, and in what it differs."""
 
-    compared: int
+    compared: set[str]
     differences: list[Difference]
 
 
@@ -65,14 +65,14 @@ def stripe_reconcile(now: datetime, *, is_long: bool = False) -> list[Difference
     since = now - (LONG if is_long else SHORT)
     try:
         seen = [_payments(since, now), _refunds(since, now), _invoices(since, now),
-                _customers(since)]  # fmt: skip
+                _customers(since), _books(since)]  # fmt: skip
         _fees(since)
     except StripeError as error:
         stripe_silent(now)
         log.warning("stripe.not_reconciled", error=str(error))
         return []
-    differences = [*_books(since), *(one for part in seen for one in part.differences)]
-    _keep(differences, now, sum(part.compared for part in seen))
+    differences = [one for part in seen for one in part.differences]
+    _keep(differences, now, set().union(*(part.compared for part in seen)), is_all=is_long)
     return differences
 
 
@@ -92,7 +92,7 @@ def _payments(since: datetime, now: datetime) -> Seen:
         if _said(row) != _sum(paid[pk])
     ]
     found += list(_not_there(since + YOUNG, paid))
-    return Seen(len(theirs), found)
+    return Seen(set(theirs), found)
 
 
 def _booked(paid: Iterable[str]) -> dict[str, Payment]:
@@ -126,16 +126,15 @@ def _refunds(since: datetime, now: datetime) -> Seen:
         )
         for pk, one in theirs.items() if pk not in known
     ]  # fmt: skip
-    return Seen(len(theirs), found)
+    return Seen(set(theirs), found)
 
 
 def _invoices(since: datetime, now: datetime) -> Seen:
     theirs = {one["id"]: one for one in _listed("invoice", since) if _ours(one, "invoice")}
-    paid = {pk: one for pk, one in theirs.items() if one["status"] == "paid"}
     ours = Invoice.objects.filter(stripe_id__in=list(theirs))
-    done = ours.filter(state__in=[InvoiceState.PAID, InvoiceState.VOID])
-    _catch_up("invoice", paid, set(done.values_list("stripe_id", flat=True)), now)
-    known = {row.stripe_id: row for row in ours}
+    _catch_up("invoice", [row.stripe_id for row in ours if _is_stale(row, theirs[row.stripe_id])],
+              (), now)  # fmt: skip
+    known = {row.stripe_id: row for row in ours.all()}
     found = [
         Difference(_age(theirs[pk], now), "invoice", pk, theirs=_sum(theirs[pk]))
         for pk in theirs.keys() - known.keys()
@@ -146,11 +145,13 @@ def _invoices(since: datetime, now: datetime) -> Seen:
             found.append(Difference(DifferenceKind.VALUE, "invoice", pk, _said(row), _sum(one)))
         elif _is_stale(row, one):
             found.append(Difference(DifferenceKind.STALE, "invoice", pk, row.state, one["status"]))
-    return Seen(len(theirs), found)
+    return Seen(set(theirs), found)
 
 
 def _is_stale(row: Invoice, one: Thing) -> bool:
-    """One side ended it, the other did not."""
+    """One side ended it, or made it final, and the other did not."""
+    if one["status"] != "draft" and not row.number:
+        return True
     return _ENDED.get(InvoiceState(row.state), "") != (
         one["status"] if one["status"] in _ENDED.values() else ""
     )
@@ -161,10 +162,10 @@ def _customers(since: datetime) -> Seen:
     rows = StripeCustomer.objects.filter(stripe_id__in=theirs)
     extra = theirs - set(rows.values_list("stripe_id", flat=True))
     found = [Difference(DifferenceKind.EXTRA, "customer", pk) for pk in sorted(extra)]
-    return Seen(len(theirs), found)
+    return Seen(theirs, found)
 
 
-def _books(since: datetime) -> Iterator[Difference]:
+def _books(since: datetime) -> Seen:
     """Credit if and only if a payment: each paid top-up has its transfer, of its amount."""
     rows = Payment.objects.filter(
         provider=Provider.STRIPE, paid_at__gte=since,
@@ -176,10 +177,14 @@ def _books(since: datetime) -> Iterator[Difference]:
             source_type="payment", code="top_up", source_id__in=list(nets)
         ).values_list("source_id", "amount")
     )
-    for pk, net in nets.items():
-        if booked.get(pk) != net:
-            kind = DifferenceKind.VALUE if pk in booked else DifferenceKind.MISSING
-            yield Difference(kind, "credit", pk, str(net), str(booked.get(pk, "")))
+    found = [
+        Difference(
+            DifferenceKind.VALUE if pk in booked else DifferenceKind.MISSING,
+            "credit", pk, str(net), str(booked.get(pk, "")),
+        )
+        for pk, net in nets.items() if booked.get(pk) != net
+    ]  # fmt: skip
+    return Seen(set(nets), found)
 
 
 def _fees(since: datetime) -> None:
@@ -197,12 +202,15 @@ def _catch_up(kind: str, things: Iterable[str], known: Iterable[str], now: datet
     for pk in set(things) - set(known):
         try:
             look(kind, pk, now)
-        except (MismatchError, NotOursError) as error:
+        except (*WRONG, StripeRefusedError) as error:
             log.error("stripe.mismatch", kind=kind, id=pk, error=str(error))
 
 
 @transaction.atomic
-def _keep(differences: Iterable[Difference], now: datetime, compared: int) -> None:
+def _keep(
+    differences: Iterable[Difference], now: datetime, compared: set[str], *, is_all: bool
+) -> None:
+    """What is found no more is over: of all, or of what was `compared` and not older than that."""
     StripeSync.objects.get_or_create(pk=1)
     StripeSync.objects.select_for_update().get(pk=1)
     for one in differences:
@@ -213,8 +221,8 @@ def _keep(differences: Iterable[Difference], now: datetime, compared: int) -> No
                              "first_seen_at": now},
         )  # fmt: skip
     gone = Reconciliation.objects.filter(resolved_at=None, last_seen_at__lt=now)
-    gone.update(resolved_at=now)
-    StripeSync.objects.filter(pk=1).update(reconciled_at=now, compared=compared)
+    (gone if is_all else gone.filter(entity__in=compared)).update(resolved_at=now)
+    StripeSync.objects.filter(pk=1).update(reconciled_at=now, compared=len(compared))
     if found := [one for one in differences if one.kind != DifferenceKind.LAG]:
         log.error("stripe.differs", differences=len(found))
 

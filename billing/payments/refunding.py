@@ -45,7 +45,11 @@ def payment_refund(
     note = credit_note_issue(
         actor=actor, invoice=payment.invoice, amount=amount, reason=reason, now=now
     )
-    if note.total - note.from_open > payment.refundable:
+    if note.from_open:
+        raise ValidationError(
+            _("A part of its invoice is still open: give a credit note, which comes off that.")
+        )
+    if note.total > payment.refundable:
         raise ValidationError(
             _("Of this payment at most %(left)s can be paid back."),
             params={"left": f"{payment.refundable} {payment.currency}"},
@@ -56,15 +60,12 @@ def payment_refund(
 @transaction.atomic
 def refund_again(*, actor: User, refund: Refund, now: datetime | None = None) -> Refund:
     """Try one that failed once more."""
-    locked = Refund.objects.select_for_update(of=("self",)).select_related("payment")
-    refund = locked.get(pk=refund.pk)
+    refund = Refund.objects.select_for_update().get(pk=refund.pk)
+    payment = Payment.objects.select_for_update().get(pk=refund.payment_id)
     tried = Refund.objects.filter(credit_note=refund.credit_note_id)
     if tried.exclude(state=RefundState.FAILED).exists():
         raise ValidationError(_("It was paid back, or is under way."))
-    Payment.objects.filter(pk=refund.payment_id).update(
-        refunded=refund.payment.refunded - refund.total
-    )
-    payment = Payment.objects.select_for_update(of=("self",)).get(pk=refund.payment_id)
+    payment.refunded -= refund.total
     return _refund(actor, payment, refund.credit_note, now or timezone.now())
 
 

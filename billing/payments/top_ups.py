@@ -97,14 +97,15 @@ def _begun(
     actor: User, organization: Organization, amount: Decimal, return_url: str, now: datetime
 ) -> Payment:
     customer_require(organization, now)
-    begun = Payment.objects.for_organization(organization).filter(
-        kind=PaymentKind.TOP_UP, state=PaymentState.CREATED, net=amount, created_at__gt=now - SAME
-    )
-    if payment := begun.first():
-        return payment
     payment = priced(
         organization, PaymentKind.TOP_UP, amount, now, provider=Provider.STRIPE, created_by=actor
     )
+    begun = Payment.objects.for_organization(organization).filter(
+        kind=PaymentKind.TOP_UP, state=PaymentState.CREATED, created_at__gt=now - SAME,
+        **{name: getattr(payment, name) for name in ("net", "vat", "vat_treatment", "currency")},
+    )  # fmt: skip
+    if found := begun.first():
+        return found
     payment.save()
     payload = _checkout_of(payment, return_url)
     outbox_add(organization, Op.CHECKOUT, f"payment:{payment.pk}:0", payload, now)

@@ -14,15 +14,24 @@ from billing.models import (
     AutoTopUpState,
     Mode,
     NoticeKind,
+    Op,
     OutboxItem,
+    OutboxState,
     Payment,
     PaymentKind,
     PaymentNotice,
     PaymentState,
     StripeCustomer,
 )
-from billing.payments import auto_top_up_set, auto_top_ups_step, outbox_send, payment_action
+from billing.payments import (
+    auto_top_up_set,
+    auto_top_ups_step,
+    outbox_retry,
+    outbox_send,
+    payment_action,
+)
 from billing.payments.auto import COOL, LAPSES
+from billing.payments.looks import look
 from tests.billing.payments.conftest import Stripe
 from tests.billing.payments.test_top_ups import begin, prepaid
 from tests.conftest import Cast
@@ -171,7 +180,10 @@ def test_what_nobody_confirms_lapses_and_counts_if_it_is_paid_all_the_same(
 
 
 def test_amounts_that_make_no_sense_are_refused(cast: Cast, stripe: Stripe, card: Payment) -> None:
-    wrong = [{"amount": "-5"}, {"monthly_cap": "49"}, {"threshold": "-1"}, {"threshold": "NaN"}]
+    wrong = [
+        {"amount": "-5"}, {"monthly_cap": "49"}, {"monthly_cap": "1e20"}, {"threshold": "-1"},
+        {"threshold": "NaN"}, {"threshold": "1e20"},
+    ]  # fmt: skip
     for amounts in wrong:
         with pytest.raises(ValidationError):
             turn_on(cast, **amounts)
@@ -182,3 +194,51 @@ def test_it_needs_a_card_that_is_kept(cast: Cast, stripe: Stripe) -> None:
         turn_on(cast)
     assert not OutboxItem.objects.exists()
     assert wallet_read([cast.acme.pk])[cast.acme.pk].prepaid == 0
+
+
+def test_a_charge_that_was_ended_there_is_begun_anew_in_an_hour(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    turn_on(cast)
+    auto_top_ups_step(stripe.now)
+    OutboxItem.objects.filter(op=Op.CHARGE).update(state=OutboxState.DONE)
+    (payment,) = automatic()
+    intent = stripe.fake.client().v1.payment_intents.create(params={
+        "amount": 6250, "currency": "eur", "metadata": {"payment": str(payment.pk)},
+        "customer": str(StripeCustomer.objects.get().stripe_id),
+    })  # fmt: skip
+    stripe.fake.client().v1.payment_intents.cancel(intent.id)
+    row = step(cast, stripe)
+    payment.refresh_from_db()
+    assert (payment.state, row.state) == (PaymentState.CANCELLED, AutoTopUpState.IDLE)
+    step(cast, stripe, seconds=COOL.total_seconds())
+    assert prepaid(cast.acme) == 60
+
+
+def test_what_was_turned_off_before_it_was_sent_charges_nobody(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    turn_on(cast)
+    auto_top_ups_step(stripe.now)
+    AutoTopUp.objects.update(is_on=False)
+    step(cast, stripe, days=1)
+    assert prepaid(cast.acme) == 10
+    assert len(stripe.fake.all("payment_intent")) == 1
+
+
+def test_a_refused_charge_is_not_sent_again_beside_the_next(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    turn_on(cast)
+    decline(stripe)
+    step(cast, stripe)
+    with pytest.raises(ValidationError, match="begin it anew"):
+        outbox_retry(actor=cast.oskar, item=OutboxItem.objects.get(op=Op.CHARGE), now=stripe.now)
+
+
+def test_an_old_payment_that_is_looked_at_again_brings_no_old_card_back(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    StripeCustomer.objects.update(payment_method="pm_newer", label="Visa •••• 1111")
+    look("payment_intent", Payment.objects.get().stripe_payment_intent, stripe.now)
+    assert StripeCustomer.objects.get().payment_method == "pm_newer"

@@ -7,11 +7,22 @@ from decimal import Decimal
 import pytest
 from django.core.exceptions import ValidationError
 
+from billing.invoices import invoice_finalise
 from billing.ledger import books_check
-from billing.models import Invoice, Payment, PaymentState, Refund, RefundState
-from billing.payments import payment_enter, payment_refund, refund_again
+from billing.models import (
+    Invoice,
+    Op,
+    OutboxItem,
+    OutboxState,
+    Payment,
+    PaymentState,
+    Refund,
+    RefundState,
+)
+from billing.payments import outbox_retry, payment_enter, payment_refund, refund_again
 from tests.billing.ledger.reading import balances
 from tests.billing.payments.conftest import NOON, Stripe
+from tests.billing.payments.drafts import draft_make
 from tests.billing.payments.test_top_ups import begin, prepaid
 from tests.conftest import Cast
 
@@ -49,9 +60,11 @@ def test_a_reference_is_one_payment(cast: Cast) -> None:
 
 
 def test_an_amount_that_is_none_and_other_money_are_refused(cast: Cast) -> None:
-    for amount in ("-1", "0", "1.001", "NaN"):
+    for amount in ("-1", "0", "1.001", "NaN", "1e9", "1e40"):
         with pytest.raises(ValidationError):
             enter(cast, amount)
+    with pytest.raises(ValidationError, match="at most 90"):
+        enter(cast, reference="B" * 91)
     with pytest.raises(ValidationError, match="EUR"):
         enter(cast, currency="SEK")
     assert not Payment.objects.exists()
@@ -108,3 +121,30 @@ def test_what_came_by_bank_goes_back_by_bank(cast: Cast) -> None:
     )
     assert refund.state == RefundState.DONE
     assert balances(None).get("bank", Decimal(0)) == 0
+
+
+def test_of_an_invoice_that_is_still_open_nothing_goes_back(cast: Cast) -> None:
+    """All of it would be paid back, and only a part of it was paid."""
+    invoice = invoice_finalise(actor=cast.oskar, invoice=draft_make(cast.acme, "10.00"), now=NOON)
+    payment = enter(cast, "5", invoice=invoice)
+    with pytest.raises(ValidationError, match="still open"):
+        payment_refund(
+            actor=cast.oskar, payment=payment, amount=Decimal(4), reason="Asked", now=NOON
+        )
+    assert not Refund.objects.exists()
+
+
+def test_the_longest_reference_is_booked(cast: Cast) -> None:
+    enter(cast, reference="B" * 90)
+    assert prepaid(cast.acme) == 100
+
+
+def test_a_refund_that_failed_is_begun_anew_and_not_sent_again(cast: Cast, stripe: Stripe) -> None:
+    """Both could arrive."""
+    payment = paid(cast, stripe)
+    payment_refund(
+        actor=cast.oskar, payment=payment, amount=Decimal(100), reason="Asked", now=stripe.now
+    )
+    OutboxItem.objects.filter(op=Op.REFUND).update(state=OutboxState.FAILED)
+    with pytest.raises(ValidationError, match="begin it anew"):
+        outbox_retry(actor=cast.oskar, item=OutboxItem.objects.get(op=Op.REFUND), now=stripe.now)

@@ -11,8 +11,15 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from billing import stripe_client
-from billing.invoices import credit_note_issue, invoice_finalise, invoice_void
-from billing.ledger import books_check
+from billing.invoices import (
+    credit_note_issue,
+    invoice_draft,
+    invoice_finalise,
+    invoice_halt,
+    invoice_release,
+    invoice_void,
+)
+from billing.ledger import BooksError, books_check, invoices_check
 from billing.models import (
     CreditNote,
     Dunning,
@@ -36,6 +43,7 @@ from billing.payments import (
     payment_enter,
     payment_refund,
     pushing,
+    stripe_reconcile,
 )
 from tenants import services
 from tenants.models import OrganizationState
@@ -235,3 +243,62 @@ def test_more_than_is_open_is_not_taken_for_it(cast: Cast, late: Invoice) -> Non
             actor=cast.oskar, organization=cast.acme, amount=Decimal("12.51"), reference="B-1",
             invoice=late, now=NOON,
         )  # fmt: skip
+
+
+def test_one_on_its_way_to_stripe_is_not_made_void(cast: Cast, stripe: Stripe) -> None:
+    """Stripe would make it final all the same, and charge the card."""
+    invoice = draft_make(cast.acme, "10.00")
+    invoices_push(stripe.now)
+    with pytest.raises(ValidationError, match="on its way"):
+        invoice_void(actor=cast.oskar, invoice=invoice, reason="Wrong")
+    assert push(stripe, invoice).state == InvoiceState.FINALISED
+
+
+def test_one_that_was_halted_meanwhile_is_final_only_once_it_is_released(
+    cast: Cast, stripe: Stripe
+) -> None:
+    invoice = draft_make(cast.acme, "10.00")
+    Invoice.objects.filter(pk=invoice.pk).update(root="00")
+    invoices_push(stripe.now)
+    invoice_halt(invoice=invoice, reason="Look at it")
+    stripe.deliver()
+    (theirs,) = stripe.fake.all("invoice")
+    assert theirs["status"] == "draft"
+    invoice_draft(invoice_release(actor=cast.oskar, invoice=invoice, reason="Fine"), stripe.now)
+    assert push(stripe, invoice).state == InvoiceState.FINALISED
+    assert [one["status"] for one in stripe.fake.all("invoice")] == ["open"]
+
+
+def test_what_is_paid_by_bank_and_by_card_is_owed_back(cast: Cast, stripe: Stripe) -> None:
+    """The bank's payment is entered, and the customer pays at Stripe before it hears of that."""
+    invoice = push(stripe, draft_make(cast.acme, "10.00"))
+    payment_enter(
+        actor=cast.oskar, organization=cast.acme, amount=Decimal("12.50"), reference="B-1",
+        invoice=invoice, now=stripe.now,
+    )  # fmt: skip
+    stripe.fake.pay(invoice.hosted_url)
+    for _twice in range(2):
+        stripe.deliver()
+    assert balances(cast.acme) == {"owed": Decimal("12.50")}
+    assert (balances(None)["bank"], balances(None)["clearing"]) == (
+        Decimal("-12.50"), Decimal("-12.50"),
+    )  # fmt: skip
+    assert books_check() == invoices_check() == []
+
+
+def test_what_the_books_refuse_holds_up_no_other_call(
+    cast: Cast, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoice = draft_make(cast.acme, "10.00")
+    with monkeypatch.context() as broken:
+        broken.setattr(pushing, "invoice_finalise", _refused)
+        assert push(stripe, invoice).state == InvoiceState.PUSHED
+    item = OutboxItem.objects.get(op=Op.FINALIZE)
+    assert (item.state, item.error) == (OutboxState.DONE, "Not balanced.")
+    assert stripe_reconcile(stripe.pass_time(hours=3)) == []
+    invoice.refresh_from_db()
+    assert invoice.state == InvoiceState.FINALISED
+
+
+def _refused(**_given: object) -> None:
+    raise BooksError("Not balanced.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from billing.ledger import books_check
+from billing.ledger import BooksError, books_check
 from billing.models import (
     DifferenceKind,
     Payment,
@@ -15,7 +15,7 @@ from billing.models import (
     StripeCustomer,
     StripeSync,
 )
-from billing.payments import payment_refund, stripe_reconcile
+from billing.payments import payment_refund, reconciling, stripe_reconcile
 from console.fakestripe import Fault
 from tests.billing.ledger.reading import balances
 from tests.billing.payments.conftest import Stripe
@@ -80,7 +80,7 @@ def test_what_differs_is_open_until_it_does_not(stripe: Stripe, payment: Payment
         for _hour in range(2):
             assert sorted(differences(stripe)) == found
     Payment.objects.filter(pk=payment.pk).update(**was)
-    assert differences(stripe) == []
+    assert stripe_reconcile(stripe.pass_time(minutes=1), is_long=True) == []
     assert Reconciliation.objects.count() == 5
 
 
@@ -112,3 +112,29 @@ def test_an_outage_finds_nothing_and_closes_nothing(stripe: Stripe, payment: Pay
     stripe.fake.faults = lambda request, now: Fault.DROPPED
     assert stripe_reconcile(stripe.pass_time(hours=1)) == []
     assert Reconciliation.objects.get().resolved_at is None
+
+
+def test_what_differs_stays_open_however_old_it_gets(stripe: Stripe, payment: Payment) -> None:
+    Payment.objects.filter(pk=payment.pk).update(total=126, vat=26)
+    found = [("payment", DifferenceKind.VALUE)]
+    assert differences(stripe) == found
+    stripe.pass_time(days=5)
+    assert differences(stripe) == found, "an hourly run does not look back so far"
+    Payment.objects.filter(pk=payment.pk).update(total=125, vat=25)
+    stripe_reconcile(stripe.pass_time(hours=1), is_long=True)
+    assert Reconciliation.objects.get().resolved_at is not None
+
+
+def test_one_that_the_books_refuse_keeps_no_other_from_being_compared(
+    cast: Cast, stripe: Stripe, payment: Payment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stripe.fake.pay(begin(cast, stripe, "50").checkout_url)
+    with monkeypatch.context() as broken:
+        broken.setattr(reconciling, "look", _refused)
+        stripe.pass_time(hours=3)
+        assert differences(stripe) == [("payment", DifferenceKind.MISSING)]
+    assert differences(stripe) == []
+
+
+def _refused(*_given: object) -> None:
+    raise BooksError("Not balanced.")

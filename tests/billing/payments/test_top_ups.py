@@ -8,8 +8,19 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from billing.ledger import wallet_read
-from billing.models import Invoice, OutboxItem, Payment, PaymentState, StripeCustomer
+from billing.models import (
+    Currency,
+    EventState,
+    Invoice,
+    OutboxItem,
+    Payment,
+    PaymentState,
+    StripeCustomer,
+    WebhookEvent,
+)
 from billing.payments import payment_refresh, portal_url, top_up_begin
+from billing.plans import currency_set
+from billing.profiles import profile_set
 from tenants.models import Organization
 from tests.billing.payments.conftest import Stripe
 from tests.conftest import Cast
@@ -85,3 +96,28 @@ def test_the_portal_is_there_after_a_first_payment(cast: Cast, stripe: Stripe) -
         portal_url(actor=cast.olivia, organization=cast.acme)
     begin(cast, stripe)
     assert portal_url(actor=cast.olivia, organization=cast.acme).startswith("http")
+
+
+def test_who_says_meanwhile_who_they_are_pays_the_vat_that_follows(
+    cast: Cast, stripe: Stripe
+) -> None:
+    first = begin(cast, stripe)
+    profile_set(
+        actor=cast.olivia, organization=cast.acme, legal_name="Acme", address="1", postcode="1",
+        city="Oslo", country="NO",
+    )  # fmt: skip
+    second = begin(cast, stripe)
+    assert (first.total, second.total) == (Decimal(125), Decimal(100))
+
+
+def test_a_currency_stays_while_a_payment_in_it_may_come(cast: Cast, stripe: Stripe) -> None:
+    payment = begin(cast, stripe)
+    to = {"actor": cast.oskar, "organization": cast.acme, "currency": Currency.SEK}
+    with pytest.raises(ValidationError, match="under way"):
+        currency_set(**to)  # type: ignore[arg-type]
+    Payment.objects.update(state=PaymentState.CANCELLED)
+    currency_set(**to)  # type: ignore[arg-type]
+    stripe.fake.pay(payment.checkout_url)
+    stripe.deliver()
+    assert prepaid(cast.acme) == 0, "100 EUR are not 100 SEK"
+    assert WebhookEvent.objects.get(type="payment_intent.succeeded").state == EventState.REFUSED
