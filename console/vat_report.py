@@ -9,10 +9,10 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 
-from billing.models import CreditNote, Invoice, VatTreatment
+from billing.models import CreditNote, Invoice, InvoiceState, VatTreatment
 from console.exports import Rows, cell
 from console.months import next_month
 
@@ -65,7 +65,9 @@ class Reversed(NamedTuple):
 
 
 class VatReport:
-    """Months are those in which documents were finalised, in UTC. Four queries."""
+    """Months are those in which documents were finalised, in UTC; void ones do not count. Four
+    queries.
+    """
 
     def __init__(self, month: date) -> None:
         start = datetime.combine(month, time(), UTC)
@@ -73,7 +75,7 @@ class VatReport:
         self.month = month
         self._invoices: QuerySet[Invoice] = Invoice.objects.filter(
             finalised_at__gte=start, finalised_at__lt=end
-        ).exclude(number="")
+        ).exclude(Q(number="") | Q(state=InvoiceState.VOID))
         self._notes: QuerySet[CreditNote] = CreditNote.objects.filter(
             issued_at__gte=start, issued_at__lt=end
         )

@@ -31,7 +31,7 @@ from billing.payments.outbox import outbox_send
 from billing.payments.pushing import corrections_push, invoices_push
 from billing.payments.queue import outbox_add, outbox_retry
 from billing.payments.reconciling import stripe_reconcile
-from billing.payments.refunding import payment_refund, refund_again
+from billing.payments.refunding import invoice_credit, payment_refund, refund_again
 from billing.payments.top_ups import payment_action, portal_url, top_up_begin
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "events_backfill",
     "events_catch_up",
     "inbox_work",
+    "invoice_credit",
     "invoices_push",
     "is_restricted",
     "key_making_check",

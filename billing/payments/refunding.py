@@ -15,6 +15,7 @@ from billing.ledger import refund_book
 from billing.models import (
     AccountKind,
     CreditNote,
+    Invoice,
     Op,
     Payment,
     PaymentState,
@@ -22,6 +23,7 @@ from billing.models import (
     Refund,
     RefundState,
 )
+from billing.payments.amounts import parted
 from billing.payments.queue import outbox_add
 from billing.stripe_client import minor
 from tenants import audit
@@ -58,6 +60,28 @@ def payment_refund(
 
 
 @transaction.atomic
+def invoice_credit(
+    *, actor: User, invoice: Invoice, amount: Decimal, reason: str, now: datetime | None = None
+) -> CreditNote:
+    """Take back `amount`, net, of an invoice; what of it was paid goes back the way it came.
+
+    ValidationError for more than is left of it, and for more than any one payment of it brought.
+    """
+    now = now or timezone.now()
+    locked = Payment.objects.select_for_update(of=("self",)).select_related("organization")
+    payments = list(locked.filter(invoice=invoice).order_by("pk"))
+    note = credit_note_issue(actor=actor, invoice=invoice, amount=amount, reason=reason, now=now)
+    if owed := note.total - note.from_open:
+        payment = next((one for one in payments if one.refundable >= owed), None)
+        if payment is None:
+            raise ValidationError(
+                _("No payment of it was as much as goes back: credit what each has paid by itself.")
+            )
+        _refund(actor, payment, note, now)
+    return note
+
+
+@transaction.atomic
 def refund_again(*, actor: User, refund: Refund, now: datetime | None = None) -> Refund:
     """Try one that failed once more."""
     refund = Refund.objects.select_for_update().get(pk=refund.pk)
@@ -70,9 +94,11 @@ def refund_again(*, actor: User, refund: Refund, now: datetime | None = None) ->
 
 
 def _refund(actor: User, payment: Payment, note: CreditNote, now: datetime) -> Refund:
+    owed = note.total - note.from_open
+    net, vat = (note.net, note.vat) if owed == note.total else parted(owed, payment.vat_rate)
     refund = Refund.objects.create(
-        organization=payment.organization, payment=payment, credit_note=note, net=note.net,
-        vat=note.vat, reason=note.reason[:200], created_by=actor, created_at=now,
+        organization=payment.organization, payment=payment, credit_note=note, net=net,
+        vat=vat, reason=note.reason[:200], created_by=actor, created_at=now,
     )  # fmt: skip
     payment.refunded += refund.total
     payment.save(update_fields=["refunded"])

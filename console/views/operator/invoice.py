@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from billing import invoices as services
 from billing.models import CreditNote, Invoice, InvoiceKind, InvoiceState
-from billing.payments import payment_enter
+from billing.payments import invoice_credit, payment_enter
 from console.access import operator_page
 from console.audit_exports import export_told
 from console.audit_reasons import reason_first
@@ -146,16 +146,17 @@ def operator_credit_note(request: OperatorRequest, invoice: UUID) -> HttpRespons
     form = CreditNoteForm.of(found, sent(request))
     sheet = Sheet(
         title=_("Credit note for %(number)s") % {"number": found},
-        sub=_("It has a number of its own, and cannot be taken back. What was paid goes back."),
+        sub=_("It has a number of its own, and cannot be taken back. What was paid goes back the "
+              "way it came; what came by bank you transfer yourself."),
         act=_("Issue credit note"),
         back=_page(found),
         keep=_("Cancel"),
         facts=_facts(found),
-    )
+    )  # fmt: skip
 
     def change() -> None:
         typed: dict[str, Any] = form.cleaned_data
-        services.credit_note_issue(
+        invoice_credit(
             actor=request.user, invoice=found, amount=typed["amount"], reason=typed["reason"]
         )
 

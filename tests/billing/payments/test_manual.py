@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from billing.invoices import invoice_finalise
-from billing.ledger import books_check
+from billing.ledger import books_check, invoices_check
 from billing.models import (
     Invoice,
     Op,
@@ -19,7 +19,13 @@ from billing.models import (
     Refund,
     RefundState,
 )
-from billing.payments import outbox_retry, payment_enter, payment_refund, refund_again
+from billing.payments import (
+    invoice_credit,
+    outbox_retry,
+    payment_enter,
+    payment_refund,
+    refund_again,
+)
 from tests.billing.ledger.reading import balances
 from tests.billing.payments.conftest import NOON, Stripe
 from tests.billing.payments.drafts import draft_make
@@ -148,3 +154,19 @@ def test_a_refund_that_failed_is_begun_anew_and_not_sent_again(cast: Cast, strip
     OutboxItem.objects.filter(op=Op.REFUND).update(state=OutboxState.FAILED)
     with pytest.raises(ValidationError, match="begin it anew"):
         outbox_retry(actor=cast.oskar, item=OutboxItem.objects.get(op=Op.REFUND), now=stripe.now)
+
+
+def test_what_was_paid_of_what_is_credited_goes_back_and_the_rest_comes_off_what_is_open(
+    cast: Cast,
+) -> None:
+    invoice = invoice_finalise(actor=cast.oskar, invoice=draft_make(cast.acme, "10.00"), now=NOON)
+    enter(cast, "10", invoice=invoice)
+    note = invoice_credit(
+        actor=cast.oskar, invoice=invoice, amount=Decimal(4), reason="Slow", now=NOON
+    )
+    assert (note.from_open, Refund.objects.get().total) == (Decimal("2.5"), Decimal("2.5"))
+    assert balances(cast.acme) == {}
+    enter(cast, "125", "B-2")
+    invoice_credit(actor=cast.oskar, invoice=invoice, amount=Decimal(6), reason="Slow", now=NOON)
+    assert balances(None)["bank"] == -125
+    assert books_check() == invoices_check() == []

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from billing.invoices import invoice_close
-from billing.models import BillingProfile, Invoice, InvoiceState
+from billing.models import BillingProfile, CreditNoteState, Invoice, InvoiceState, Refund
 from tests.billing import conftest as rated
 from tests.billing.invoices import conftest as months
 from tests.conftest import Cast
@@ -83,6 +83,10 @@ def test_a_credit_note_and_a_payment_by_bank_settle_an_invoice(
     march.refresh_from_db()
     assert [march.state, march.to_pay] == [InvoiceState.PAID, 0]
     (note,) = march.credit_notes.all()
+    rest = {"amount": "5", "reason": "Another"}
+    assert operator.post(f"{page}credit-note/", rest).status_code == 302
+    assert [(one.total, one.state) for one in Refund.objects.all()] == [(Decimal("6.25"), "done")]
+    assert march.credit_notes.latest("number").state == CreditNoteState.REFUNDED
     assert operator.get(f"/operator/credit-notes/{note.pk}.pdf").content.startswith(b"%PDF-")
 
 
@@ -118,3 +122,6 @@ def test_vat_is_reported_by_country_with_credit_notes_taken_off(
     (total,) = report.totals
     assert (total.taxable, total.due) == (190, Decimal("22.5"))
     assert "EUR,DE,reverse_charge" in downloaded(operator.get("/operator/vat.csv"))
+
+    Invoice.objects.filter(vat_treatment="reverse_charge").update(state=InvoiceState.VOID)
+    assert not operator.get("/operator/vat/").context["report"].reversed, "nothing was sold"
