@@ -122,17 +122,15 @@ def _found(item: OutboxItem, payload: Mapping[str, Any], now: datetime) -> Thing
 def _made(item: OutboxItem, payload: Mapping[str, Any], now: datetime) -> Thing:
     """It is noted before it is sent: should this process end now, it may have been."""
     vet(item, payload)
-    if item.first_sent_at is None:
-        item.first_sent_at = now
-        item.save(update_fields=["first_sent_at"])
+    if not _note(item, first_sent_at=item.first_sent_at or now):
+        raise StripeBusyError("It took longer than the lease, and another has it in hand.")
     return stripe_client.send(Op(item.op), payload, item.idem_key)
 
 
 def _renew(item: OutboxItem) -> None:
-    item.version += 1
-    item.idem_key = key_of(item.op, item.entity, item.version)
-    item.first_sent_at = None
-    item.save(update_fields=["version", "idem_key", "first_sent_at"])
+    version = item.version + 1
+    key = key_of(item.op, item.entity, version)
+    _note(item, version=version, idem_key=key, first_sent_at=None)
 
 
 def _not_done(item: OutboxItem, error: StripeError, now: datetime) -> None:
@@ -168,8 +166,7 @@ def _replace_if_absent(item: OutboxItem, error: StripeUnknownError, now: datetim
 
 def _later(item: OutboxItem, state: OutboxState, error: StripeError, now: datetime) -> None:
     """Not by whoever was slower than the lease."""
-    mine = OutboxItem.objects.filter(pk=item.pk, state=OutboxState.SENDING, attempts=item.attempts)
-    mine.update(state=state, error=str(error)[:500], next_at=now + wait_of(item))
+    _note(item, state=state, error=str(error)[:500], next_at=now + wait_of(item))
 
 
 def wait_of(item: OutboxItem) -> timedelta:
@@ -198,6 +195,14 @@ def _fail(item: OutboxItem, state: OutboxState, error: StripeRefusedError, now: 
     item.state, item.error, item.done_at = state, str(error)[:500], now
     item.save(update_fields=["state", "error", "done_at"])
     refused(item, error, now)
+
+
+def _note(item: OutboxItem, **changes: Any) -> bool:
+    """Unless it was taken over: then nothing of it is ours to say any more."""
+    mine = OutboxItem.objects.filter(pk=item.pk, state=OutboxState.SENDING, attempts=item.attempts)
+    for name, value in changes.items():
+        setattr(item, name, value)
+    return bool(mine.update(**changes))
 
 
 def _is_mine(item: OutboxItem) -> bool:

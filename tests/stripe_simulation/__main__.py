@@ -33,7 +33,11 @@ def _simulate(seeds: range) -> int:
     django.setup()
     from django.test.runner import DiscoverRunner
 
-    DiscoverRunner(verbosity=0, interactive=False).setup_databases()
+    from tenants.tenancy import OWNER, standing_as
+
+    runner = DiscoverRunner(verbosity=0, interactive=False)
+    with standing_as(OWNER):
+        runner.setup_databases()
     from tests.simulation.world import rates_make
     from tests.stripe_simulation.run import Reference
     from tests.stripe_simulation.world import world_make

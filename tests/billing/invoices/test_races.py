@@ -14,7 +14,7 @@ import pytest
 from django.db import IntegrityError, connection
 
 from billing.ingest import booking, ingest
-from billing.invoices import finalising, invoice_draft, invoice_freeze, periods
+from billing.invoices import finalising, freezing, invoice_draft, invoice_freeze, periods
 from billing.ledger import invoice_book
 from billing.metering import UsageRecord
 from billing.models import Books, Invoice, InvoiceState, NumberSeries, UsageEvent
@@ -42,6 +42,17 @@ def is_somebody_waiting() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
         return bool(cursor.fetchone()[0])
+
+
+def meeting(*, surely: bool) -> Callable[[], None]:
+    """Where the first waits for a second: for a moment, or until it comes."""
+    both = Barrier(2)
+
+    def meet() -> None:
+        with suppress(BrokenBarrierError):
+            both.wait(60 if surely else 0.5)
+
+    return meet
 
 
 @pytest.mark.parametrize("is_locked", [False, True])
@@ -84,14 +95,13 @@ def test_two_that_make_an_invoice_final_give_it_one_number(
     begun = periods._begin(cast.acme.pk, date(2026, 3, 1))
     draft = invoice_draft(invoice_freeze(begun, APRIL_1), APRIL_1)
     assert draft.state == InvoiceState.DRAFT
-    both = Barrier(2)
+    meet = meeting(surely=not is_locked)
 
-    def meet(invoice: Invoice) -> Any:
-        with suppress(BrokenBarrierError):
-            both.wait(0.5)
+    def meet_and_book(invoice: Invoice) -> Any:
+        meet()
         return invoice_book(invoice)
 
-    monkeypatch.setattr(finalising, "invoice_book", meet)
+    monkeypatch.setattr(finalising, "invoice_book", meet_and_book)
     if not is_locked:
         monkeypatch.setattr(finalising, "invoice_lock", lambda one: Invoice.objects.get(pk=one.pk))
     with ThreadPoolExecutor(2) as threads:
@@ -99,7 +109,30 @@ def test_two_that_make_an_invoice_final_give_it_one_number(
             apart(threads, lambda: finalising.invoice_finalise(actor=None, invoice=draft))
             for _each in range(2)
         ]
-        errors = [act.exception(30) for act in acts]
+        errors = [act.exception(120) for act in acts]
     assert any(isinstance(error, IntegrityError) for error in errors) is not is_locked
     assert NumberSeries.objects.get().last == 1
     assert Invoice.objects.get().number.endswith("-00001")
+
+
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_two_workers_that_freeze_a_month_keep_its_lines_once(
+    cast: Cast, use: Use, is_locked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use()
+    begun = periods._begin(cast.acme.pk, date(2026, 3, 1))
+    meet, lock = meeting(surely=not is_locked), freezing.invoice_lock
+
+    def lock_and_meet(invoice: Invoice) -> Invoice:
+        found = lock(invoice) if is_locked else Invoice.objects.get(pk=invoice.pk)
+        meet()
+        return found
+
+    monkeypatch.setattr(freezing, "invoice_lock", lock_and_meet)
+    with ThreadPoolExecutor(2) as threads:
+        acts = [apart(threads, lambda: invoice_freeze(begun, APRIL_1)) for _each in range(2)]
+        errors = [act.exception(120) for act in acts]
+    assert any(isinstance(error, IntegrityError) for error in errors) is not is_locked
+    frozen = Invoice.objects.get()
+    assert (frozen.state, frozen.event_count) == (InvoiceState.FROZEN, 1)
+    assert len(frozen.lines.all()) == len({line.component for line in frozen.lines.all()}) > 1

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 from django.core.exceptions import ValidationError
 
+from billing import stripe_client
 from billing.models import Op, OutboxItem, OutboxState, StripeCustomer
-from billing.payments import outbox_add, outbox_retry, outbox_send
+from billing.payments import outbox, outbox_add, outbox_retry, outbox_send
 from billing.payments.outbox import KEY_LASTS, LEASE, LONGEST_WAIT_S
 from billing.payments.queue import CUSTOMER, key_of
+from billing.stripe_client import (
+    StripeBusyError,
+    StripeError,
+    StripeRefusedError,
+    StripeUnknownError,
+)
 from console.fakestripe import Fault
 from console.fakestripe.http import Request
 from tenants.models import Organization
@@ -142,6 +150,48 @@ def test_what_a_worker_that_died_had_in_hand_is_looked_for(cast: Cast, stripe: S
     )
     assert send(item, stripe, seconds=30).state == OutboxState.SENDING
     assert send(item, stripe, seconds=30).state == OutboxState.DONE
+    assert len(stripe.fake.all("customer")) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StripeUnknownError("No answer."), StripeUnknownError("500", is_stored=True),
+        StripeBusyError("Later."), StripeRefusedError("Never."),
+    ],
+    ids=["silent", "stored", "busy", "refused"],
+)  # fmt: skip
+def test_who_wakes_up_after_another_has_taken_over_says_nothing_more(
+    cast: Cast, stripe: Stripe, error: StripeError
+) -> None:
+    def sleep(*_call: object) -> None:
+        sleeping.stop()
+        stripe.pass_time(seconds=LEASE.total_seconds())
+        outbox_send(stripe.now)
+        raise error
+
+    item, sleeping = customer(cast.acme, stripe), patch.object(stripe_client, "send", sleep)
+    sleeping.start()
+    outbox_send(stripe.now)
+    item.refresh_from_db()
+    assert (item.state, item.version, item.error) == (OutboxState.DONE, 1, "")
+    assert len(stripe.fake.all("customer")) == 1
+
+
+def test_who_wakes_up_before_it_has_sent_anything_sends_nothing(cast: Cast, stripe: Stripe) -> None:
+    """What it would send was answered long ago, and its key is forgotten there."""
+
+    def sleep(*_call: object) -> None:
+        sleeping.stop()
+        stripe.pass_time(days=3)
+        outbox_send(stripe.now)
+        stripe.pass_time(days=3)
+
+    item, sleeping = customer(cast.acme, stripe), patch.object(outbox, "vet", sleep)
+    sleeping.start()
+    outbox_send(stripe.now)
+    item.refresh_from_db()
+    assert (item.state, item.error) == (OutboxState.DONE, "")
     assert len(stripe.fake.all("customer")) == 1
 
 
