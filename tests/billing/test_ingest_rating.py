@@ -79,7 +79,7 @@ def test_parts_of_a_request_cost_what_the_whole_costs(
     tariffs = Tariffs(rates_of({one: [Decimal("0.123457")] * 2 for one in Component}))
     whole = (a + b for a, b in zip(first, second, strict=True))
     parts = [sum(rate(record(NOON, *used), tariffs).picos) for used in (first, second)]
-    assert sum(rate(record(NOON, *whole), tariffs).picos) == sum(parts)
+    assert sum(rate(record(NOON, *whole), tariffs).picos) == sum(parts) >= max(parts) >= 0
     assert sum(rate(record(NOON, 0, 0, 0), tariffs).picos) == 0
 
 

@@ -103,12 +103,36 @@ def test_every_variable_of_the_settings_is_documented() -> None:
     assert not missing
 
 
+def rows_of(document: str, letter: str, count: int) -> dict[str, str]:
+    """The rows of a list by their names, of which none is left out."""
+    text = (ROOT / "docs/rules" / document).read_text()
+    rows = re.findall(rf"^\| ({letter}-\d+) \|(.*)$", text, re.MULTILINE)
+    assert [name for name, _ in rows] == [f"{letter}-{number}" for number in range(1, count + 1)]
+    return dict(rows)
+
+
+def named_in(row: str) -> list[str]:
+    """The source of each test that a row names. KeyError for one that is not there."""
+    return [sources_of(file)[test] for file, test in re.findall(r"`([\w/]+\.py)::(\w+)`", row)]
+
+
+def sources_of(file: str) -> dict[str, str]:
+    """Of each test of a module, its decorators included."""
+    body = ast.parse((ROOT / "tests" / file).read_text()).body
+    return {
+        one.name: ast.unparse(one)
+        for one in body
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
 def test_every_attack_on_the_list_has_its_tests() -> None:
-    text = (ROOT / "docs/rules/attacks.md").read_text()
-    rows = re.findall(r"^\| (T-\d+) \|(.*)$", text, re.MULTILINE)
-    assert [name for name, _ in rows] == [f"T-{number}" for number in range(1, 23)]
-    for name, row in rows:
-        tests = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
-        assert tests or "Cannot happen" in row, name
-        for file, test in tests:
-            assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{name}: {test}"
+    for name, row in rows_of("attacks.md", "T", 22).items():
+        assert named_in(row) or "Cannot happen" in row, name
+
+
+def test_every_invariant_is_tried_in_many_ways() -> None:
+    ways = ("@given(", "run_state_machine_as_test(", "for seed in range(")
+    for name, row in rows_of("invariants.md", "I", 21).items():
+        first, *_others = named_in(row)
+        assert any(way in first for way in ways), name

@@ -104,18 +104,20 @@ def test_events_and_books_and_lines_are_one_sum_whatever_is_late(
 def test_the_same_usage_in_other_batches_and_order_makes_the_same_invoice(
     cast: Cast, record: UsageRecord, changing: None, uses: list[dict[str, Any]], random: Random
 ) -> None:
-    """I-9 and I-18: to the hash."""
+    """I-9 and I-18: to the hash, and each balance."""
     made = records(record, uses)
-    found = list[list[tuple[Any, ...]]]()
+    found = list[tuple[Any, ...]]()
     for batch in (100, 1):
         with undone():
+            fund(cast)
             random.shuffle(made)
             put(*made)
             while ingest(batch):
                 pass
             periods_close(MAY_1)
-            found.append([
+            invoices = [
                 (one.period_start, one.root, one.total, *one.lines.values_list("text", "root"))
                 for one in Invoice.objects.order_by("period_start")
-            ])  # fmt: skip
+            ]
+            found.append((invoices, balances(cast.acme), balances(None)))
     assert found[0] == found[1]

@@ -49,16 +49,19 @@ def finish(stripe: Stripe) -> None:
 @given(
     faults=st.lists(st.sampled_from([None, *Fault]), max_size=5),
     order=st.lists(st.integers(0, 20), max_size=8),
+    euros=st.integers(10, 5000),
     pays=st.booleans(),
 )
 def test_credit_is_there_once_if_and_only_if_it_was_paid(
-    cast: Cast, stripe: Stripe, faults: list[Fault | None], order: list[int], pays: bool
-) -> None:
+    cast: Cast, stripe: Stripe, faults: list[Fault | None], order: list[int], euros: int,
+    pays: bool,
+) -> None:  # fmt: skip
+    """I-14, and I-20: of the amount, in its currency, to who has paid it and nobody else."""
     with transaction.atomic():
         stripe.restart()
         stripe.fake.faults = failing(*faults)
         with suppress(ValidationError):
-            begin(cast, stripe)
+            begin(cast, stripe, str(euros))
         finish(stripe)
         payment = Payment.objects.get()
         if pays:
@@ -72,7 +75,9 @@ def test_credit_is_there_once_if_and_only_if_it_was_paid(
         assert set(OutboxItem.objects.values_list("state", flat=True)) == {OutboxState.DONE}
         assert not WebhookEvent.objects.filter(state=EventState.RECEIVED).exists()
         booked = Transfer.objects.filter(source_type="payment", code="top_up")
-        assert list(booked.values_list("amount", flat=True)) == [Decimal(100)] * pays
-        assert prepaid(cast.acme) == (100 if pays else 0)
+        booked_to = booked.values_list("amount", "credit__currency", "credit__organization")
+        assert list(booked_to) == [(Decimal(euros), "EUR", cast.acme.pk)] * pays
+        assert prepaid(cast.acme) == (euros if pays else 0)
+        assert prepaid(cast.rival) == 0
         assert not books_check()
         transaction.set_rollback(True)
