@@ -26,7 +26,8 @@ ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
 .PHONY: up down clean demo-data test lint unit e2e fmt bench bench-affinity bench-revocations ingest-bench \
-	audit-bench bench-pages soak simulate simulate-stripe kill-tests chromium engines test-engines storm engines-lock
+	audit-bench bench-pages soak simulate simulate-stripe demo-month kill-tests chromium engines \
+	test-engines storm engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
 	@ENGINE=$(ENGINE) $(PY) manage.py up
@@ -84,6 +85,9 @@ simulate: $(VENV)/.dev ## faults in any order over metering and the books; SEEDS
 
 simulate-stripe: $(VENV)/.dev ## payments, with everything between us and Stripe going wrong; SEEDS=500 FIRST=1
 	$(PY) -m tests.stripe_simulation --seeds $(or $(SEEDS),500) --first $(or $(FIRST),1)
+
+demo-month: $(VENV)/.dev ## what the SDKs saw of a month, and what is invoiced for it; MONTH=2028-02, BREAK=event
+	$(PY) -m tests.month $(if $(MONTH),--month $(MONTH)) $(if $(BREAK),--break $(BREAK))
 
 kill-tests: $(VENV)/.dev ## processes killed and frozen under load; RUNS=23 FIRST=1, LONG=1 as make up runs them
 	$(PY) -m tests.kills --runs $(or $(RUNS),23) --first $(or $(FIRST),1) $(if $(LONG),--long)

@@ -145,8 +145,8 @@ class Process:
             return []
 
     def _copy(self, process: subprocess.Popen[bytes]) -> None:
-        with self._log.open("ab", buffering=0) as log:
-            assert process.stdout
+        assert process.stdout
+        with process.stdout, self._log.open("ab", buffering=0) as log:
             for line in process.stdout:
                 log.write(line)
 
