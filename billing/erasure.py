@@ -12,10 +12,19 @@ from tenants.services import organization_erase
 
 
 def organizations_erase() -> int:
-    """Erase each that is due, and how many they were."""
-    due = list(Organization.objects.erasable(timezone.now()))
+    """Erase each that is due, and how many they were.
+
+    One that cannot be erased keeps no other one back: ExceptionGroup names them at the end.
+    """
+    due, failed = list(Organization.objects.erasable(timezone.now())), list[Exception]()
     for organization in due:
-        _erase(organization)
+        try:
+            _erase(organization)
+        except Exception as error:
+            error.add_note(f"organization {organization.pk}")
+            failed.append(error)
+    if failed:
+        raise ExceptionGroup("Not all organizations that are due could be erased.", failed)
     return len(due)
 
 

@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import django
+import hypothesis
 import pytest
 from django.apps import AppConfig
 from django.conf import settings
@@ -21,10 +23,18 @@ from django.core import serializers
 from django.db import connection, transaction
 from django.db.models.signals import post_migrate
 from django.test import override_settings
+from hypothesis import HealthCheck
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests import servers
 
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,  # a busy machine is slow
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize="EXPLORE" not in os.environ,  # what holds in one run holds in the next
+)
+hypothesis.settings.load_profile("tests")
 servers.start()
 django.setup()  # here, since the conftests below this one import models
 

@@ -27,6 +27,16 @@ class Allowed(NamedTuple):
         return STAFF[who] if who else frozenset()
 
 
+STILL_TAKEN: Final = frozenset({
+    ("DELETE", "admin_api_key"),
+    ("DELETE", "invite"),
+    ("DELETE", "project_api_key"),
+    ("DELETE", "service_account"),
+    ("DELETE", "user"),
+    ("POST", "project_archive"),
+})  # fmt: skip
+"""What a stopped organization may still change: what takes away, as in `console.access`."""
+
 ROUTES: Final[dict[str, Allowed]] = {
     "openapi": Allowed(Who.ANYONE),
     "unknown": Allowed(Who.ANYONE),

@@ -23,7 +23,7 @@ from console.sso import dns
 from console.sso.forms import DomainForm, ProviderForm, StartForm
 from console.step_up import stepped_up
 from tenants import services, tenancy
-from tenants.models import Membership, Organization, SsoDomain, SsoProvider
+from tenants.models import Organization, SsoDomain, SsoProvider
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -161,9 +161,15 @@ def sso_domain_add(request: OrganizationRequest) -> HttpResponse:
 @stepped_up
 def sso_domain_verify(request: OrganizationRequest, domain: UUID) -> HttpResponse:
     found = _domain(request, domain)
+
+    def change() -> None:
+        services.sso_domain_verify(actor=request.user, domain=found, texts_at=dns.texts_at)
+        if (sso := _provider(request)) and sso.is_enforced:
+            _end_log_ins(request.organization)
+
     return act_answer(
         request,
-        lambda: services.sso_domain_verify(actor=request.user, domain=found, texts_at=dns.texts_at),
+        change,
         said=_("%(name)s is verified.") % {"name": found.name},
         to=_page(request),
     )
@@ -201,10 +207,8 @@ def second_factor_rule(request: OrganizationRequest) -> HttpResponse:
 
 def _end_log_ins(organization: Organization) -> None:
     """Of those who must come through the provider from now on."""
-    for member in Membership.objects.for_organization(organization).select_related("user"):
-        if services.sso_demanded_of(member.user):
-            for session in UserSession.objects.filter(user=member.user):
-                session.end()
+    for session in UserSession.objects.filter(user__in=services.sso_members(organization)):
+        session.end()
 
 
 def _provider(request: OrganizationRequest) -> SsoProvider | None:

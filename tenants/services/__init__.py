@@ -96,6 +96,7 @@ from tenants.services.sso import (
     sso_domain_verify,
     sso_enforce,
     sso_joined,
+    sso_members,
     sso_remove,
     sso_set,
 )
@@ -172,6 +173,7 @@ __all__ = [
     "sso_domain_verify",
     "sso_enforce",
     "sso_joined",
+    "sso_members",
     "sso_remove",
     "sso_set",
     "staff_add",

@@ -156,7 +156,10 @@ def _staff_told(actor: User, action: str, user: User, before: str, after: str) -
 def _impersonation_told(
     actor: User | None, action: str, impersonation: Impersonation, reason: str = ""
 ) -> None:
-    """In the customer's trail and in the platform's."""
+    """In the customer's trail and in the platform's.
+
+    Who the operator is, the entry of its start says as its actor: names stand in no entry.
+    """
     for organization in (impersonation.organization, None):
         audit.record(
             actor=actor,
@@ -166,6 +169,5 @@ def _impersonation_told(
             reason=reason,
             about=impersonation.member,
             email=impersonation.member.email,
-            operator=impersonation.operator.name,
             name=impersonation.organization.name,
         )

@@ -171,6 +171,17 @@ def sso_demanded_of(user: User) -> SsoProvider | None:
         return SsoProvider.objects.for_organization(domain.organization).get()
 
 
+def sso_members(organization: Organization) -> list[User]:
+    """The members whom its provider knows by their address: all but the owners."""
+    names = set(_domains(organization).values_list("name", flat=True))
+    members = Membership.objects.for_organization(organization).exclude(role=Role.OWNER)
+    return [
+        member.user
+        for member in members.select_related("user")
+        if member.user.email.rpartition("@")[2].lower() in names
+    ]
+
+
 def _locked(provider: SsoProvider) -> SsoProvider:
     """As it is now, whatever others do; ValidationError when it is gone."""
     organization = organization_lock(provider.organization)

@@ -146,6 +146,28 @@ def test_after_the_grace_its_people_go_and_its_money_stays(cast: Cast) -> None:
     assert ApiKey.objects.for_organization(cast.rival).active().exists()
 
 
+def test_one_that_cannot_be_erased_keeps_no_other_back(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner, organization in ((cast.olivia, cast.acme), (cast.rita, cast.rival)):
+        services.organization_delete(actor=owner, organization=organization)
+    Organization.objects.update(erase_at=timezone.now())
+    erase = services.organization_erase
+
+    def fail(*, organization: Organization) -> Organization:
+        if organization == cast.acme:
+            raise RuntimeError("its disk is gone")
+        return erase(organization=organization)
+
+    monkeypatch.setattr("billing.erasure.organization_erase", fail)
+    with pytest.raises(ExceptionGroup) as failed:
+        organizations_erase()
+
+    assert [str(cast.acme.pk) in error.__notes__[0] for error in failed.value.exceptions] == [True]
+    states = dict(Organization.objects.values_list("slug", "state"))
+    assert states == {"acme": "deleted", "rival": "erased"}
+
+
 def test_a_project_is_archived_with_its_keys_and_comes_back(cast: Cast) -> None:
     services.project_archive(actor=cast.olivia, project=cast.project)
     assert not ApiKey.objects.for_organization(cast.acme).working().exists()

@@ -97,7 +97,7 @@ def test_looking_in_is_on_record_in_both_trails_with_both_names(
         for organization in (cast.acme, None):
             entry = AuditEntry.objects.get(action=action, organization=organization)
             assert entry.actor == cast.oskar
-            assert entry.data["operator"] == "Oskar Lund"
+            assert "Oskar" not in str(entry.data), "his name goes when he does"
             assert personal_open([entry])[entry.pk]["email"] == "max@acme.test"
     assert (
         AuditEntry.objects.get(action="impersonation.start", organization=cast.acme).reason

@@ -15,7 +15,7 @@ from console.api.access import ROUTES
 from console.api.operations import METHODS
 from console.impersonation import SESSION_KEY
 from tenants import services
-from tenants.models import OrganizationState, Role, StaffRole
+from tenants.models import ApiKey, OrganizationState, Role, StaffRole
 from tests.conftest import Cast
 from tests.console.api.conftest import Api, key_of, logged_in, with_secret
 
@@ -189,6 +189,11 @@ def test_a_stopped_organization_is_for_reading(
     assert api.get("/organization/projects").status == 200
     told = api.post("/organization/projects", name="Late")
     assert (told.status, told.error["code"]) == (403, "organization_stopped")
+    key = f"/organization/projects/{cast.project.pk}/api_keys/{cast.key.api_key.pk}"
+    assert api.ask("POST", key).status == 403
+    assert api.ask("DELETE", key).status == 200, "what takes away is still taken"
+    assert ApiKey.objects.get(pk=cast.key.api_key.pk).revoked_at
+    assert api.post(f"/organization/projects/{cast.project.pk}/archive").status == 200
 
 
 def test_a_change_by_somebody_logged_in_asks_for_a_fresh_log_in(cast: Cast) -> None:

@@ -16,7 +16,7 @@ from console.sso import dns
 from tenants import services
 from tenants.models import AuditEntry, Organization, Role, SsoDomain, SsoProvider
 from tenants.services.sso import domain_clean
-from tests.conftest import Cast
+from tests.conftest import PASSWORD, Cast
 from tests.console.log_in import log_in_freshly
 from tests.console.sso.provider import CLIENT_SECRET, Provider, provider_running
 
@@ -129,7 +129,16 @@ def test_a_domain_is_verified_by_its_txt_record(
     early = olivia.post(f"{PAGE}domains/{domain.pk}/verify/", follow=True)
     assert "holds the proof yet" in early.text
     records["_sluice.acme.test"].append(f"sluice-verification={domain.token}")
+    verified(cast.acme, "acme.example")
+    SsoProvider.objects.create(
+        organization=cast.acme, issuer="https://id.acme.test", is_enforced=True
+    )
+    max_ = Client()
+    max_.post("/account/login/", {"login": cast.max.email, "password": PASSWORD})
+    assert max_.get("/account/").status_code == 200
     olivia.post(f"{PAGE}domains/{domain.pk}/verify/")
+    assert max_.get("/account/").status_code == 302, "he must come through the provider now"
+    assert olivia.get("/account/").status_code == 200, "an owner may have to repair it"
 
     domain.refresh_from_db()
     assert domain.verified_at is not None
