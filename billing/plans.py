@@ -33,6 +33,7 @@ from billing.models import (
 from billing.price_books import currency_of
 from tenants import audit
 from tenants.models import Organization, OrganizationState, User
+from tenants.tenancy import everything
 
 __all__ = [
     "currency_of",
@@ -157,7 +158,8 @@ def _put_on(terms: Terms, plan: Plan, credit_limit: Decimal | None = None) -> No
     terms.plan_since = timezone.now()
     terms.save()
     if terms.organization.state == OrganizationState.ACTIVE:
-        _promo_give(terms, timezone.now())
+        with everything("members may choose a plan; what it gives is the platform's to book"):
+            _promo_give(terms, timezone.now())
 
 
 @transaction.atomic

@@ -63,10 +63,10 @@ def auto_top_up_set(
     amount_check(organization, amount)
     if not (threshold.is_finite() and 0 <= threshold <= MOST):
         raise ValidationError({"threshold": _("Enter an amount from 0 to 9 million.")})
-    if not (monthly_cap.is_finite() and amount <= monthly_cap <= MOST):
-        raise ValidationError(
-            {"monthly_cap": _("Enter at least the amount of one top-up, and at most 9 million.")}
-        )
+    if not (monthly_cap.is_finite() and monthly_cap >= amount):
+        raise ValidationError({"monthly_cap": _("Enter at least the amount of one top-up.")})
+    if monthly_cap > MOST:
+        raise ValidationError({"monthly_cap": _("Enter at most 9 million.")})
     fields = {"threshold": threshold, "amount": amount, "monthly_cap": monthly_cap}
     AutoTopUp.objects.get_or_create(organization=organization, defaults=fields)
     row = AutoTopUp.objects.select_for_update().get(organization=organization)

@@ -31,6 +31,7 @@ from billing.payments.queue import CUSTOMER, outbox_add
 from billing.stripe_client import StripeError, minor
 from tenants import audit
 from tenants.models import Organization, User, new_id
+from tenants.tenancy import everything
 
 PATIENCE_S: Final = 10
 PAUSE_S: Final = 0.05
@@ -128,7 +129,8 @@ def _with_checkout(payment: Payment, now: datetime) -> Payment:
     """A worker may be at the same calls just now: what it does is waited for."""
     ends = monotonic() + PATIENCE_S
     while True:
-        outbox_send(now, payment.organization)
+        with everything("what waits besides, and what follows from it, is the platform's"):
+            outbox_send(now, payment.organization)
         payment.refresh_from_db()
         if payment.paid_at or payment.checkout_url:
             return payment

@@ -10,9 +10,20 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.ledger import wallet_read
-from billing.models import AutoTopUp, Payment, PaymentState
-from billing.payments import payment_enter
+from billing.models import (
+    AutoTopUp,
+    OutboxItem,
+    Payment,
+    PaymentState,
+    Plan,
+    Refund,
+    RefundState,
+    Terms,
+)
+from billing.payments import payment_enter, payment_refund
 from billing.profiles import profile_set
+from console.fakestripe import Fault
+from console.fakestripe.faults import no_faults
 from tests.billing.payments import conftest as doubles
 from tests.billing.payments.conftest import Stripe
 from tests.conftest import Cast
@@ -170,3 +181,34 @@ def test_a_payment_of_another_organization_does_not_exist(client: Client, cast: 
 
     assert client.get(f"/o/rival/billing/top-up/{theirs.pk}/").status_code == 404
     assert client.post(f"/o/rival/billing/top-up/{theirs.pk}/confirm/").status_code == 404
+
+
+def test_while_stripe_is_silent_the_page_says_so_and_afterwards_it_goes_on(
+    olivia: Client, card: Stripe
+) -> None:
+    card.fake.faults = lambda request, now: Fault.DROPPED
+    answer = olivia.post(URL, {"amount": "100"})
+    assert answer.status_code == 422
+    assert "The payment service does not answer." in answer.text
+    card.fake.faults = no_faults
+    OutboxItem.objects.update(next_at=timezone.now())
+    assert bought(olivia, card).total == Decimal("125.00")
+
+
+def test_what_waits_to_be_sent_of_other_acts_holds_no_customer_up(
+    olivia: Client, cast: Cast, card: Stripe
+) -> None:
+    """A refund of an operator's is sent with it, and what follows from that is booked."""
+    payment = bought(olivia, card)
+    olivia.get(f"{URL}{payment.pk}/")
+    payment.refresh_from_db()
+    payment_refund(actor=cast.oskar, payment=payment, amount=Decimal(40), reason="Asked")
+    assert olivia.post(URL, {"amount": "50"})["Location"].startswith("http")
+    assert Refund.objects.get().state == RefundState.DONE
+
+
+def test_the_credit_of_a_plan_is_given_when_it_is_chosen(olivia: Client, cast: Cast) -> None:
+    build, free = (Plan.objects.get(slug=slug) for slug in ("build", "free"))
+    Terms.objects.create(organization=cast.acme, plan=build, mode="prepaid")
+    assert olivia.post("/o/acme/billing/plan/free/").status_code == 302
+    assert wallet_read([cast.acme.pk])[cast.acme.pk].promo == free.promo_monthly
