@@ -174,7 +174,7 @@ def _units(model: str, component: Component, first: date, last: date) -> dict[UU
         Component.AUDIO_SECOND: F("audio_seconds"),
     }
     days = UsageDay.objects.within(first, last).filter(model=model).order_by()
-    sums = days.values_list("organization").annotate(Sum(fields[component]))
+    sums = days.values_list("organization").annotate(units=Sum(fields[component]))
     return {organization: int(units) for organization, units in sums if units}
 
 

@@ -289,12 +289,28 @@ def test_a_preview_tells_what_a_price_would_have_changed_last_month(cast: Cast) 
     assert price_books.rate_preview(book=plan, now=now, **asked).effects == []
 
 
-def _used(organization: Organization, cast: Cast, output: int) -> None:
+@pytest.mark.parametrize(
+    ("component", "units"),
+    [("input", 700), ("cached_input", 200), ("output", 50), ("audio_second", 0)],
+)
+def test_a_preview_counts_the_units_of_its_component(
+    cast: Cast, component: str, units: int
+) -> None:
+    _used(cast.acme, cast, 50, input_tokens=900, cached_tokens=200)
+    found = price_books.rate_preview(
+        book=list_book(), model=MODEL, component=Component(component), price=Decimal(5),
+        now=datetime(2026, 3, 15, tzinfo=UTC),
+    )  # fmt: skip
+    assert [effect.units for effect in found.effects] == [units] * bool(units)
+
+
+def _used(organization: Organization, cast: Cast, output: int, **counts: int) -> None:
     key = cast.key.api_key if organization == cast.acme else cast.rival_key.api_key
     UsageDay.objects.create(
         organization=organization, project=key.project, api_key=key, model=MODEL,
         day=datetime(2026, 2, 10, tzinfo=UTC).date(), requests=1, failed_requests=0,
-        input_tokens=0, cached_tokens=0, output_tokens=output, amount=Decimal(1), currency="EUR",
+        output_tokens=output, amount=Decimal(1), currency="EUR",
+        **{"input_tokens": 0, "cached_tokens": 0, **counts},
     )  # fmt: skip
 
 
