@@ -120,13 +120,19 @@ class GatewayRequest(HttpRequest):
         """
         if not self._has_host:
             raise InvalidHost
-        length = self.header(b"content-length")
-        if length.isdecimal() and int(length) > self.limit_bytes:
+        if self._length is not None and self._length > self.limit_bytes:
             raise BodyTooLarge.over(self.limit_bytes)
         if not {v.lower() for v in self.header_values(b"content-encoding")} <= _PLAIN:
             raise UnsupportedEncoding
         if self.header(b"transfer-encoding").lower() not in {"", "chunked"}:
             raise UnsupportedTransfer
+
+    @cached_property
+    def _length(self) -> int | None:
+        """Of the body, in bytes, as far as the headers say; chunks say it themselves."""
+        length = self.header(b"content-length")
+        is_known = length.isdecimal() and not self.header_values(b"transfer-encoding")
+        return int(length) if is_known else None
 
     @property
     def _has_host(self) -> bool:
@@ -142,8 +148,7 @@ class GatewayRequest(HttpRequest):
     def is_large(self) -> bool:
         """Whether the body may be so large that only those with a key may send it."""
         usual = settings.GATEWAY_MAX_BODY_BYTES
-        length = self.header(b"content-length")
-        return self.limit_bytes > usual and (not length.isdecimal() or int(length) > usual)
+        return self.limit_bytes > usual and (self._length is None or self._length > usual)
 
     async def work[T](self, function: Callable[[], T]) -> T:
         """What `function`, which goes over the body, returns; one so large holds up no stream."""
@@ -158,14 +163,18 @@ class GatewayRequest(HttpRequest):
             raise RequestTimeout from None
 
     async def _parts_read(self, limit: int) -> bytes:
-        """Added up at once: a list of the chunks would outgrow a body that comes byte by byte."""
+        """Added up at once: a list of the chunks would outgrow a body that comes byte by byte.
+
+        What is as long as it was said to be has ended: to hear the server say so, too, would take
+        as long as to read it.
+        """
         data, more, chunks = bytearray(), True, 0
         while more:
             event = await self.receive()
             if event["type"] != "http.request":
                 raise BodyBroken
             data += event["body"]
-            more, chunks = event["more_body"], chunks + 1
+            more, chunks = event["more_body"] and len(data) != self._length, chunks + 1
             if len(data) > limit:
                 raise BodyTooLarge.over(limit)
             if chunks > TINY_CHUNKS + len(data) // TINY_CHUNK_BYTES:

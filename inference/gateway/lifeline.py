@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -106,9 +107,22 @@ class Lifeline:
             self._gone = None  # the server's futures know no garbage collector: no cycle with them
 
     def _watch(self, receive: ASGIReceiveCallable) -> None:
-        self._gone = gone = asyncio.ensure_future(receive())
-        gone.add_done_callback(lambda _: self._end(_LEFT))
+        self._listen(receive)
         self._look()
+
+    def _listen(self, receive: ASGIReceiveCallable) -> None:
+        self._gone = gone = asyncio.ensure_future(receive())
+        gone.add_done_callback(partial(self._hear, receive))
+
+    def _hear(self, receive: ASGIReceiveCallable, gone: asyncio.Future[Any]) -> None:
+        """First comes the end of the body, where its length said that all of it was read."""
+        if self._gone is None:
+            return
+        event = None if gone.cancelled() or gone.exception() else gone.result()
+        if event and event["type"] == "http.request" and not event["more_body"]:
+            self._listen(receive)
+        else:
+            self._end(_LEFT)
 
     def _look(self) -> None:
         """Whether time is up, or the client still takes what it took at the last look."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inference.gateway.lifeline import Lifeline
+from inference.gateway.lifeline import Ended, Lifeline
 
 
 class ServerFuture:
@@ -50,3 +50,25 @@ async def test_a_closed_lifeline_is_in_no_cycle() -> None:
     lifeline.close()
     del lifeline
     assert gone() is None
+
+
+async def test_the_end_of_a_body_is_not_the_clients_leave() -> None:
+    """A body of known length is not read to the server's word that it has ended."""
+    loop, asked = asyncio.get_running_loop(), list[asyncio.Future[Any]]()
+    is_asked_again = asyncio.Event()
+
+    def receive() -> Any:
+        asked.append(loop.create_future())
+        if len(asked) == 1:
+            asked[0].set_result({"type": "http.request", "body": b"", "more_body": False})
+        else:
+            is_asked_again.set()
+        return asked[-1]
+
+    lifeline = Lifeline(receive, 60, set())
+    await is_asked_again.wait()
+    lifeline.check()
+    asked[1].set_result({"type": "http.disconnect"})
+    with pytest.raises(Ended), lifeline:
+        await asyncio.Event().wait()
+    lifeline.close()
