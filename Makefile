@@ -26,8 +26,8 @@ ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
 .PHONY: up down clean demo-data test lint unit e2e fmt bench bench-affinity bench-revocations ingest-bench \
-	audit-bench bench-pages soak simulate simulate-stripe demo-month kill-tests chromium engines \
-	test-engines storm engines-lock
+	audit-bench bench-pages soak simulate simulate-stripe demo-month kill-tests kill-closes chromium \
+	engines test-engines storm engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
 	@ENGINE=$(ENGINE) $(PY) manage.py up
@@ -91,6 +91,9 @@ demo-month: $(VENV)/.dev ## what the SDKs saw of a month, and what is invoiced f
 
 kill-tests: $(VENV)/.dev ## processes killed and frozen under load; RUNS=23 FIRST=1, LONG=1 as make up runs them
 	$(PY) -m tests.kills --runs $(or $(RUNS),23) --first $(or $(FIRST),1) $(if $(LONG),--long)
+
+kill-closes: $(VENV)/.dev ## PostgreSQL, Stripe's double and workers killed while months close; RUNS=20 FIRST=1
+	$(PY) -m tests.kills.closes --runs $(or $(RUNS),20) --first $(or $(FIRST),1)
 
 engines: .engines/ready ## real vLLM on the CPU, where the machine can; else the reason
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from console.embedded import Identity, Server
 ROOT: Final = Path(__file__).parents[2]
 START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 20
+PLAY_TIMEOUT_S: Final = 600
 
 
 def wait_until[T](found: Callable[[], T], what: str, timeout_s: float = 60) -> T:
@@ -153,6 +155,22 @@ class Process:
     @override
     def __repr__(self) -> str:
         return f"<Process {self.name}>"
+
+
+def played(module: str, *options: str) -> tuple[str, int]:
+    """What a module says as a process of its own, and its exit status. One that takes too long ends
+    what it has started.
+    """
+    with subprocess.Popen(  # noqa: S603 - our own
+        [sys.executable, "-m", module, *options], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        try:
+            said, _ = process.communicate(timeout=PLAY_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            said, _ = process.communicate()
+        return said, process.returncode
 
 
 def answers(url: str) -> bool:

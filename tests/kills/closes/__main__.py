@@ -1,0 +1,61 @@
+"""`make kill-closes RUNS=20 FIRST=1`: closes that are killed, and what they broke."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from tests.kills.closes.world import world_running
+
+RESULT: Final = Path(__file__).resolve().parents[3] / ".run" / "closes.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.kills.closes", description=__doc__)
+    parser.add_argument("--runs", type=int, default=20, help="how many; 18 are each case once")
+    parser.add_argument("--first", type=int, default=1, help="the first of them")
+    parser.add_argument("--result", type=Path, default=RESULT, help="where the counts go, as JSON")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is ended
+    counts = _play(range(options.first, options.first + options.runs))
+    options.result.parent.mkdir(exist_ok=True)
+    options.result.write_text(json.dumps(counts) + "\n")
+    return 1 if counts["breaks"] else 0
+
+
+def _play(runs: range) -> dict[str, int]:
+    counts = {"runs": 0, "kills": 0, "invoices": 0, "breaks": 0}
+    with world_running() as world:
+        from tests.kills.closes.run import Run
+
+        reports = []
+        for number in runs:
+            began = monotonic()
+            report = Run(world, number).play()
+            reports.append(report)
+            counts["runs"] += 1
+            counts["kills"] += report.kills
+            counts["invoices"] += report.invoices
+            counts["breaks"] += len(report.breaks)
+            did = f"{report.kills} kills, {report.invoices} invoices, {monotonic() - began:.1f} s"
+            _say(f"run {number}: {report.case}, {did}")
+            _say("\n".join(report.told()))
+        late = [why for report in reports for why in report.again()]
+    counts["breaks"] += len(late)
+    _say("\n".join(late))
+    _say(", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    return counts
+
+
+def _say(text: str) -> None:
+    if text:
+        print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())
