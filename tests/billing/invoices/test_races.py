@@ -64,7 +64,7 @@ def test_usage_that_is_booked_while_its_month_closes_is_on_one_invoice(
 
     def pause(_months: object) -> None:
         begun.set()
-        assert go.wait(30)
+        assert go.wait(120)
 
     def unlocked(ids: set[UUID]) -> dict[UUID, Books]:
         return Books.objects.in_bulk(ids)
@@ -75,12 +75,12 @@ def test_usage_that_is_booked_while_its_month_closes_is_on_one_invoice(
     put(another(record))
     with ThreadPoolExecutor(2) as threads:
         booked = apart(threads, ingest)
-        assert begun.wait(30)
+        assert begun.wait(120)
         closed = apart(threads, lambda: periods.periods_close(APRIL_1))
         wait_until(lambda: closed.done() or is_somebody_waiting())
         go.set()
-        booked.result(30)
-        closed.result(30)
+        booked.result(120)
+        closed.result(120)
     events = UsageEvent.objects.for_organization(cast.acme)
     assert events.count() == 2
     lost = events.filter(billed_in=None).count() - Invoice.objects.get().event_count

@@ -27,7 +27,7 @@ def at_once(*acts: Callable[[], object]) -> None:
 
     def run(act: Callable[[], object]) -> None:
         try:
-            start.wait(10)
+            start.wait(60)
             for _round in range(ROUNDS):
                 act()
         finally:
@@ -35,7 +35,7 @@ def at_once(*acts: Callable[[], object]) -> None:
 
     with ThreadPoolExecutor(len(acts)) as threads:
         for done in [threads.submit(run, act) for act in acts]:
-            done.result(30)
+            done.result(120)
 
 
 def post(*organizations: Organization) -> None:

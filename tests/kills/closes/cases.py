@@ -16,7 +16,7 @@ from tests.kills.closes.worker import LEASE
 from tests.kills.closes.world import World
 from tests.kills.processes import Process, wait_until
 
-AT_STEP_S: Final = 60
+AT_STEP_S: Final = 120
 MOST_AT_RANDOM: Final = 4
 
 
