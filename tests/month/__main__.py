@@ -20,7 +20,7 @@ from tests.month.world import processes_running, stores_running, world_running
 
 RESULT: Final = Path(__file__).resolve().parents[2] / ".run" / "month.json"
 GATEWAYS: Final = 2
-WAVES: Final = 3
+WAVES: Final = 2
 EACH: Final = 3
 """So often a day everybody asks, and so many requests at once."""
 
@@ -47,7 +47,9 @@ def _play(folder: Path, options: argparse.Namespace) -> int:
         from tests.month.story import Story
 
         asked = range(1, 32, options.every)
-        story = Story(world, options.month, asked=asked, waves=WAVES, each=EACH)
+        story = Story(
+            world, options.month, asked=asked, waves=WAVES, each=EACH, on_day=_say_how_far
+        )
         story.prepare()
         with processes_running(world, folder):
             story.play()
@@ -61,6 +63,11 @@ def _play(folder: Path, options: argparse.Namespace) -> int:
     for line in report.lines():
         _say(line)
     return 1 if report.wrong else 0
+
+
+def _say_how_far(day: int, requests: int) -> None:
+    if day % 7 == 0:
+        _say(f"day {day}: {requests:,} requests")
 
 
 def _month(text: str) -> date:

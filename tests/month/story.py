@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import count, cycle
@@ -44,9 +44,10 @@ AT_NIGHT: Final = timedelta(minutes=10)
 """Work of beat that is done once a day here; what a month needs is done oftener, too."""
 NIGHTLY: Final[Sequence[Task[[], None]]] = (
     tasks.usage_partitions_tend, tasks.credit_expire, tasks.promo_monthly_give,
-    tasks.accounts_tend, tasks.usage_reconcile, tasks.books_verify, tasks.dunning_look,
-    tasks.months_close,
+    tasks.accounts_tend, tasks.dunning_look, tasks.months_close,
 )  # fmt: skip
+WEEKLY: Final[Sequence[Task[[], None]]] = (tasks.usage_reconcile, tasks.books_verify)
+"""What looks for differences by itself, each night: here before Mondays and days the first."""
 STREAMED: Final = (Api.CHAT, Api.RESPONSES, Api.MESSAGES)
 STREAMS_END: Final = (Ending.WHOLE, Ending.CUT, Ending.BROKEN)
 DECK: Final[Sequence[Card]] = (
@@ -61,12 +62,21 @@ DEAREST: Final = Wish(Api.CHAT, words=1200, tokens=8)
 class Story:
     """Of `month`, its first day; in all of it `answers` has what was asked.
 
-    On each of the days `asked` (from 1) everybody asks `waves` times, and `each` at once.
+    On each of the days `asked` (from 1) everybody asks `waves` times, and `each` at once. `on_day`
+    hears of each day that is over, and how many requests there were by then.
     """
 
     def __init__(
-        self, world: World, month: date, *, asked: Collection[int], waves: int, each: int
+        self,
+        world: World,
+        month: date,
+        *,
+        asked: Collection[int],
+        waves: int,
+        each: int,
+        on_day: Callable[[int, int], None] = lambda day, requests: None,
     ) -> None:
+        self._on_day = on_day
         self._world, self._clock = world, world.clock
         self._asked, self._waves, self._each = asked, waves, each
         self.start = _midnight(month)
@@ -94,6 +104,7 @@ class Story:
                 self._begin()
                 for day in range(1, self.days + 1):
                     self._day(day)
+                    self._on_day(day, len(self.answers))
                 self._finish()
             finally:
                 for asker in askers:
@@ -266,7 +277,8 @@ class Story:
     def _nightly(self) -> None:
         """A little after midnight."""
         self._clock.set(_midnight(self._clock.now.date()) + AT_NIGHT)
-        for task in NIGHTLY:
+        day = self._clock.now.date()
+        for task in (*NIGHTLY, *(WEEKLY if day.weekday() == 0 or day.day == 1 else ())):
             self._world.do(task)
 
     def _close(self, end: datetime | None = None) -> None:
