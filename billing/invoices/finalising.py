@@ -85,7 +85,7 @@ def invoice_void(*, actor: User | None, invoice: Invoice, reason: str) -> Invoic
 def invoice_dun(invoice: Invoice, now: datetime) -> Invoice:
     """It is past due from now on, if it is still open."""
     locked = invoice_lock(invoice)
-    if locked.state == InvoiceState.FINALISED and locked.to_pay:
+    if locked.state == InvoiceState.FINALISED and not locked.is_trifle:
         locked.state = InvoiceState.PAST_DUE
         locked.save(update_fields=["state"])
         due = locked.due_at and locked.due_at.isoformat()

@@ -138,7 +138,7 @@ def _advanced(invoice: Invoice, now: datetime) -> Invoice:
         invoice = invoice_freeze(invoice, now)
     if invoice.state == InvoiceState.FROZEN:
         invoice = invoice_draft(invoice, now)
-    if invoice.state == InvoiceState.DRAFT and not (settings.STRIPE_API_KEY and invoice.total):
+    if invoice.state == InvoiceState.DRAFT and (invoice.is_trifle or not settings.STRIPE_API_KEY):
         invoice = invoice_finalise(actor=None, invoice=invoice, now=now)
     return invoice
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import ClassVar, override
+from typing import ClassVar, Final, override
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -75,10 +75,21 @@ class VatTreatment(models.TextChoices):
     OUTSIDE = "outside", _("Outside the EU")
 
 
+LEAST_CHARGE: Final = {"EUR": Decimal("0.50"), "SEK": Decimal(3)}
+"""No card can be charged for less."""
+
+
 class InvoiceQuerySet(TenantQuerySet["Invoice"]):
     def numbered(self) -> InvoiceQuerySet:
         """Those that customers may see."""
         return self.exclude(number="")
+
+    def chargeable(self) -> InvoiceQuerySet:
+        """Those of which so much is open that a card can pay it."""
+        enough = Q()
+        for currency, least in LEAST_CHARGE.items():
+            enough |= Q(currency=currency, total__gte=F("paid") + F("credited") + least)
+        return self.filter(enough)
 
 
 def _money(name: str) -> models.DecimalField[Decimal, Decimal]:
@@ -170,6 +181,11 @@ class Invoice(models.Model):
     def to_pay(self) -> Decimal:
         """What is still open of it."""
         return max(self.total - self.credited - self.paid, Decimal(0))
+
+    @property
+    def is_trifle(self) -> bool:
+        """Whether so little of it is open that no card can pay it: it waits, and nobody is late."""
+        return self.to_pay < LEAST_CHARGE[self.currency]
 
     @property
     def is_statement(self) -> bool:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from billing.invoices import invoices_age
@@ -81,9 +81,8 @@ def key_making_check(organization: Organization) -> None:
 
 
 def _late(now: datetime) -> QuerySet[Invoice]:
-    """Those of which something is open after their day."""
-    owed = Invoice.objects.filter(state__in=_OWED, due_at__lte=now)
-    return owed.filter(total__gt=F("paid") + F("credited"))
+    """Those of which something is open after their day, and more than a trifle."""
+    return Invoice.objects.chargeable().filter(state__in=_OWED, due_at__lte=now)
 
 
 def _follow(row: Dunning, organization: Organization) -> None:

@@ -37,10 +37,11 @@ class Item(NamedTuple):
 
 
 def invoices_push(now: datetime) -> int:
-    """Begin to push each draft that something is to pay of; how many."""
+    """Begin to push each draft that a card can pay; how many."""
     if not stripe_client.is_on():
         return 0
-    drafts = Invoice.objects.filter(state=InvoiceState.DRAFT, total__gt=0)
+    drafts = Invoice.objects.chargeable().filter(state=InvoiceState.DRAFT)
+    drafts = drafts.order_by("period_start", "pk")
     return sum(_pushed(pk, now) for pk in list(drafts.values_list("pk", flat=True)))
 
 
@@ -111,9 +112,9 @@ def _notes_push(now: datetime) -> int:
 
 
 def _untold[M: Model](rows: QuerySet[M], op: Op, prefix: str) -> QuerySet[M]:
-    """Those for which there is no call yet."""
+    """Those for which there is no call yet, the oldest first."""
     entity = Concat(Value(prefix), Cast(OuterRef("pk"), TextField()))
-    return rows.exclude(Exists(OutboxItem.objects.filter(op=op, entity=entity)))
+    return rows.exclude(Exists(OutboxItem.objects.filter(op=op, entity=entity))).order_by("pk")
 
 
 def _invoice_of(invoice: Invoice, customer: StripeCustomer) -> dict[str, object]:

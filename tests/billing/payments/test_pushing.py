@@ -18,6 +18,7 @@ from billing.invoices import (
     invoice_halt,
     invoice_release,
     invoice_void,
+    periods_close,
 )
 from billing.ledger import BooksError, books_check, invoices_check
 from billing.models import (
@@ -224,6 +225,24 @@ def test_paying_ends_all_of_it_at_once(cast: Cast, late: Invoice) -> None:
     assert cast.acme.is_active
     assert not is_restricted(cast.acme)
     assert PaymentNotice.objects.filter(kind=NoticeKind.SETTLED).count() == 1
+
+
+def test_what_no_card_can_pay_is_final_at_once_and_makes_nobody_late(
+    cast: Cast, stripe: Stripe
+) -> None:
+    trifle, least = draft_make(cast.acme, "0.39"), draft_make(cast.rival, "0.40")
+    periods_close(stripe.now)
+    push(stripe, trifle)
+    push(stripe, least)
+    assert (trifle.state, trifle.to_pay) == (InvoiceState.FINALISED, Decimal("0.49"))
+    (theirs,) = stripe.fake.all("invoice")
+    assert theirs["id"] == least.stripe_id
+    stripe.fake.pay(least.hosted_url)
+    stripe.deliver()
+    dunning_step(NOON + timedelta(days=400))
+    assert not Dunning.objects.exists()
+    trifle.refresh_from_db()
+    assert (trifle.state, trifle.stripe_id) == (InvoiceState.FINALISED, "")
 
 
 def test_whom_an_operator_has_suspended_stays_so(cast: Cast, late: Invoice) -> None:
