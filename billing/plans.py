@@ -237,7 +237,8 @@ def promo_monthly_grant(now: datetime) -> int:
         ~Exists(given), plan__promo_monthly__gt=0, organization__state=OrganizationState.ACTIVE
     )
     return sum(
-        _promo_give(terms, now) for terms in due.select_related("organization", "plan__book")
+        _promo_give(terms, now)
+        for terms in due.select_related("organization", "plan__book").order_by("pk")
     )
 
 

@@ -99,7 +99,7 @@ def auto_top_ups_step(now: datetime) -> int:
 def _ready(now: datetime) -> list[AutoTopUp]:
     cool = Q(cool_until=None) | Q(cool_until__lte=now)
     rows = AutoTopUp.objects.filter(cool, is_on=True, state=AutoTopUpState.IDLE)
-    return list(rows.filter(organization__state=OrganizationState.ACTIVE))
+    return list(rows.filter(organization__state=OrganizationState.ACTIVE).order_by("pk"))
 
 
 @transaction.atomic
@@ -227,7 +227,7 @@ def _lapse(now: datetime) -> None:
     late = AutoTopUp.objects.filter(
         state=AutoTopUpState.NEEDS_ACTION, payment__created_at__lte=now - LAPSES
     )
-    for pk in late.values_list("payment", flat=True):
+    for pk in late.order_by("payment").values_list("payment", flat=True):
         with transaction.atomic():
             locked = Payment.objects.select_for_update(of=("self",)).select_related("organization")
             payment = locked.get(pk=pk)

@@ -199,7 +199,7 @@ def _fees(since: datetime) -> None:
 
 def _catch_up(kind: str, things: Iterable[str], known: Iterable[str], now: datetime) -> None:
     """What happened there and was not heard of here."""
-    for pk in set(things) - set(known):
+    for pk in sorted(set(things) - set(known)):
         try:
             look(kind, pk, now)
         except (*WRONG, StripeRefusedError) as error:
