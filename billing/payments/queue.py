@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from billing.models import Op, OutboxItem, OutboxState, StripeCustomer
+from billing.models import UNFINISHED, Op, OutboxItem, OutboxState, StripeCustomer
 from billing.stripe_client import StripeRefusedError
 from tenants import audit
 from tenants.models import Organization, User
@@ -34,7 +34,7 @@ def outbox_add(
     """Have it sent after the commit of the caller's transaction, once for (op, entity)."""
     fields = {
         "organization": organization, "payload": dict(payload), "idem_key": key_of(op, entity, 1),
-        "next_at": now, "created_at": now,
+        "next_at": now, "created_at": lambda: _after_all(organization, now),
     }  # fmt: skip
     return OutboxItem.objects.get_or_create(op=op, entity=entity, defaults=fields)[0]
 
@@ -48,6 +48,13 @@ def outbox_renew(
         item.payload = dict(payload)
         _send_again(item, now)
     return item
+
+
+def _after_all(organization: Organization, now: datetime) -> datetime:
+    """Later than whatever waits already, and may be referred to: another has another clock."""
+    waiting = OutboxItem.objects.for_organization(organization).filter(state__in=UNFINISHED)
+    last = waiting.order_by("-created_at").values_list("created_at", flat=True).first()
+    return max(now, last + timedelta(microseconds=1)) if last else now
 
 
 def key_of(op: str, entity: str, version: int) -> str:
@@ -76,7 +83,8 @@ def outbox_retry(*, actor: User, item: OutboxItem, now: datetime) -> OutboxItem:
 
 
 def _send_again(item: OutboxItem, now: datetime) -> None:
-    """With a new key: the old one would bring the same refusal."""
+    """With a new key: the old one would bring the same refusal. It may refer to what is new."""
+    item.created_at = _after_all(item.organization, now)
     item.version += 1
     item.idem_key = key_of(item.op, item.entity, item.version)
     item.state, item.next_at = OutboxState.PENDING, now

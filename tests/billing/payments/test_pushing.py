@@ -41,6 +41,7 @@ from billing.payments import (
     dunning_step,
     invoices_push,
     is_restricted,
+    outbox_send,
     payment_enter,
     payment_refund,
     pushing,
@@ -60,6 +61,34 @@ def push(stripe: Stripe, invoice: Invoice) -> Invoice:
     stripe.deliver()
     invoice.refresh_from_db()
     return invoice
+
+
+def test_an_invoice_waits_for_the_customer_that_another_has_asked_for(
+    cast: Cast, stripe: Stripe
+) -> None:
+    """Whoever pushes it has looked at the clock before."""
+    first, second = draft_make(cast.acme, "10.00"), draft_make(cast.acme, "20.00", month=1)
+    Invoice.objects.filter(pk=second.pk).update(state=InvoiceState.FROZEN)
+    invoices_push(stripe.now)
+    Invoice.objects.filter(pk=second.pk).update(state=InvoiceState.DRAFT)
+    invoices_push(stripe.now - timedelta(seconds=30))
+    outbox_send(stripe.now)
+    states = {one.state for one in Invoice.objects.filter(pk__in=[first.pk, second.pk])}
+    assert states == {InvoiceState.FINALISED}
+
+
+def test_an_invoice_that_is_sent_again_waits_for_a_customer_that_is_new(
+    cast: Cast, stripe: Stripe
+) -> None:
+    invoice = draft_make(cast.acme, "10.00")
+    invoices_push(stripe.now)
+    OutboxItem.objects.filter(op=Op.CUSTOMER).update(state=OutboxState.FAILED, done_at=stripe.now)
+    outbox_send(stripe.now)
+    invoice.refresh_from_db()
+    assert invoice.state == InvoiceState.HALTED
+    Invoice.objects.filter(pk=invoice.pk).update(state=InvoiceState.DRAFT)
+    stripe.pass_time(hours=1)
+    assert push(stripe, invoice).state == InvoiceState.FINALISED
 
 
 def test_an_invoice_is_sent_compared_and_then_final(cast: Cast, stripe: Stripe) -> None:
