@@ -63,8 +63,8 @@ class Hearing:
 @dataclass(frozen=True, slots=True)
 class Engine:
     """`running_count` are the bytes of an event which holds a count so far; `choice_of` finds the
-    index of the one choice that it is of. `cut` matches what the gateway asked for and the client
-    did not, to be removed from the bytes of a stream.
+    index of the one choice that it is of. `cut` removes from the bytes of a stream what the gateway
+    asked for and the client did not.
     """
 
     health_path: str
@@ -72,7 +72,7 @@ class Engine:
     max_choices: int
     running_count: bytes
     choice_of: re.Pattern[bytes] | None
-    cut: re.Pattern[bytes]
+    cut: Callable[[bytes], bytes]
     request_fields: Callable[[str, int, bool], bytes]
     """(cache salt, priority, streamed) -> JSON members, each with a comma before it."""
     usage_read: Callable[[bytes], Usage | None]
@@ -119,12 +119,39 @@ def error_read(body: bytes) -> EngineError:
         return EngineError()
 
 
+def cutter(*names: bytes) -> Callable[[bytes], bytes]:
+    """A function that cuts the members `names` out of JSON, where they are objects.
+
+    Such an object may hold others that hold none. Those that hold none at all, as the counts of
+    all events but the last, are found in half the time that the pattern takes.
+    """
+    starts = [b',"%b":{' % name for name in names]
+    any_object = re.compile(rb',"(?:%b)":\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}' % b"|".join(names))
+
+    def cut(block: bytes) -> bytes:
+        rest = block
+        for start in starts:
+            first, *parts = rest.split(start)
+            kept = [first]
+            for part in parts:
+                end = part.find(b"}")
+                if end < 0 or part.find(b"{", 0, end) >= 0:
+                    return any_object.sub(b"", block)
+                kept.append(part[end + 1 :])
+            rest = b"".join(kept)
+        return rest
+
+    return cut
+
+
 def last_count(engine: Engine, block: bytes) -> bytes:
     """The data of the last event that holds a count in `block`, whole server-sent events."""
-    for event in reversed(block.split(b"\n\n")):
-        if engine.running_count in event:
-            return event[event.find(b"{") :]
-    return b"{}"
+    at = block.rfind(engine.running_count)
+    if at < 0:
+        return b"{}"
+    before, end = block.rfind(b"\n\n", 0, at), block.find(b"\n\n", at)
+    event = block[max(before, 0) : end if end >= 0 else len(block)]
+    return event[event.find(b"{") :]
 
 
 def counts(engine: Engine, block: bytes) -> dict[int, bytes]:

@@ -8,7 +8,6 @@ its model file into answers, and the usage of a completion into the last event t
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
@@ -23,6 +22,7 @@ from inference.engines.base import (
     Fault,
     OpenAIUsage,
     Usage,
+    cutter,
 )
 from inference.engines.load import LoadMetrics
 
@@ -82,7 +82,7 @@ ENGINE: Final = Engine(
     max_choices=1,
     running_count=b'"timings":{',
     choice_of=None,
-    cut=re.compile(rb',"(?:usage|timings)":\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}'),
+    cut=cutter(b"usage", b"timings"),
     request_fields=request_fields,
     usage_read=usage_read,
     fault_read=fault_read,

@@ -30,6 +30,7 @@ from inference.engines.base import (
     Hearing,
     OpenAIUsage,
     Usage,
+    cutter,
 )
 from inference.engines.load import LoadMetrics
 
@@ -159,7 +160,7 @@ ENGINE: Final = Engine(
     max_choices=8,
     running_count=b'"usage":{',
     choice_of=re.compile(rb'"choices":\[\{"index":(\d+)'),
-    cut=re.compile(rb',"usage":\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}'),
+    cut=cutter(b"usage"),
     request_fields=request_fields,
     usage_read=usage_read,
     fault_read=fault_read,

@@ -19,6 +19,7 @@ _USAGE_EVENT: Final = b'"choices":[]'
 _ERROR: Final = b'data: {"error"'
 _START: Final = b"data: {"
 _STOP: Final = b"}\n\n"
+_NEXT: Final = _STOP + _START
 MAX_EVENT_BYTES: Final = 2**22
 _MODEL: Final = re.compile(rb'"model":("(?:[^"\\]++|\\.)*+")')
 
@@ -118,12 +119,12 @@ class EventFilter:
         if special < 0 and self.is_done and self._wants_usage:
             special = len(block) - len(END)
         if special < 0:
-            return self._engine.cut.sub(b"", block)
+            return self._engine.cut(block)
         before = block.rfind(b"\n\n", 0, special)
         start = before + 2 if before >= 0 else 0
         events = block[start:].split(b"\n\n")
         tail = b"".join(self._cut_event(event) for event in events if event)
-        return self._engine.cut.sub(b"", block[:start]) + tail
+        return self._engine.cut(block[:start]) + tail
 
     def _cut_event(self, event: bytes) -> bytes:
         if _USAGE_EVENT in event and self._engine.usage_read(event[event.find(b"{") :]):
@@ -133,7 +134,7 @@ class EventFilter:
             return event + b"\n\n"
         if event + b"\n\n" == END and self._wants_usage and not self._usage_sent:
             return self._own_usage_event() + END
-        return self._engine.cut.sub(b"", event) + b"\n\n"
+        return self._engine.cut(event) + b"\n\n"
 
     def _own_usage_event(self) -> bytes:
         """For an engine that puts its count into the last event with a choice."""
@@ -159,13 +160,17 @@ class EventFilter:
 
 
 def _is_intact(block: bytes) -> bool:
-    """Whether each event seems to be a JSON object: half of one does not end as one."""
+    """Whether each event seems to be a JSON object: half of one does not end as one.
+
+    Where no event has a line end within, as engines write them, it is enough to count those.
+    """
     block = block.removesuffix(END)
-    return not block or (
-        block.startswith(_START)
-        and block.endswith(_STOP)
-        and block.count(_STOP + _START) == block.count(b"\n\n") - 1
-    )
+    if not block:
+        return True
+    if not (block.startswith(_START) and block.endswith(_STOP)):
+        return False
+    events = block.count(_NEXT) + 1
+    return block.count(b"\n") == 2 * events or block.count(b"\n\n") == events
 
 
 def rename_model(body: bytes, model: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.engines import ENGINES, Usage
+from inference.engines.base import cutter
 from inference.gateway.relay import EventFilter, rename_model
 from tests import fake_vllm
 
@@ -106,6 +108,23 @@ def test_a_cut_stream_counts_what_the_engine_last_said(contents: list[str], end:
     whole_events = data.count(b'"usage":{"prompt_tokens":9', 0, data.rfind(b"\n\n") + 1)
     out = relay(data, wants_usage=False, at=[])
     assert out.filter.usage.output_tokens == min(whole_events, len(contents))
+
+
+cut_usage_and_timings = cutter(b"usage", b"timings")
+OBJECTS = re.compile(rb',"(?:usage|timings)":\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}')
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b',"usage":{', b',"timings":{', b"{", b"}", b'"n":1', b'"', b"\n\n", b',"usage":null']
+        ),
+        max_size=20,
+    )
+)
+def test_whole_objects_are_cut_and_nothing_else(pieces: list[bytes]) -> None:
+    block = b"".join(pieces)
+    assert cut_usage_and_timings(block) == OBJECTS.sub(b"", block)
 
 
 def choice_of_vllm(index: int, prompt_tokens: int, tokens: int) -> bytes:
