@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final, NamedTuple
@@ -121,9 +122,13 @@ class Meter:
         self._writing = self._metering.settled(record, actual, self.grant, tokens)
 
     async def on_disk(self) -> None:
-        """Wait until what was settled is there; only then may the last byte leave."""
+        """Wait until what was settled is there; only then may the last byte leave.
+
+        A disk that failed for long keeps nobody from the end of an answer that is there.
+        """
         if self._writing:
-            await self._writing
+            with suppress(SpoolClosed):
+                await self._writing
 
     def close(self) -> None:
         if self.is_settled or not self._may_hold:

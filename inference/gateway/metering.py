@@ -7,10 +7,10 @@ From there the record goes on the stream, in the step that lets the hold go.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import redis.asyncio
@@ -91,31 +91,20 @@ class Metering:
     def settled(
         self, record: UsageRecord, actual_nano: int, grant: Grant, tokens: int
     ) -> Awaitable[None]:
-        """It is taken at once, and on disk when the result is there."""
-        return self._begun(self._settle(record, actual_nano, grant.scopes, tokens))
+        """It is taken at once, and on disk when the result is there; that may be SpoolClosed."""
+        written = self._spool.settled(record, actual_nano, grant.scopes, tokens)
+        written.add_done_callback(partial(_count_lost, record.request_id))
+        return written
 
     def voided(self, request_id: UUID, organization_id: UUID) -> None:
         """Nothing was used: the hold is let go, as soon as Valkey is there."""
         self._leasing.voided(request_id)
         self._spool.voided(request_id)
-        _ = self._begun(self._void(request_id, organization_id))
-
-    def _begun(self, work: Coroutine[Any, Any, None]) -> Awaitable[None]:
+        work = self._void(request_id, organization_id)
         task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
         if not task.done():
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return task
-
-    async def _settle(
-        self, record: UsageRecord, actual_nano: int, scopes: tuple[str, ...], tokens: int
-    ) -> None:
-        """A disk that failed for long keeps nobody from the end of an answer that is there."""
-        try:
-            await self._spool.settled(record, actual_nano, scopes, tokens)
-        except SpoolClosed as error:
-            RECORDS_LOST.inc()
-            log.error("usage.not_on_disk", request_id=str(record.request_id), why=error.reason)
 
     async def _void(self, request_id: UUID, organization_id: UUID) -> None:
         while True:
@@ -172,6 +161,13 @@ def metering_made(
     )
     admission = Admission(holds, name, figures, in_thread(accounts_seed), leasing)
     return Metering(admission, holds, spool, leasing)
+
+
+def _count_lost(request_id: UUID, written: asyncio.Future[None]) -> None:
+    error = None if written.cancelled() else written.exception()
+    if isinstance(error, SpoolClosed):
+        RECORDS_LOST.inc()
+        log.error("usage.not_on_disk", request_id=str(request_id), why=error.reason)
 
 
 def deliver(holds: HoldsClient, settled: Settled) -> Awaitable[bool]:

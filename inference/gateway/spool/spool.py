@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Set
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -164,23 +165,25 @@ class Spool:
         progress = Progress(request_id, datetime.now(UTC), *usage, ttft_ms)
         self._committer.write(frame(progress))
 
-    async def settled(
+    def settled(
         self,
         record: UsageRecord,
         actual_nano: int,
         scopes: tuple[str, ...],
         tokens: int | None = None,
-    ) -> None:
-        """Returns when it is on disk; then the last byte may leave. It is delivered from here on.
+    ) -> asyncio.Future[None]:
+        """Done when it is on disk; then the last byte may leave. It is delivered from here on.
 
-        Raises SpoolClosed when the disk failed for so long that there is no use in waiting.
+        It fails with SpoolClosed when the disk failed for so long that there is no use in waiting.
         """
         settled = Settled.of(record, actual_nano, scopes, tokens)
-        try:
-            await self._committer.commit(frame(settled))
-        finally:
-            self._open.pop(record.request_id, None)
-            self._shipper.put(settled)
+        written = self._committer.commit(frame(settled))
+        written.add_done_callback(partial(self._written, settled))
+        return written
+
+    def _written(self, settled: Settled, _written: asyncio.Future[None]) -> None:
+        self._open.pop(settled.request_id, None)
+        self._shipper.put(settled)
 
     def voided(self, request_id: UUID) -> None:
         """Nothing is billed, and nothing is delivered: the caller lets go of the hold."""
