@@ -31,6 +31,15 @@ OPTIONS: Final = (
 )
 
 
+def take_turns() -> None:
+    """Let no thread of this process that wakes push another one aside, nor any other process.
+
+    The server's threads, the spool's and the loop wake each other several times for a request. On
+    a core of their own whoever runs ends what it does, and then serves all that came meanwhile.
+    """
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # threads to come inherit it
+
+
 class GatewayServer(MPServer):
     """Starts the worker processes, starts again those that die, and stops all.
 

@@ -151,6 +151,7 @@ def _environment(folder: Path) -> Mapping[str, str]:
         "ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "STATIC_ROOT": str(folder / "static"),
         "LOG_LEVEL": "WARNING",
+        "GATEWAY_OWN_CORES": "1",
     }
 
 
