@@ -53,11 +53,11 @@ class Short(NamedTuple):
 
 
 class LeasesSeen(NamedTuple):
-    """`spenders` count by no Valkey; over all of them what is set apart."""
+    """`spenders` count by no Valkey; over all of them what is set apart of each organization's."""
 
     spenders: int
     organizations: int
-    amount_nano: int
+    leased_nano: Mapping[UUID, int]
 
 
 @transaction.atomic
@@ -165,8 +165,9 @@ def leases_seen() -> LeasesSeen:
     """One query each."""
     alive = Lease.objects.filter(spender__in=_heard())
     organizations = alive.values("organization_id").distinct().count()
-    nano = alive.filter(scope="w").aggregate(nano=Sum("amount_nano"))["nano"]
-    return LeasesSeen(_heard().filter(epoch="").count(), organizations, nano or 0)
+    rows = alive.filter(scope="w").order_by().values_list("organization_id")
+    leased = dict(rows.annotate(Sum("amount_nano")))
+    return LeasesSeen(_heard().filter(epoch="").count(), organizations, leased)
 
 
 def chunk(left_nano: int, need_nano: int) -> int:

@@ -13,6 +13,7 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils.translation import gettext_lazy
 
 from billing.models import Account, AccountKind, Balance, Transfer, TransferKind, UsageEvent
+from console.currencies import in_order
 from tenants.models import Organization
 
 SIDES: Final = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
@@ -28,6 +29,7 @@ SOURCES: Final = (
     ("refund", gettext_lazy("Money paid back")),
     ("fee", gettext_lazy("Fees")),
     ("payout", gettext_lazy("Payouts")),
+    ("write_off", gettext_lazy("Bad debt")),
     ("transfer", gettext_lazy("Money set apart")),
 )
 """The types of what transfers are for."""
@@ -114,7 +116,7 @@ def trial_balances() -> list[TrialBalance]:
             currency,
             [KindLine(kind, of[kind]) for kind in AccountKind if kind in of],
         )
-        for currency, of in sorted(found.items(), key=lambda one: (one[0] != "EUR", one[0]))
+        for currency, of in ((one, found[one]) for one in in_order(found))
     ]
 
 

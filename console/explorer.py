@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.models import SUMMED, UsageDay, UsageHour
 from console.charts import OTHER, SLOTS, Series, Unit, bars, color_slots
+from console.currencies import DEFAULT
 from console.exports import Rows, cell
 from console.forms import Days, Measure
 from console.reports import money_places
@@ -61,7 +62,8 @@ UNION ALL SELECT one::text, other::text, value FROM pairs JOIN top USING (other)
 class Question:
     """What is asked: the sums of `measure` in `days` by `rows` and `columns`, two of DIMENSIONS.
 
-    Of a time and something else the time is the rows.
+    Of a time and something else the time is the rows. Costs are those in `currency` alone; tokens
+    and requests have none.
     """
 
     days: Days
@@ -70,6 +72,7 @@ class Question:
     measure: Measure
     organization: Organization | None = None
     model: str = ""
+    currency: str = DEFAULT
 
     @property
     def has_time(self) -> bool:
@@ -231,7 +234,10 @@ class _Sums(NamedTuple):
 
 def _sums(asked: Question) -> _Sums:
     """In one query, which reads the rollup once."""
-    pairs = rollup(asked).order_by().values_list(asked.rows, asked.columns)
+    found = rollup(asked)
+    if asked.measure == "cost":
+        found = found.filter(currency=asked.currency)
+    pairs = found.order_by().values_list(asked.rows, asked.columns)
     sql, params = pairs.annotate(value=_MEASURES[asked.measure]).query.sql_with_params()
     sums = _Sums({}, {}, {})
     with connection.cursor() as cursor:
@@ -284,9 +290,12 @@ def names_of(dimension: Dimension, wanted: Iterable[Value]) -> dict[str, tuple[s
 
 
 def csv_pieces(asked: Question) -> Iterator[Rows]:
-    """All sums of all pairs, in the order of their values; a last line tells of a cut."""
-    yield [(asked.rows, asked.columns, *SUMMED[:-1], "amount_eur")]
-    sums = rollup(asked).order_by(asked.rows, asked.columns).values_list(asked.rows, asked.columns)
+    """All sums of all pairs, a line for each currency, in the order of their values; a last line
+    tells of a cut.
+    """
+    yield [(asked.rows, asked.columns, *SUMMED, "currency")]
+    pairs = (asked.rows, asked.columns, "currency")
+    sums = rollup(asked).order_by(*pairs).values_list(*pairs)
     summed = sums.annotate(**{f"sum_{name}": Sum(name) for name in SUMMED})
     found = summed[:CSV_ROWS].iterator(chunk_size=CSV_PIECE)
     count = 0
@@ -306,8 +315,9 @@ def _csv_rows(asked: Question, piece: Sequence[tuple[Any, ...]]) -> Rows:
             _csv_name(asked.columns, column, columns),
             *sums[:-1],
             f"{sums[-1]:.12f}",
+            currency,
         )
-        for row, column, *sums in piece
+        for row, column, currency, *sums in piece
     ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy
 
 from billing.models import UsageDay, midnight
 from console.charts import OTHER, SLOTS, Series, bars, color_slots
+from console.currencies import in_order
 from console.months import months_until, next_month
 from inference.costs import BackendMonth, backend_months
 from inference.models import Deployment, Model
@@ -253,10 +254,20 @@ def month_lines(last: date, currency: str, now: datetime) -> list[MarginLine]:
     ]  # fmt: skip
 
 
-def currencies() -> list[str]:
-    """Of all organizations that used anything, ours first."""
-    found = set(UsageDay.objects.order_by().values_list("currency", flat=True).distinct())
-    return [COSTED, *sorted(found - {COSTED})]
+def months_so_far(now: datetime) -> list[MarginLine]:
+    """The month that runs, a line for each currency, EUR first. Three queries."""
+    month = now.astimezone(UTC).date().replace(day=1)
+    rows = _within(month).order_by().values_list("currency")
+    sums = {one: found for one, *found in rows.annotate(Sum("amount"), w=Sum(_WORK))}
+    work = sum(done for _amount, done in sums.values())
+    priced = [one.cost for one in backend_months(month, month, now) if one.is_priced]
+    lines = []
+    for currency in in_order({COSTED, *sums}):
+        amount, own = sums.get(currency, (_ZERO, 0))
+        cost = sum(priced, _ZERO) * own / work if work else sum(priced, _ZERO)
+        is_known = bool(priced) and currency == COSTED
+        lines.append(MarginLine(currency, "", amount, cost if is_known else None))
+    return lines
 
 
 def _within(month: date) -> Any:

@@ -10,6 +10,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from billing.models import Currency
+from console.currencies import DEFAULT, currency_of
 from console.explorer import DIMENSIONS, TIMES, Dimension, Question
 from console.forms import MEASURES, DaysForm, LogForm, Measure
 from console.organization_forms import RESERVED, EmailField, NameField
@@ -216,6 +218,7 @@ class ExplorerForm(OfOneForm, DaysForm):
     columns = forms.ChoiceField(choices=DIMENSIONS, required=False)
     measure = forms.ChoiceField(choices=MEASURES, required=False)
     model = forms.CharField(max_length=100, required=False)
+    currency = forms.ChoiceField(choices=Currency.choices, required=False)
 
     @override
     def clean(self) -> dict[str, Any]:
@@ -237,9 +240,15 @@ class ExplorerForm(OfOneForm, DaysForm):
         if columns in TIMES:
             rows, columns = columns, rows
         measure = cast("Measure", self.cleaned_data.get("measure") or "cost")
-        return Question(
-            self.range, rows, columns, measure, self.tenant, self.cleaned_data.get("model", "")
-        )
+        model: str = self.cleaned_data.get("model", "")
+        return Question(self.range, rows, columns, measure, self.tenant, model, self._currency)
+
+    @property
+    def _currency(self) -> str:
+        """An organization has one."""
+        if self.tenant:
+            return currency_of(self.tenant)
+        return self.cleaned_data.get("currency") or DEFAULT
 
     @property
     def _rows(self) -> Dimension:

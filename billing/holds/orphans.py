@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -37,20 +38,18 @@ class ShardHolds(NamedTuple):
 
     shard: int
     open: int
-    held_nano: int
     orphans: int
 
 
 class HoldsSeen(NamedTuple):
+    """`held_nano` is by organization, each in its currency."""
+
     shards: tuple[ShardHolds, ...]
+    held_nano: Mapping[UUID, int]
 
     @property
     def open(self) -> int:
         return sum(shard.open for shard in self.shards)
-
-    @property
-    def held_nano(self) -> int:
-        return sum(shard.held_nano for shard in self.shards)
 
     @property
     def orphans(self) -> int:
@@ -87,8 +86,13 @@ _decode: Final = msgspec.msgpack.Decoder(_Kept).decode
 
 
 def holds_read() -> HoldsSeen:
-    """The open holds, by shard."""
-    return HoldsSeen(tuple(_summed(shard, holds) for shard, holds in _by_shard()))
+    """The open holds, by shard, and what they hold."""
+    shards, held = list[ShardHolds](), Counter[UUID]()
+    for shard, holds in _by_shard():
+        shards.append(ShardHolds(shard, len(holds), sum(hold.is_orphan for hold in holds)))
+        for hold in holds:
+            held[hold.organization_id] += hold.amount_nano
+    return HoldsSeen(tuple(shards), held)
 
 
 def running_count(organization_id: UUID) -> int:
@@ -174,8 +178,3 @@ def _leased(gateways: set[str]) -> set[str]:
     names = sorted(gateways)
     leases: Any = client().mget([lease_key(name) for name in names])
     return {name for name, lease in zip(names, leases, strict=True) if lease is not None}
-
-
-def _summed(shard: int, holds: Sequence[Hold]) -> ShardHolds:
-    held = sum(hold.amount_nano for hold in holds)
-    return ShardHolds(shard, len(holds), held, sum(hold.is_orphan for hold in holds))

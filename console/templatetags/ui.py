@@ -100,6 +100,12 @@ def money_in(amount: Decimal | None, currency: str) -> str:
 
 
 @register.filter
+def money_of(one: Any, places: int = 2) -> str:
+    """The `amount` of something, in the `currency` that it says."""
+    return _signed(one.amount, one.currency, places)
+
+
+@register.filter
 def exact_money(amount: Decimal | None) -> str:
     """To the last of 12 decimals, in groups of three: `€0.000 012 340 000`."""
     return money(amount, 12)

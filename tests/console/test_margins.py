@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from console.margins import costs_shared
@@ -22,7 +22,7 @@ def month_of(backend: str, busy: int, requests: int) -> BackendMonth:
     return BackendMonth(date(2026, 5, 1), backend, cost, cost, cost, requests, 0, True)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     busy=st.lists(counts, min_size=3, max_size=3),
     requests=st.lists(counts, min_size=3, max_size=3),

@@ -21,6 +21,7 @@ def used(
     failed_requests: int = 0,
     tokens: tuple[int, int, int] = (100, 40, 20),
     audio_seconds: int = 0,
+    currency: str = "EUR",
 ) -> UsageHour:
     """An hour of `key`; `tokens` are input, cached and output."""
     input_tokens, cached_tokens, output_tokens = tokens
@@ -37,7 +38,7 @@ def used(
         output_tokens=output_tokens,
         audio_seconds=audio_seconds,
         amount=Decimal(amount),
-        currency="EUR",
+        currency=currency,
     )
     day_add(made)
     return made

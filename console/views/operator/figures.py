@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from billing.models import UsageDay, UsageHour, midnight
 from console.charts import OTHER, SLOTS, Series, bars, color_slots
+from console.currencies import DEFAULT, currencies_used, in_order
 from console.reports import money_places
 from inference.live import Minute, minutes_read, ttft_quantile
 from inference.models import Model
@@ -171,37 +172,42 @@ def _catalogue() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Spender:
-    """What an organization used. `amount` is EUR."""
+    """What an organization used, in its currency."""
 
     name: str
     slug: str
     requests: int
     tokens: int
+    currency: str
     amount: Decimal
 
 
 def organizations_top(start: datetime, now: datetime, limit: int = 5) -> list[Spender]:
-    """Those that spent most, the most first."""
-    rows = _rollup(start, now, is_by_day=start == floor(start, DAY)).values_list("organization")
-    sums = rows.annotate(
+    """Those that spent most of each currency: EUR first, and the most first."""
+    rows = _rollup(start, now, is_by_day=start == floor(start, DAY))
+    sums = rows.values_list("organization", "currency").annotate(
         sum_requests=Sum("requests"),
         sum_tokens=Sum("input_tokens") + Sum("output_tokens"),
         sum_amount=Sum("amount"),
-    ).order_by("-sum_amount", "-sum_requests", "organization")
-    found = list(sums[:limit])
+    ).order_by("-sum_amount", "-sum_requests", "organization")  # fmt: skip
+    found = [
+        one for currency in currencies_used() for one in sums.filter(currency=currency)[:limit]
+    ]
     names = Organization.objects.in_bulk([pk for pk, *_sums in found])
-    return [Spender(names[pk].name, names[pk].slug, *sums) for pk, *sums in found]
+    return [
+        Spender(names[pk].name, names[pk].slug, requests, tokens, currency, amount)
+        for pk, currency, requests, tokens, amount in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class Today:
-    """Revenue in EUR since midnight (UTC), its growth by the hour, and who was active in 24 h."""
+class Revenue:
+    """In one currency, since midnight (UTC) and the day before, and its growth by the hour."""
 
+    currency: str
     amount: Decimal
     yesterday: Decimal
     growth: Sequence[Decimal]
-    active: int
-    organizations: int
 
     @property
     def places(self) -> int:
@@ -209,24 +215,38 @@ class Today:
         return money_places(max(self.amount, self.yesterday))
 
 
+@dataclass(frozen=True, slots=True)
+class Today:
+    """Revenue of each currency, EUR first, and who was active in 24 h."""
+
+    revenues: Sequence[Revenue]
+    active: int
+    organizations: int
+
+
 def today_read(now: datetime) -> Today:
-    midnight = floor(now, DAY)
-    by_hour = UsageHour.objects.between(midnight - DAY, now).values("hour")
-    amounts: dict[datetime, Decimal] = {
-        row["hour"]: row["sum"] for row in by_hour.annotate(sum=Sum("amount")).order_by()
-    }
-    hours = [midnight + at * HOUR for at in range((now - midnight) // HOUR + 1)]
-    today = [amounts.get(hour, Decimal(0)) for hour in hours]
     active = UsageHour.objects.between(now - DAY, now).aggregate(
         count=Count("organization", distinct=True)
     )
-    return Today(
-        amount=sum(today, Decimal(0)),
-        yesterday=sum((a for hour, a in amounts.items() if hour < midnight), Decimal(0)),
-        growth=list(accumulate(today)),
-        active=active["count"],
-        organizations=Organization.objects.count(),
-    )
+    return Today(_revenues(now), active["count"], Organization.objects.count())
+
+
+def _revenues(now: datetime) -> list[Revenue]:
+    midnight = floor(now, DAY)
+    rows = UsageHour.objects.between(midnight - DAY, now).values_list("currency", "hour")
+    amounts = defaultdict[str, dict[datetime, Decimal]](dict, {DEFAULT: {}})
+    for currency, hour, amount in rows.annotate(Sum("amount")).order_by():
+        amounts[currency][hour] = amount
+    hours = [midnight + at * HOUR for at in range((now - midnight) // HOUR + 1)]
+    return [_revenue(one, amounts[one], hours) for one in in_order(amounts)]
+
+
+def _revenue(
+    currency: str, amounts: Mapping[datetime, Decimal], hours: Sequence[datetime]
+) -> Revenue:
+    growth = list(accumulate(amounts.get(hour, Decimal(0)) for hour in hours))
+    before = sum((amount for hour, amount in amounts.items() if hour < hours[0]), Decimal(0))
+    return Revenue(currency, growth[-1], before, growth)
 
 
 # Live

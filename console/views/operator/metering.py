@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -22,8 +23,10 @@ from billing.halts import halted_read, model_release
 from billing.health import MeteringHealth, metering_health
 from billing.ingest import dead_retry
 from billing.models import ModelHalt
+from billing.price_books import LISTED, buyers_of
 from billing.pricing import NO_PRICES, Prices, prices_by_model
 from console.access import operator_page
+from console.currencies import Money, in_order
 from console.http import OperatorRequest
 from console.templatetags.ui import number, seconds
 from console.views.operator.health import Problem
@@ -51,13 +54,22 @@ def operator_metering(request: OperatorRequest) -> HttpResponse:
     context = {
         "now": timezone.now(),
         "health": health,
-        "held": Decimal(health.holds.held_nano).scaleb(-9) if health.holds else None,
-        "leased": Decimal(health.leases.amount_nano).scaleb(-9),
+        "held": _by_currency(health.holds.held_nano) if health.holds else [],
+        "leased": _by_currency(health.leases.leased_nano),
         "halts": _halt_rows(health),
         "problems": list(metering_problems(health)),
     }
     part = "_metering_live" if request.htmx else "metering"
     return render(request, f"console/operator/{part}.html", context)
+
+
+def _by_currency(nano: Mapping[UUID, int]) -> list[Money]:
+    """What organizations have of something, added up for each currency."""
+    sums, buyers = dict[str, Decimal](), buyers_of(nano)
+    for pk, part in nano.items():
+        currency = buyers.get(pk, LISTED).currency
+        sums[currency] = sums.get(currency, Decimal(0)) + Decimal(part).scaleb(-9)
+    return [Money(sums[currency], currency) for currency in in_order(sums)]
 
 
 @require_POST

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from http import HTTPStatus
-from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,7 +35,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from billing.ledger import wallet_read
 from billing.models import UsageDay
 from console.access import operator_page
-from console.currencies import amounts_in, currency_of
+from console.currencies import DEFAULT, amounts_in, currency_of
 from console.filters import filter_read
 from console.http import OperatorRequest
 from console.operator_forms import OrganizationForm
@@ -60,10 +59,11 @@ SORTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What was used in 30 days. `amount` is EUR."""
+    """What was used in 30 days, in the currency of the organization."""
 
     requests: int = 0
     amount: Decimal = Decimal(0)
+    currency: str = DEFAULT
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -89,8 +89,9 @@ def operator_organizations(request: OperatorRequest) -> HttpResponse:
     """Every organization, with what it used in 30 days."""
     search = request.GET.get("q", "").strip()
     sort = filter_read(request, "sort", SORTS.items(), label=gettext("Sort by"))
-    page, used = _page(_matching(search), sort.value, request.GET.get("after", ""))
-    rows = [(one, used.get(one.pk, Used())) for one in page.rows]
+    found = _matching(search).select_related("terms")
+    page, used = _page(found, sort.value, request.GET.get("after", ""))
+    rows = [(one, used.get(one.pk, Used(currency=currency_of(one)))) for one in page.rows]
     context = {
         "search": search,
         "filters": [sort],
@@ -134,12 +135,14 @@ def _page(
 ) -> tuple[Page[Organization], dict[UUID, Used]]:
     """A page of `found`, and what those on it used.
 
-    By usage it is ranked here, from sums that are read in one pass; else by the database.
+    By usage it is ranked here, from sums that are read in one pass; else by the database. Amounts
+    are compared with those of the same currency.
     """
     if sort in {"amount", "requests"}:
-        used, most = _used(), attrgetter(sort)
+        used = _used()
         slugs = dict(found.values_list("slug", "pk"))
-        ranked = sorted(slugs, key=lambda slug: (-most(used.get(slugs[slug], Used())), slug))
+        rank = _RANKS[sort]
+        ranked = sorted(slugs, key=lambda slug: (*rank(used.get(slugs[slug], Used())), slug))
         return page_of_ranked(_with_counts(found), ranked, unique="slug", after=after), used
     order = "-last_used" if sort == "active" else "name"
     page = page_of(_with_counts(found), unique="slug", after=after, order=order)
@@ -151,8 +154,16 @@ def _used(organizations: Collection[UUID] | None = None) -> dict[UUID, Used]:
     rows = UsageDay.objects.filter(day__gte=_month_start())
     if organizations is not None:
         rows = rows.filter(organization__in=organizations)
-    sums = rows.values_list("organization").annotate(Sum("requests"), Sum("amount")).order_by()
-    return {pk: Used(requests, amount) for pk, requests, amount in sums}
+    sums = rows.values_list("organization").annotate(
+        Sum("requests"), Sum("amount"), Max("currency")
+    )
+    return {pk: Used(*used) for pk, *used in sums.order_by()}
+
+
+_RANKS: Final[Mapping[str, Callable[[Used], tuple[Any, ...]]]] = {
+    "requests": lambda one: (-one.requests,),
+    "amount": lambda one: (not one.amount, one.currency != DEFAULT, one.currency, -one.amount),
+}
 
 
 def _places(amounts: Iterable[Decimal]) -> int:

@@ -15,6 +15,7 @@ from django.views.decorators.vary import vary_on_headers
 from billing.health import metering_health
 from console.access import operator_page
 from console.http import OperatorRequest
+from console.margins import months_so_far
 from console.reports import money_places
 from console.views.operator import figures
 from console.views.operator.audit import audit_problems
@@ -68,5 +69,6 @@ def _settled(chosen: figures.Range, now: datetime) -> dict[str, Any]:
         "since": since,
         "organizations": spenders,
         "places": money_places(sum((one.amount for one in spenders), Decimal(0))),
+        "margins": months_so_far(now),
         "trail": trail_read(AuditEntry.objects.of_platform(), 5),
     }

@@ -14,6 +14,7 @@ from billing.models import UsageEvent, UsageEventId
 from console.access import operator_page
 from console.audit_exports import export_told
 from console.audit_reasons import reason_first
+from console.currencies import amounts_in
 from console.exports import csv_stream
 from console.filters import Filter, filter_read
 from console.http import OperatorRequest
@@ -81,7 +82,8 @@ def operator_request(request: OperatorRequest, request_id: UUID) -> HttpResponse
         "key": event.api_key,
         "tenant": event.organization,
     }
-    return found_now(request, render(request, "console/requests/request.html", context))
+    with amounts_in(event.currency):
+        return found_now(request, render(request, "console/requests/request.html", context))
 
 
 def event_of(request_id: UUID | None) -> UsageEvent | None:

@@ -12,10 +12,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import operator_page
-from console.currencies import amounts_in
+from console.currencies import amounts_in, currencies_used
 from console.filters import filter_read
 from console.http import OperatorRequest
-from console.margins import BY, Margins, currencies, month_lines
+from console.margins import BY, Margins, month_lines
 from console.money_forms import BackendCostForm
 from console.months import month_filter
 from console.sheets import Sheet, sent, sheet_answer
@@ -30,7 +30,7 @@ def operator_revenue(request: OperatorRequest) -> HttpResponse:
     now = timezone.now()
     month = month_filter(request, now)
     by = filter_read(request, "by", BY, label=_("By"))
-    of = [(one, one) for one in currencies()]
+    of = [(one, one) for one in currencies_used()]
     currency = filter_read(request, "currency", of, label=_("Currency"))
     margins = Margins(date.fromisoformat(f"{month.value}-01"), currency.value, now)
     context = {

@@ -53,7 +53,7 @@ async def test_a_hold_is_an_orphan_when_it_is_old_and_its_gateway_is_gone(
     client().delete(lease_key("gateway-1"))
     assert [hold.id for hold in orphans()] == [old]
     seen = holds_read()
-    assert (seen.open, seen.held_nano, seen.orphans) == (2, 80, 1)
+    assert (seen.open, seen.held_nano, seen.orphans) == (2, {ACME: 80}, 1)
     assert (seen.shards[0].open, seen.shards[1].open) == (2, 0)
 
 

@@ -78,6 +78,7 @@ def book() -> Book:
         hours_ago: int = 0,
         requests: int = 10,
         amount: str = "1.50",
+        currency: str = "EUR",
         now: datetime | None = None,
     ) -> UsageHour:
         hour = (now or timezone.now()).replace(minute=0, second=0, microsecond=0)
@@ -93,7 +94,7 @@ def book() -> Book:
             cached_tokens=0,
             output_tokens=requests * 20,
             amount=Decimal(amount),
-            currency="EUR",
+            currency=currency,
         )
         day_add(made)
         return made

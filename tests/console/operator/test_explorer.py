@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
+from billing.models import Terms
 from tests.conftest import Cast
 from tests.console.reasons import reason_given
 from tests.console.usage_rows import used
@@ -99,7 +100,26 @@ def test_a_bad_question_is_answered_with_what_is_wrong(
 
 
 @pytest.mark.usefixtures("usage")
+def test_costs_are_added_up_in_one_currency_at_a_time(operator: Client, cast: Cast) -> None:
+    assert 'name="currency"' not in operator.get(URL).text
+    Terms.objects.create(organization=cast.rival, currency="SEK")
+    used(cast.rival_key.api_key, timezone.now(), amount="70", requests=5, currency="SEK")
+    kronor = operator.get(URL, {"currency": "SEK"})
+    assert table(kronor) == {"Rival": [70, 70]}
+    assert "SEK\u200970.00" in kronor.text
+    assert "€" not in kronor.text
+    assert table(operator.get(URL)) == {"Acme": [3, 1, 4], "Rival": [0, 2, 2]}
+    counted = operator.get(URL, {"measure": "requests"})
+    assert table(counted) == {"Acme": [30, 20, 50], "Rival": [5, 10, 15]}
+    reason_given(operator, cast.rival)
+    alone = operator.get(URL, {"organization": "rival"})
+    assert table(alone) == {"Rival": [70, 70]}, "it has no other currency"
+
+
+@pytest.mark.usefixtures("usage")
 def test_the_export_has_each_pair_with_all_its_sums(cast: Cast) -> None:
+    used(cast.rival_key.api_key, timezone.now(), amount="70", currency="SEK")
+
     @async_to_sync
     async def read(address: str) -> str:
         browser = AsyncClient()
@@ -110,10 +130,12 @@ def test_the_export_has_each_pair_with_all_its_sums(cast: Cast) -> None:
     text = read("/operator/usage.csv?rows=organization&columns=model")
     lines = list(csv.DictReader(io.StringIO(text)))
 
-    found = {(line["organization"], line["model"]): line["amount_eur"] for line in lines}
+    found = {(line["organization"], line["model"], line["currency"]): line["amount"]
+             for line in lines}  # fmt: skip
     assert found == {
-        ("Acme (acme)", "gpt-oss-120b"): "3.000000000000",
-        ("Acme (acme)", "llama"): "1.000000000000",
-        ("Rival (rival)", "llama"): "2.000000000000",
+        ("Acme (acme)", "gpt-oss-120b", "EUR"): "3.000000000000",
+        ("Acme (acme)", "llama", "EUR"): "1.000000000000",
+        ("Rival (rival)", "llama", "EUR"): "2.000000000000",
+        ("Rival (rival)", "gpt-oss-120b", "SEK"): "70.000000000000",
     }
     assert {line["input_tokens"] for line in lines} == {"100"}

@@ -14,7 +14,16 @@ from billing import health
 from billing.ingest import DEAD_STREAM, ingest
 from billing.leases import leases_write
 from billing.metering import FIELD, UsageRecord, encode, shard_of, stream_of
-from billing.models import Component, Drift, DriftKind, ModelHalt, Outcome, Rate, UsageEvent
+from billing.models import (
+    Component,
+    Drift,
+    DriftKind,
+    ModelHalt,
+    Outcome,
+    Rate,
+    Terms,
+    UsageEvent,
+)
 from inference.models import Model
 from tenants.valkey import client as valkey
 from tests.conftest import Cast
@@ -44,10 +53,13 @@ def test_what_waits_and_what_was_set_aside_is_told_here_and_on_the_overview(
 
 
 def test_credit_that_gateways_set_apart_is_news(operator: Client, cast: Cast) -> None:
-    leases_write("gw-a.1", {(cast.acme.pk, "w"): 2_500_000_000})
+    Terms.objects.create(organization=cast.rival, currency="SEK")
+    leases = {(cast.acme.pk, "w"): 2_500_000_000, (cast.rival.pk, "w"): 30_000_000_000}
+    leases_write("gw-a.1", leases)
     page = text_of(operator.get(URL))
     assert "1 gateway counts without Valkey." in page
     assert "€2.500 000 leased" in page
+    assert "SEK 30.000 000 leased" in page
 
 
 def test_a_halted_model_is_released_once_it_is_priced(operator: Client, model: Model) -> None:

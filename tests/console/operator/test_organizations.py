@@ -10,7 +10,7 @@ from django.test import Client
 
 from billing.budgets import budget_set
 from billing.limiting import limit_set
-from billing.models import LimitKind, Period
+from billing.models import LimitKind, Period, Terms
 from console.views.operator import paging
 from tenants import services
 from tenants.models import ApiKey, Organization, User
@@ -68,6 +68,18 @@ def test_the_list_is_sorted_as_the_address_says(
     book(cast.key.api_key, requests=100, amount="1")
     book(cast.rival_key.api_key, requests=1, amount="5")
     assert names(operator.get(URL, {"sort": sort}))[0] == first
+
+
+def test_amounts_are_shown_and_ranked_in_the_currency_of_each(
+    operator: Client, cast: Cast, book: Book
+) -> None:
+    Terms.objects.create(organization=cast.rival, currency="SEK")
+    book(cast.rival_key.api_key, amount="70", currency="SEK")
+    response = operator.get(URL, {"sort": "amount"})
+    assert names(response) == ["Rival", "Acme"], "Acme used nothing"
+    assert "SEK\u200970.00" in response.text
+    book(cast.key.api_key, amount="2.50")
+    assert names(operator.get(URL, {"sort": "amount"})) == ["Acme", "Rival"], "EUR come first"
 
 
 @pytest.mark.parametrize("sort", ["name", "amount", "requests", "active"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
+from billing.models import Terms
 from inference import control, live
+from inference.costs import backend_cost_set
 from inference.models import Backend, BackendState, Model
 from tenants.valkey import client as valkey
 from tests.conftest import Cast
@@ -67,6 +70,27 @@ def test_revenue_is_of_today_and_yesterday(operator: Client, cast: Cast, book: B
     assert '<span class="big">€3.50</span>' in page
     assert "€7.10</span> yesterday" in page
     assert 'Active organizations</dt><dd><span class="big">2 <span class="u">of 2' in page
+
+
+@pytest.mark.usefixtures("noon")
+def test_each_currency_has_sums_of_its_own(
+    operator: Client, cast: Cast, book: Book, backend: Backend
+) -> None:
+    Terms.objects.create(organization=cast.rival, currency="SEK")
+    book(cast.key.api_key, hours_ago=1, amount="12", requests=30, now=NOON)
+    book(cast.rival_key.api_key, hours_ago=1, amount="70", requests=10, currency="SEK", now=NOON)
+    backend_cost_set(actor=None, backend=backend, per_hour=Decimal(1), since=NOON.date())
+    context = operator.get(URL).context
+    today = {one.currency: one.amount for one in context["today"].revenues}
+    assert today == {"EUR": 12, "SEK": 70}
+    spent = [(one.name, one.currency, one.amount) for one in context["organizations"]]
+    assert spent == [("Acme", "EUR", 12), ("Rival", "SEK", 70)], "SEK 70 is not more than €12"
+    euros, kronor = context["margins"]
+    assert (euros.revenue, kronor.revenue) == (12, 70)
+    # Twelve and a half hours have passed; three quarters of the work was for EUR.
+    assert round(euros.cost, 2) == Decimal("9.38")
+    assert euros.margin == 12 - euros.cost
+    assert (kronor.cost, kronor.margin) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +200,7 @@ def test_the_overview_asks_little_however_much_there_is(
 ) -> None:
     for number in range(12):
         book(cast.key.api_key, model=f"model-{number}", hours_ago=number)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(23):
         operator.get(URL, {"range": "30d"})
 
 

@@ -34,7 +34,8 @@ def test_the_requests_of_all_are_listed_newest_first(
     operator: Client, cast: Cast, now: datetime
 ) -> None:
     ended(cast.key.api_key, now - timedelta(minutes=3))
-    ended(cast.rival_key.api_key, now - timedelta(minutes=2))
+    sek = {"amount": Decimal("0.07"), "currency": "SEK"}
+    paid = ended(cast.rival_key.api_key, now - timedelta(minutes=2), **sek)
     ended(cast.key.api_key, now - timedelta(minutes=1))
 
     response = operator.get(URL)
@@ -43,6 +44,10 @@ def test_the_requests_of_all_are_listed_newest_first(
     assert "lulea-gpu-01" in response.text
     reason_given(operator, cast.rival)
     assert owners(operator.get(URL, {"organization": "rival"})) == ["rival"]
+    opened = text_of(operator.get(f"{URL}{paid.request_id}/"))
+    for page in (text_of(response), opened):
+        assert "SEK 0.070 000" in page
+    assert "€" not in opened
 
 
 def test_the_requests_of_a_backend_or_an_ending_are_found(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import BackendHour, UsageDay
+from billing.models import BackendHour, Terms, UsageDay
 from inference.costs import backend_cost_set, today
 from inference.models import Backend, Model
 from tenants.models import AuditEntry
@@ -70,6 +70,7 @@ def test_of_another_currency_there_is_no_margin(
     book(cast.key.api_key, amount="12.50")
     book(cast.rival_key.api_key, amount="75")
     UsageDay.objects.filter(organization=cast.rival).update(currency="SEK")
+    Terms.objects.create(organization=cast.rival, currency="SEK")
     busy(backend)
     backend_cost_set(actor=None, backend=backend, per_hour=Decimal(2), since=today().replace(day=1))
     answer = operator.get(f"{URL}?currency=SEK")
