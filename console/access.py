@@ -277,6 +277,8 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_credit_note_pdf": Who.OPERATOR,
     "operator_vat": Who.OPERATOR,
     "operator_vat_csv": Who.FINANCE,
+    "operator_exchange_rates": Who.OPERATOR,
+    "operator_exchange_rate_add": Who.FINANCE,
     "operator_payments": Who.OPERATOR,
     "operator_payment": Who.OPERATOR,
     "operator_payment_refund": Who.FINANCE,

@@ -60,6 +60,7 @@ ACTIONS: Final = {
     "invoice.freeze": gettext_lazy("Invoice frozen"),
     "invoice.halt": gettext_lazy("Invoice halted"),
     "invoice.past_due": gettext_lazy("Invoice past due"),
+    "exchange_rate.set": gettext_lazy("Exchange rate entered"),
     "invoice.release": gettext_lazy("Halted invoice released"),
     "invoice.void": gettext_lazy("Invoice made void"),
     "invoice.write_off": gettext_lazy("Invoice written off"),

@@ -9,7 +9,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from billing.invoices import creditable
-from billing.models import Invoice, Payment
+from billing.models import ExchangeRate, Invoice, Payment
 from billing.payments.manual import LONGEST
 from inference.costs import today
 from inference.models import Backend
@@ -45,6 +45,23 @@ class BackendCostForm(forms.Form):
     def of(cls, backend: Backend, data: Any = None) -> Self:
         last = backend.costs.first()
         return cls(data, initial={"per_hour": last and last.per_hour, "since": today()})
+
+
+class ExchangeRateForm(forms.Form):
+    """What a euro was in kronor on a day, as it was published."""
+
+    day = day_field(_("Day"), help_text=_("That the rate was published for."))
+    rate = decimal_field(
+        _("SEK for one EUR"), places=6, min_value=Decimal(0), help_text=_("As in 11.0535.")
+    )
+    source = forms.CharField(
+        label=_("Source"), max_length=100, help_text=_("Who published it. It stands on invoices.")
+    )
+
+    @classmethod
+    def of(cls, last: ExchangeRate | None, data: Any = None) -> Self:
+        source = last.source if last else "Riksbank"
+        return cls(data, initial={"day": today(), "source": source})
 
 
 class InvoicePaymentForm(forms.Form):

@@ -30,7 +30,9 @@ class VatKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class VatLine:
-    """Of invoices, and of credit notes, which are taken off."""
+    """Of invoices, and of credit notes, which are taken off. `sek` is of those in another currency
+    on which it stands.
+    """
 
     key: VatKey
     invoices: int = 0
@@ -39,6 +41,8 @@ class VatLine:
     notes: int = 0
     credited_net: Decimal = _ZERO
     credited_vat: Decimal = _ZERO
+    sek: Decimal = _ZERO
+    credited_sek: Decimal = _ZERO
 
     @property
     def treatment(self) -> str:
@@ -52,6 +56,10 @@ class VatLine:
     @property
     def due(self) -> Decimal:
         return self.vat - self.credited_vat
+
+    @property
+    def due_sek(self) -> Decimal:
+        return self.sek - self.credited_sek
 
 
 class Reversed(NamedTuple):
@@ -84,11 +92,11 @@ class VatReport:
     def lines(self) -> list[VatLine]:
         names = ("currency", "buyer__country", "vat_treatment", "vat_rate")
         sold = self._invoices.order_by().values_list(*names)
-        billed = _by_key(sold.annotate(Count("pk"), Sum("subtotal"), Sum("vat_amount")))
+        billed = _by_key(sold.annotate(Count("pk"), Sum("subtotal"), Sum("vat_amount"), sek=_SEK))
         taken = self._notes.order_by().values_list(*(f"invoice__{name}" for name in names))
-        credited = _by_key(taken.annotate(Count("pk"), Sum("net"), Sum("vat")))
+        credited = _by_key(taken.annotate(Count("pk"), Sum("net"), Sum("vat"), sek=_SEK))
         return [
-            VatLine(key, *billed.get(key, _NONE), *credited.get(key, _NONE))
+            _line(key, billed.get(key, _NOTHING), credited.get(key, _NOTHING))
             for key in sorted({*billed, *credited}, key=_order)
         ]
 
@@ -120,21 +128,40 @@ class VatReport:
 
     def csv_pieces(self) -> Iterator[Rows]:
         yield [("month", "currency", "country", "treatment", "vat_rate", "invoices", "net", "vat",
-                "credit_notes", "credited_net", "credited_vat", "taxable", "vat_due")]  # fmt: skip
+                "credit_notes", "credited_net", "credited_vat", "taxable", "vat_due",
+                "vat_due_sek")]  # fmt: skip
         yield [
             (f"{self.month:%Y-%m}", *map(_text, line.key), line.invoices, line.net, line.vat,
-             line.notes, line.credited_net, line.credited_vat, line.taxable, line.due)
+             line.notes, line.credited_net, line.credited_vat, line.taxable, line.due,
+             line.due if line.key.currency == "SEK" else line.due_sek)
             for line in self.lines
         ]  # fmt: skip
 
 
-_NONE: Final = (0, _ZERO, _ZERO)
+class _Sums(NamedTuple):
+    documents: int = 0
+    net: Decimal = _ZERO
+    vat: Decimal = _ZERO
+    sek: Decimal = _ZERO
 
 
-def _by_key(rows: Iterable[tuple[Any, ...]]) -> dict[VatKey, tuple[int, Decimal, Decimal]]:
+_NOTHING: Final = _Sums()
+_SEK: Final = Sum("vat_sek", default=_ZERO)
+
+
+def _line(key: VatKey, billed: _Sums, credited: _Sums) -> VatLine:
+    return VatLine(
+        key,
+        billed.documents, billed.net, billed.vat,
+        credited.documents, credited.net, credited.vat,
+        billed.sek, credited.sek,
+    )  # fmt: skip
+
+
+def _by_key(rows: Iterable[tuple[Any, ...]]) -> dict[VatKey, _Sums]:
     return {
-        VatKey(currency, country or "", treatment, rate): (count, net, vat)
-        for currency, country, treatment, rate, count, net, vat in rows
+        VatKey(currency, country or "", treatment, rate): _Sums(*sums)
+        for currency, country, treatment, rate, *sums in rows
     }
 
 
@@ -153,6 +180,8 @@ def _sum(one: VatLine, other: VatLine) -> VatLine:
         one.notes + other.notes,
         one.credited_net + other.credited_net,
         one.credited_vat + other.credited_vat,
+        one.sek + other.sek,
+        one.credited_sek + other.credited_sek,
     )
 
 

@@ -15,6 +15,7 @@ from billing.invoices.finalising import (
     SENT,
     invoice_dun,
     invoice_finalise,
+    invoice_release,
     invoice_void,
     invoice_write_off,
     invoices_age,
@@ -24,7 +25,6 @@ from billing.invoices.freezing import (
     invoice_draft,
     invoice_freeze,
     invoice_halt,
-    invoice_release,
 )
 from billing.invoices.periods import invoice_close, periods_close
 

@@ -22,6 +22,8 @@ _INVOICE: Final = (
     "number", "kind", "period_start", "period_end", "currency", "subtotal", "vat_rate",
     "vat_amount", "vat_treatment", "vat_note", "total", "root", "event_count", "seller", "buyer",
 )  # fmt: skip
+_SEK: Final = ("vat_sek", "sek_rate", "sek_rate_day", "sek_rate_source")
+"""Of those that have it alone: the seals of others stay what they are."""
 
 
 def usage_csv(invoice: Invoice) -> Iterator[str]:
@@ -35,9 +37,10 @@ def usage_csv(invoice: Invoice) -> Iterator[str]:
 def usage_bundle(invoice: Invoice) -> dict[str, Any]:
     """The numbers that `verify_invoice.py` recomputes; amounts are strings. `seal` is over it."""
     lines = InvoiceLine.objects.for_organization(invoice.organization).filter(invoice=invoice)
+    names = _INVOICE if invoice.vat_sek is None else _INVOICE + _SEK
     bundle = {
         "format": "sluice-invoice-1",
-        **{name: _plain(getattr(invoice, name)) for name in _INVOICE},
+        **{name: _plain(getattr(invoice, name)) for name in names},
         "lines": [
             {name: _plain(getattr(line, name)) for name in _LINE}
             for line in lines.order_by("position")

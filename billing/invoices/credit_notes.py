@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing.invoices.freezing import invoice_lock
-from billing.invoices.numbers import CREDIT_NOTES, number_next
+from billing.invoices.series import CREDIT_NOTES, number_next
 from billing.ledger import credit_note_book, credit_note_to_prepaid
 from billing.models import (
     CreditNote,
@@ -56,7 +56,7 @@ def credit_note_issue(
     net = _net(locked, amount, lines)
     if not reason.strip():
         raise ValidationError(_("Say why: the customer reads it."))
-    vat = _vat(locked, net)
+    vat = _part(locked, locked.vat_amount, net)
     note = CreditNote.objects.create(
         organization=locked.organization,
         invoice=locked,
@@ -66,6 +66,7 @@ def credit_note_issue(
         vat=vat,
         total=net + vat,
         from_open=min(net + vat, locked.to_pay),
+        vat_sek=_part(locked, locked.vat_sek, net) if locked.vat_sek is not None else None,
         issued_by=actor,
         issued_at=moment,
     )
@@ -121,12 +122,12 @@ def _net(
     return net
 
 
-def _vat(invoice: Invoice, net: Decimal) -> Decimal:
-    """So that all notes together have the VAT of the invoice, to the cent."""
+def _part(invoice: Invoice, vat: Decimal, net: Decimal) -> Decimal:
+    """So that all notes together have the `vat` of the invoice, to the cent."""
     before = _credited(invoice)
 
     def of(part: Decimal) -> Decimal:
-        return (invoice.vat_amount * part / invoice.subtotal).quantize(CENT, ROUND_HALF_UP)
+        return (vat * part / invoice.subtotal).quantize(CENT, ROUND_HALF_UP)
 
     return of(before + net) - of(before)
 

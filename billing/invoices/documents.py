@@ -75,7 +75,11 @@ def invoice_facts(invoice: Invoice) -> dict[str, Any]:
         ],
         "total": ["Total" if invoice.to_pay != invoice.total else "To pay",
                   money(invoice.total, sign)],
-        "notes": [note for note in (invoice.vat_note, _paid_note(invoice)) if note],
+        "notes": [
+            note
+            for note in (invoice.vat_note, _sek_note(invoice, invoice.vat_sek), _paid_note(invoice))
+            if note
+        ],
         "pay": _pay(invoice),
         "proof": {
             "requests": grouped(invoice.event_count), "root": invoice.root, "seal": bundle["seal"],
@@ -106,7 +110,11 @@ def credit_note_facts(note: CreditNote) -> dict[str, Any]:
             [f"VAT {percent(invoice.vat_rate)} %", money(-note.vat, sign)],
         ],
         "total": ["Credited", money(-note.total, sign)],
-        "notes": [text for text in (_reason(note), invoice.vat_note) if text],
+        "notes": [
+            text
+            for text in (_reason(note), invoice.vat_note, _sek_note(invoice, note.vat_sek))
+            if text
+        ],
         "pay": None,
         "proof": None,
     }
@@ -166,6 +174,14 @@ def _sections(invoice: Invoice) -> list[dict[str, Any]]:
 def _reason(note: CreditNote) -> str:
     """Where its lines do not say it."""
     return "" if note.lines.filter(line=None).exists() else f"Reason: {note.reason}"
+
+
+def _sek_note(invoice: Invoice, vat: Decimal | None) -> str:
+    """Swedish law asks for it on invoices in another currency."""
+    if vat is None or invoice.sek_rate is None or invoice.sek_rate_day is None:
+        return ""
+    rate, of = percent(invoice.sek_rate), day(invoice.sek_rate_day)
+    return f"VAT in SEK: {money(vat, '')} at {rate} SEK for €1 of {of}, {invoice.sek_rate_source}."
 
 
 def _paid_note(invoice: Invoice) -> str:

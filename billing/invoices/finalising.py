@@ -11,8 +11,9 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from billing.invoices.freezing import invoice_lock
-from billing.invoices.numbers import INVOICES, STATEMENTS, number_next
+from billing.exchange import NoRate, vat_in_sek
+from billing.invoices.freezing import invoice_halt, invoice_lock
+from billing.invoices.series import INVOICES, STATEMENTS, number_next
 from billing.ledger import invoice_book, invoice_unbook
 from billing.models import (
     BillingProfile,
@@ -57,6 +58,22 @@ def invoice_finalise(
     locked.number = number_next(series, moment.year)
     locked.save()
     _tell(actor, "invoice.finalise", locked, number=locked.number, total=str(locked.total))
+    return locked
+
+
+@transaction.atomic
+def invoice_release(*, actor: User, invoice: Invoice, reason: str) -> Invoice:
+    """Try a halted invoice again, once a person has looked at why."""
+    locked = invoice_lock(invoice)
+    if locked.state != InvoiceState.HALTED:
+        raise ValidationError(_("This invoice is not halted."))
+    locked.halted_because = ""
+    if locked.kind == InvoiceKind.TOP_UP:
+        _top_up_finish(locked, timezone.now())
+    else:
+        locked.state = InvoiceState.FROZEN if locked.root else InvoiceState.CLOSING
+        locked.save(update_fields=["state", "halted_because"])
+    _tell(actor, "invoice.release", locked, reason=reason)
     return locked
 
 
@@ -113,7 +130,10 @@ def invoices_age(now: datetime) -> int:
 
 @transaction.atomic
 def top_up_invoice(*, payment: Payment, now: datetime) -> Invoice:
-    """The invoice of credit that `payment`, which is booked, has bought: it is paid at once."""
+    """The invoice of credit that `payment`, which is booked, has bought: it is paid at once.
+
+    While it lacks the rate for its VAT in SEK, it is halted and has no number.
+    """
     found = Invoice.objects.filter(kind=InvoiceKind.TOP_UP, source_id=str(payment.pk))
     if known := found.filter(organization=payment.organization).first():
         return known
@@ -136,12 +156,22 @@ def top_up_invoice(*, payment: Payment, now: datetime) -> Invoice:
     vat = _vat_of(payment, vat_decide(profile, now.date()))
     made.vat_rate, made.vat_treatment, made.vat_note = vat
     made.subtotal, made.vat_amount, made.total = payment.net, payment.vat, payment.total
-    made.paid, made.state = payment.total, InvoiceState.PAID
-    made.finalised_at = made.paid_at = now
-    made.number = number_next(INVOICES, now.year)
+    made.paid, made.paid_at = payment.total, now
     made.save()
-    _tell(None, "invoice.finalise", made, number=made.number, total=str(made.total))
-    return made
+    return _top_up_finish(made, now)
+
+
+def _top_up_finish(invoice: Invoice, now: datetime) -> Invoice:
+    """Its VAT is of the day of the payment."""
+    try:
+        vat_in_sek(invoice, invoice.period_start)
+    except NoRate as lacking:
+        return invoice_halt(invoice=invoice, reason=str(lacking))
+    invoice.state, invoice.finalised_at = InvoiceState.PAID, now
+    invoice.number = number_next(INVOICES, now.year)
+    invoice.save()
+    _tell(None, "invoice.finalise", invoice, number=invoice.number, total=str(invoice.total))
+    return invoice
 
 
 def _vat_of(payment: Payment, now: Vat) -> Vat:

@@ -11,10 +11,9 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.utils.translation import gettext as _
 
+from billing.exchange import NoRate, vat_in_sek
 from billing.invoices.lines import Line, Paid, Summed, settled_lines, usage_lines
 from billing.invoices.requests import RatedOtherwise, requests_of
 from billing.ledger import books_lock
@@ -28,7 +27,6 @@ from billing.models import (
 from billing.profiles import buyer_of, seller_of, vat_amount, vat_decide
 from billing.volume import discount_lines
 from tenants import audit
-from tenants.models import User
 
 _BATCHES: Final = 10_000
 _DRAWN: Final = """
@@ -62,7 +60,10 @@ def invoice_freeze(invoice: Invoice, now: datetime) -> Invoice:
 
 @transaction.atomic
 def invoice_draft(invoice: Invoice, now: datetime) -> Invoice:
-    """Say who buys, who sells, and which VAT comes with it, as of now."""
+    """Say who buys, who sells, and which VAT comes with it, as of now.
+
+    It is halted while the rate is not known at which its VAT is to be told in SEK.
+    """
     locked = invoice_lock(invoice)
     if locked.state not in {InvoiceState.FROZEN, InvoiceState.DRAFT}:
         return locked
@@ -72,28 +73,13 @@ def invoice_draft(invoice: Invoice, now: datetime) -> Invoice:
     locked.vat_rate, locked.vat_treatment, locked.vat_note = vat
     locked.vat_amount = vat_amount(locked.subtotal, vat)
     locked.total = locked.subtotal + locked.vat_amount
+    try:
+        vat_in_sek(locked, now.date())
+    except NoRate as lacking:
+        return _halt(locked, str(lacking))
     locked.seller, locked.buyer = seller_of(), buyer_of(profile, locked.organization)
     locked.state = InvoiceState.DRAFT
     locked.save()
-    return locked
-
-
-@transaction.atomic
-def invoice_release(*, actor: User, invoice: Invoice, reason: str) -> Invoice:
-    """Try a halted invoice again, once a person has looked at why."""
-    locked = invoice_lock(invoice)
-    if locked.state != InvoiceState.HALTED:
-        raise ValidationError(_("This invoice is not halted."))
-    locked.state = InvoiceState.FROZEN if locked.root else InvoiceState.CLOSING
-    locked.halted_because = ""
-    locked.save(update_fields=["state", "halted_because"])
-    audit.record(
-        actor=actor,
-        action="invoice.release",
-        target=locked,
-        organization=locked.organization,
-        reason=reason,
-    )
     return locked
 
 

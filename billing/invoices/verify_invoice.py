@@ -13,7 +13,7 @@ What it recomputes:
   Amounts have 12 decimals, rounded half to even. A request that failed costs nothing.
 * Each line: the units and the exact amounts of all requests of its month and model at its price,
   rounded half up to two decimals, once.
-* The total: the lines, and VAT on them.
+* The total: the lines, and VAT on them, which some invoices tell in SEK as well.
 * The root: a Merkle tree (RFC 6962, SHA-256) over the lines of usage.csv without its heading.
   Lines of the invoice have one over their own requests.
 * The seal: SHA-256 of the invoice's JSON without it, with sorted keys and no spaces. It stands on
@@ -232,6 +232,9 @@ def totals_check(invoice: dict[str, Any], report: Report) -> None:
     report.same("sum of the lines", subtotal, added)
     report.same("VAT", Decimal(invoice["vat_amount"]), vat)
     report.same("total", Decimal(invoice["total"]), subtotal + vat)
+    if "vat_sek" in invoice:
+        kronor = (vat * Decimal(invoice["sek_rate"])).quantize(CENT, ROUND_HALF_UP)
+        report.same("VAT in SEK", Decimal(invoice["vat_sek"]), kronor)
 
 
 def tell(invoice: dict[str, Any], report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from billing.models.checks import Drift, DriftKind, ModelHalt
+from billing.models.exchange import ExchangeRate
 from billing.models.invoices import (
     BillingProfile,
     CreditNote,
@@ -119,6 +120,7 @@ __all__ = [
     "Dunning",
     "DunningStage",
     "EventState",
+    "ExchangeRate",
     "Invoice",
     "InvoiceDocument",
     "InvoiceKind",

@@ -104,7 +104,8 @@ class Invoice(models.Model):
     `usage.csv` has the text. `paid` and `credited` count up after it is finalised; from then on a
     trigger refuses every other change but of `state` and what Stripe calls it.
 
-    `covered` of its total was paid with credit. `seller` and `buyer` are who both were then.
+    `seller` and `buyer` are who both were then. `vat_sek` is its VAT in SEK where that must stand
+    on it, at `sek_rate` SEK for one EUR.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -122,6 +123,10 @@ class Invoice(models.Model):
     vat_amount = _money("VAT")
     vat_treatment = models.CharField(max_length=20, choices=VatTreatment, blank=True)
     vat_note = models.CharField(max_length=200, blank=True)
+    vat_sek = models.DecimalField(max_digits=14, decimal_places=2, null=True)
+    sek_rate = models.DecimalField(max_digits=10, decimal_places=6, null=True)
+    sek_rate_day = models.DateField(null=True)
+    sek_rate_source = models.CharField(max_length=100, blank=True)
     total = _money("total")
     paid = _money("paid")
     credited = _money("credited")
@@ -253,7 +258,8 @@ class CreditNoteState(models.TextChoices):
 class CreditNote(models.Model):
     """A part of a finalised invoice, or all of it, taken back. It never changes but in its state.
 
-    `from_open` of its total is taken off what was still open; the rest was paid already.
+    `from_open` of its total is taken off what was still open; the rest was paid already. `vat_sek`
+    is its VAT in SEK, where its invoice has that.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -265,6 +271,7 @@ class CreditNote(models.Model):
     vat = _money("VAT")
     total = _money("total")
     from_open = _money("from open")
+    vat_sek = models.DecimalField(max_digits=14, decimal_places=2, null=True)
     state = models.CharField(
         _("state"), max_length=20, choices=CreditNoteState, default=CreditNoteState.ISSUED
     )

@@ -30,6 +30,7 @@ class AccountKind(models.TextChoices):
     CLEARING = "clearing", _("Payment clearing")
     BANK = "bank", _("Bank")
     FEE_EXPENSE = "fee_expense", _("Payment fees")
+    BAD_DEBT = "bad_debt", _("Bad debt")
     VAT_PAYABLE = "vat_payable", _("VAT to pay")
     ROUNDING = "rounding", _("Rounding")
     BREAKAGE = "breakage", _("Breakage")
@@ -42,7 +43,7 @@ class AccountKind(models.TextChoices):
 
 _GROW_BY_DEBITS = frozenset({
     AccountKind.UNBILLED, AccountKind.RECEIVABLE, AccountKind.PROMO_EXPENSE, AccountKind.CLEARING,
-    AccountKind.BANK, AccountKind.FEE_EXPENSE, AccountKind.DISCOUNT,
+    AccountKind.BANK, AccountKind.FEE_EXPENSE, AccountKind.BAD_DEBT, AccountKind.DISCOUNT,
 })  # fmt: skip
 
 

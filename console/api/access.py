@@ -83,6 +83,7 @@ ROUTES: Final[dict[str, Allowed]] = {
     "platform_price_books": Allowed(Who.OPERATOR, Who.FINANCE),
     "platform_price_book": Allowed(Who.OPERATOR, Who.FINANCE),
     "platform_volume_tiers": Allowed(Who.OPERATOR, Who.FINANCE),
+    "platform_exchange_rates": Allowed(Who.OPERATOR, Who.FINANCE),
     "platform_rates": Allowed(Who.OPERATOR, Who.FINANCE),
     "platform_rate_preview": Allowed(Who.OPERATOR, Who.FINANCE),
     "platform_rate": Allowed(Who.OPERATOR, Who.FINANCE),

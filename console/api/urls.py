@@ -9,6 +9,7 @@ from django.urls import URLPattern, path, re_path
 
 from console.api import (
     audit_logs,
+    exchange,
     fleet,
     keys,
     limits,
@@ -72,6 +73,7 @@ _PLATFORM: Final[tuple[tuple[str, type[ApiView]], ...]] = (
     ("price_books", prices.PriceBooksView),
     ("price_books/<uuid:price_book>", prices.PriceBookView),
     ("price_books/<uuid:price_book>/volume_tiers", prices.VolumeTiersView),
+    ("exchange_rates", exchange.ExchangeRatesView),
     ("rates", prices.RatesView),
     ("rates/preview", prices.RatePreviewView),
     ("rates/<uuid:rate>", prices.RateView),

@@ -215,6 +215,8 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_organization_plan": ("oskar", "/operator/organizations/acme/plan/"),
     "operator_organization_book": ("oskar", "/operator/organizations/acme/book/"),
     "operator_organization_currency": ("oskar", "/operator/organizations/acme/currency/"),
+    "operator_exchange_rates": ("oskar", "/operator/vat/rates/"),
+    "operator_exchange_rate_add": ("oskar", "/operator/vat/rates/add/"),
     "operator_invoices": ("oskar", "/operator/invoices/"),
     "operator_invoices, none": ("oskar", "/operator/invoices/?state=halted"),
     "operator_invoice": ("oskar", "/operator/invoices/{invoice}/"),

@@ -57,7 +57,7 @@ def test_an_invoice_is_verified_by_the_program_alone(invoice: Invoice, tmp_path:
     paper.write_text(json.dumps(usage_bundle(invoice)))
     usage.write_bytes(b"".join(rows_of(invoice)))
     done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-I", str(VERIFIER), str(paper), str(usage)],
+        [sys.executable, str(VERIFIER), str(paper), str(usage)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

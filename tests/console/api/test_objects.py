@@ -233,3 +233,14 @@ def test_plans_and_what_organizations_buy_by(cast: Cast) -> None:
     refused = operator.post(terms, price_book_id=str(list_book().pk), reason="asked")
     assert (refused.status, refused.error["param"]) == (400, "book")
     assert operator.post(terms, credit_limit="5", reason="asked").error["param"] == "credit_limit"
+
+
+def test_an_exchange_rate_is_entered(cast: Cast) -> None:
+    operator = logged_in(cast.oskar)
+    rates = "/platform/exchange_rates"
+    made = operator.post(rates, day="2026-03-26", rate="11.0535", source="Riksbank").body
+    assert (made["day"], made["rate"], made["source"]) == ("2026-03-26", "11.0535", "Riksbank")
+    (listed,) = operator.get(rates).body["data"]
+    assert listed["id"] == made["id"]
+    assert operator.post(rates, day="2026-02-30", rate="11", source="Riksbank").status == 400
+    assert operator.post(rates, day="2026-03-26", rate="0.09", source="Riksbank").status == 400

@@ -125,3 +125,17 @@ def test_vat_is_reported_by_country_with_credit_notes_taken_off(
 
     Invoice.objects.filter(vat_treatment="reverse_charge").update(state=InvoiceState.VOID)
     assert not operator.get("/operator/vat/").context["report"].reversed, "nothing was sold"
+
+
+def test_exchange_rates_are_entered_and_what_is_none_is_refused(operator: Client) -> None:
+    page = "/operator/vat/rates/"
+    assert "No rates yet." in text_of(operator.get(page))
+    rate = {"day": "2026-03-26", "rate": "11.0535", "source": "Riksbank"}
+    refused = operator.post(f"{page}add/", rate | {"rate": "0.09"})
+    assert refused.status_code == 422
+    assert "as in 11.0535" in text_of(refused)
+    assert operator.post(f"{page}add/", rate).status_code == 302
+    shown = text_of(operator.get(page))
+    assert "26 Mar 2026" in shown
+    assert "11.053 5" in shown
+    assert "Riksbank" in shown
