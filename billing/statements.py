@@ -15,8 +15,9 @@ from tenants.tenancy import everything
 
 OWN: Final = (
     AccountKind.PREPAID, AccountKind.PROMO, AccountKind.UNBILLED, AccountKind.RECEIVABLE,
+    AccountKind.OWED,
 )  # fmt: skip
-"""The accounts that a balance is made of: `billing.ledger.Wallet`."""
+"""What is between us: the accounts of `billing.ledger.Wallet`, and what we have to pay back."""
 
 # Both ends of a transfer count: what moves between two of them changes nothing. Usage is a line a
 # day, for it is posted a batch at a time.

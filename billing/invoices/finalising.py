@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from billing.exchange import NoRate, vat_in_sek
 from billing.invoices.freezing import invoice_halt, invoice_lock
 from billing.invoices.series import INVOICES, STATEMENTS, number_next
-from billing.ledger import invoice_book, invoice_unbook
+from billing.ledger import invoice_book, invoice_unbook, write_off_book
 from billing.models import (
     BillingProfile,
     Invoice,
@@ -88,6 +88,8 @@ def invoice_void(*, actor: User | None, invoice: Invoice, reason: str) -> Invoic
         raise ValidationError(_("This invoice cannot be made void."))
     if locked.state in SENT:
         raise ValidationError(_("It is on its way to Stripe: wait until it is final or halted."))
+    if locked.state == InvoiceState.UNCOLLECTIBLE:
+        raise ValidationError(_("It is written off: give a credit note instead."))
     if locked.paid or locked.credited or locked.state == InvoiceState.PAID:
         raise ValidationError(_("It is paid or credited: give a credit note instead."))
     if locked.number:
@@ -112,13 +114,18 @@ def invoice_dun(invoice: Invoice, now: datetime) -> Invoice:
 
 @transaction.atomic
 def invoice_write_off(*, actor: User | None, invoice: Invoice, reason: str) -> Invoice:
-    """Nobody expects it to be paid any more. What is open stays in the books."""
+    """Nobody expects it to be paid any more: what is open is a bad debt in the books.
+
+    A payment or a credit note that comes all the same takes that back.
+    """
     locked = invoice_lock(invoice)
-    if locked.state not in {InvoiceState.FINALISED, InvoiceState.PAST_DUE}:
+    if locked.state not in {InvoiceState.FINALISED, InvoiceState.PAST_DUE} or not locked.to_pay:
         raise ValidationError(_("Only an open invoice can be uncollectible."))
+    write_off_book(locked)
     locked.state = InvoiceState.UNCOLLECTIBLE
     locked.save(update_fields=["state"])
-    _tell(actor, "invoice.write_off", locked, number=locked.number, reason=reason)
+    facts = {"number": locked.number, "amount": str(locked.to_pay), "reason": reason}
+    _tell(actor, "invoice.write_off", locked, **facts)
     return locked
 
 

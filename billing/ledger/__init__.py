@@ -25,6 +25,7 @@ from billing.ledger.flows import (
     payment_book,
     payout_book,
     refund_book,
+    write_off_book,
 )
 from billing.ledger.journals import Booked
 from billing.ledger.pending import pending_make, pending_post, pending_void, pendings_expire
@@ -65,4 +66,5 @@ __all__ = [
     "transfer_id",
     "usage_post",
     "wallet_read",
+    "write_off_book",
 ]

@@ -81,7 +81,7 @@ WITH invoices AS (
         total - paid - COALESCE((
             SELECT sum(from_open) FROM billing_creditnote WHERE invoice_id = billing_invoice.id
         ), 0) AS open
-    FROM billing_invoice WHERE number <> '' AND state <> 'void'
+    FROM billing_invoice WHERE number <> '' AND state NOT IN ('void', 'uncollectible')
 ), receivable AS (
     SELECT account.id, account.organization_id, account.currency,
         kept.debits_posted - kept.credits_posted AS owed

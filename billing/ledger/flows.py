@@ -30,6 +30,7 @@ from tenants.models import Organization
 CREDITED: Final = "credited"
 """The part of revenue that credit notes take back."""
 _ZERO: Final = Decimal(0)
+_CENT: Final = Decimal("0.01")
 _OPEN: Final = frozenset({
     InvoiceState.FINALISED, InvoiceState.PAST_DUE, InvoiceState.UNCOLLECTIBLE,
 })  # fmt: skip
@@ -72,6 +73,16 @@ def invoice_unbook(invoice: Invoice) -> Booked:
 
 
 @transaction.atomic
+def write_off_book(invoice: Invoice) -> Booked:
+    """What is open of it is lost: a bad debt, of which no VAT is due."""
+    books_advance([invoice.organization_id])
+    lost, (receivable,) = _lost(invoice, invoice.to_pay), _theirs(invoice, AccountKind.RECEIVABLE)
+    booked = journal_write(_written_off(invoice), lost, [Leg(receivable, invoice.to_pay)])
+    books_announce([invoice.organization_id])
+    return booked
+
+
+@transaction.atomic
 def payment_book(
     *,
     organization: Organization,
@@ -94,8 +105,10 @@ def payment_book(
     part = min(amount, locked.to_pay)
     receivable, owed = _theirs(locked, AccountKind.RECEIVABLE, AccountKind.OWED)
     (came,) = _ours(locked.currency, into)
+    source = Source("payment", source_id, "invoice")
+    _recover(locked, part, source)
     booked = journal_write(
-        Source("payment", source_id, "invoice"),
+        source,
         [Leg(came, amount)],
         [Leg(receivable, part), Leg(owed, amount - part)],
     )
@@ -122,8 +135,10 @@ def credit_note_book(note: CreditNote) -> Booked:
         taken = prepaid
         _require(prepaid, note.net)
     (vat,) = _ours(invoice.currency, AccountKind.VAT_PAYABLE)
+    source = Source("credit_note", str(note.pk), "issue")
+    _recover(invoice, note.from_open, source)
     booked = journal_write(
-        Source("credit_note", str(note.pk), "issue"),
+        source,
         [Leg(taken, note.net), Leg(vat, note.vat)],
         [Leg(receivable, note.from_open), Leg(owed, note.total - note.from_open)],
     )
@@ -137,7 +152,7 @@ def credit_note_book(note: CreditNote) -> Booked:
 def credit_note_to_prepaid(note: CreditNote) -> Booked:
     """What a credit note left to pay back becomes prepaid credit: it is a payment like another."""
     left = note.total - note.from_open
-    vat = (note.vat * left / note.total).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    vat = (note.vat * left / note.total).quantize(_CENT, ROUND_HALF_UP)
     books_advance([note.organization_id])
     owed, prepaid = _theirs(note.invoice, AccountKind.OWED, AccountKind.PREPAID)
     (due,) = _ours(note.invoice.currency, AccountKind.VAT_PAYABLE)
@@ -239,6 +254,30 @@ def _invoice_journals(invoice: Invoice) -> list[Journal]:
         ("rounded down", [Leg(rounding, down)], [Leg(receivable, down)]),
         ("vat", [Leg(receivable, invoice.vat_amount)], [Leg(vat, invoice.vat_amount)]),
     ]  # fmt: skip
+
+
+def _recover(invoice: Invoice, part: Decimal, source: Source) -> None:
+    """Before `part` of it is settled, that is receivable again where it was written off."""
+    if is_booked(source) or not is_booked(_written_off(invoice)):
+        return
+    (receivable,) = _theirs(invoice, AccountKind.RECEIVABLE)
+    journal_write(source._replace(code="recovered"), [Leg(receivable, part)], _lost(invoice, part))
+
+
+def _written_off(invoice: Invoice) -> Source:
+    return Source("write_off", str(invoice.pk), "write_off")
+
+
+def _lost(invoice: Invoice, part: Decimal) -> list[Leg]:
+    """The next `part` of it to be settled, as bad debt and its VAT: all parts have all of it."""
+    settled = invoice.paid + invoice.credited
+    vat = _vat_of(invoice, settled + part) - _vat_of(invoice, settled)
+    debt, due = _ours(invoice.currency, AccountKind.BAD_DEBT, AccountKind.VAT_PAYABLE)
+    return [Leg(debt, part - vat), Leg(due, vat)]
+
+
+def _vat_of(invoice: Invoice, part: Decimal) -> Decimal:
+    return (invoice.vat_amount * part / invoice.total).quantize(_CENT, ROUND_HALF_UP)
 
 
 def _journals(invoice: Invoice, journals: Iterable[Journal]) -> Booked:

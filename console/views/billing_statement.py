@@ -39,6 +39,9 @@ WORDS: Final[dict[tuple[str, str], str | Promise]] = {
     ("credit_note", "issue"): _("Credit note"),
     ("credit_note", "prepaid"): _("Credit note, given as credit"),
     ("refund", "refund"): _("Refund"),
+    ("write_off", "write_off"): _("Invoice written off"),
+    ("payment", "recovered"): _("Invoice not written off any more"),
+    ("credit_note", "recovered"): _("Invoice not written off any more"),
 }
 """What a line is for, by its source."""
 

@@ -14,9 +14,11 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from billing.budgets import budget_set
-from billing.ledger import prepaid_top_up, promo_grant, usage_post
+from billing.invoices import invoice_finalise
+from billing.ledger import payment_book, prepaid_top_up, promo_grant, refund_book, usage_post
 from billing.limiting import terms_set
 from billing.models import Component, Dunning, Mode
+from tests.billing.payments.drafts import draft_make
 from tests.conftest import Cast
 from tests.console.usage_rows import used
 from tests.console.words import words_of
@@ -151,6 +153,19 @@ def test_a_statement_leads_from_one_balance_to_the_next(olivia: Client, cast: Ca
     assert sums[0] == 0
     assert sums[-1] == sum(sums[:-1]) == Decimal("92.499999999999")
     assert [line["for"] for line in lines].count("usage") == 1, "a line a day"
+
+
+def test_what_was_paid_too_much_is_on_the_statement_until_it_goes_back(
+    olivia: Client, cast: Cast
+) -> None:
+    invoice = draft_make(cast.acme, "40")
+    invoice_finalise(actor=None, invoice=invoice)
+    payment_book(organization=cast.acme, invoice=invoice, amount=Decimal(60), source_id="manual:1")
+    lines = statement(olivia)
+    assert Decimal(lines[-1]["amount_eur"]) == 10, "of 60 the invoice took 50"
+    refund_book(organization=cast.acme, net=Decimal(10), source_id="re_1", owed=True)
+    assert "Refund" in words_of(olivia.get(f"{URL}statement/"))
+    assert Decimal(statement(olivia)[-1]["amount_eur"]) == 0
 
 
 def test_a_month_without_entries_has_one_balance(olivia: Client, cast: Cast) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import timedelta
 from decimal import Decimal
 
+from django.db import transaction
 from django.utils import timezone
 
-from billing.invoices import credit_note_issue
-from billing.ledger import promo_grant
+from billing.exchange import exchange_rate_set
+from billing.invoices import credit_note_issue, invoice_finalise
+from billing.ledger import promo_grant, usage_post
 from billing.models import (
     Component,
     Invoice,
@@ -19,6 +22,7 @@ from billing.models import (
     Plan,
     VatTreatment,
 )
+from tenants.models import new_id
 from tests.conftest import Cast
 from tests.console.billing_places import top_up
 
@@ -31,7 +35,11 @@ USED = (
 
 
 def seed_money(cast: Cast) -> None:
-    """Acme has paid in advance, was given something, and is late with last month."""
+    """Acme used a month on credit, then paid in advance and was given something."""
+    exchange_rate_set(
+        actor=cast.oskar, day=timezone.now().date(), rate=Decimal("11.0535"), source="Riksbank"
+    )
+    _use(cast)
     payment = top_up(cast, "1250", "OCR 1180")
     credit_note_issue(
         actor=cast.oskar, invoice=Invoice.objects.get(payments=payment),
@@ -44,6 +52,15 @@ def seed_money(cast: Cast) -> None:
         )  # fmt: skip
     _month(cast, payment)
     Plan.objects.filter(slug__in=["free", "build", "scale"]).update(is_public=True)
+
+
+def _use(cast: Cast) -> None:
+    """What the month is of, before there is credit to pay for it."""
+    costs = defaultdict[Component, Decimal](Decimal)
+    for _model, component, _units, _price, amount in USED:
+        costs[component] += Decimal(amount)
+    with transaction.atomic():
+        usage_post(new_id(), {cast.acme.pk: costs}, timezone.now())
 
 
 def _month(cast: Cast, payment: Payment) -> None:
@@ -77,6 +94,4 @@ def _month(cast: Cast, payment: Payment) -> None:
         )
         for at, (model, component, units, price, amount) in enumerate(USED, 1)
     )
-    made.number, made.state = "S-2026-1018", InvoiceState.FINALISED
-    made.finalised_at, made.due_at = timezone.now(), timezone.now() + timedelta(days=20)
-    made.save()
+    invoice_finalise(actor=None, invoice=made)

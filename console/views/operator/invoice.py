@@ -33,6 +33,10 @@ FINALISED: Final = frozenset({
     InvoiceState.FINALISED, InvoiceState.PAST_DUE, InvoiceState.PAID, InvoiceState.UNCOLLECTIBLE,
 })  # fmt: skip
 PAYABLE: Final = FINALISED - {InvoiceState.PAID}
+_LASTING: Final = services.SENT | {
+    InvoiceState.PAID, InvoiceState.VOID, InvoiceState.UNCOLLECTIBLE,
+}  # fmt: skip
+"""Of these none becomes void."""
 
 
 @require_safe
@@ -52,7 +56,7 @@ def operator_invoice(request: OperatorRequest, invoice: UUID) -> HttpResponse:
         "may_credit": state in FINALISED and found.credited < found.total,
         "may_write_off": state in DUE and found.to_pay,
         "may_void": found.kind == InvoiceKind.USAGE
-        and state not in {InvoiceState.PAID, InvoiceState.VOID, *services.SENT}
+        and state not in _LASTING
         and not (found.paid or found.credited),
     }
     return render(request, "console/operator/invoice.html", context)
@@ -127,7 +131,10 @@ def operator_invoice_write_off(request: OperatorRequest, invoice: UUID) -> HttpR
     found = _invoice(invoice)
     sheet = Sheet(
         title=_("Write this invoice off"),
-        sub=_("Nobody is reminded of it any more. What is open stays in the books as owed."),
+        sub=_(
+            "What is open of it is a bad debt from now on, and its VAT is not due. A payment that "
+            "comes all the same takes this back."
+        ),
         act=_("Write off"),
         back=_page(found),
         keep=_("Not now"),

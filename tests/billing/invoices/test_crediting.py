@@ -17,6 +17,7 @@ from billing.invoices import (
     invoice_finalise,
     invoice_pdf,
     invoice_void,
+    invoice_write_off,
     invoices_age,
     periods_close,
     top_up_invoice,
@@ -141,6 +142,39 @@ def test_more_than_was_invoiced_is_not_credited(invoice: Invoice, cast: Cast) ->
     with pytest.raises(ValidationError, match="Say why"):
         credit_note_issue(actor=cast.oskar, invoice=invoice, reason=" ")
     assert not invoice.credit_notes.exists()
+
+
+def test_what_nobody_pays_is_a_bad_debt_without_vat(invoice: Invoice, cast: Cast) -> None:
+    pay(invoice, Decimal("0.30"))
+    invoice_write_off(actor=cast.oskar, invoice=invoice, reason="Bankrupt")
+    assert balances(cast.acme) == {}
+    # Of 0.30 that was paid 0.06 was VAT, which stays due.
+    assert balances(None)["bad_debt"] == -Decimal("0.61")
+    assert balances(None)["vat_payable"] == Decimal("0.06")
+    assert books_check() == invoices_check() == []
+    invoice.refresh_from_db()
+    for act in (invoice_void, invoice_write_off):
+        with pytest.raises(ValidationError):
+            act(actor=cast.oskar, invoice=invoice, reason="Again")
+
+
+def test_what_is_paid_after_all_is_no_bad_debt(invoice: Invoice, cast: Cast) -> None:
+    invoice_write_off(actor=cast.oskar, invoice=invoice, reason="Bankrupt")
+    for _again in range(2):
+        pay(invoice, Decimal("0.33"), "in_1")
+    assert invoice.state == InvoiceState.UNCOLLECTIBLE
+    assert balances(None)["bad_debt"] == -Decimal("0.59")
+    assert invoices_check() == []
+    note = credit_note_issue(
+        actor=None, invoice=invoice, amount=Decimal("0.40"), reason="Half is forgiven"
+    )
+    assert note.from_open == note.total
+    pay(invoice, Decimal(1), "in_2")
+    assert invoice.state == InvoiceState.PAID
+    assert "bad_debt" not in balances(None)
+    assert balances(None)["vat_payable"] == invoice.vat_amount - note.vat
+    assert balances(cast.acme) == {"owed": Decimal(1) - (TOTAL - Decimal("0.33") - note.total)}
+    assert books_check() == invoices_check() == []
 
 
 @settings(
