@@ -112,6 +112,8 @@ def send(op: Op, payload: Mapping[str, Any], key: str) -> Thing:
 
 def find(op: Op, payload: Mapping[str, Any], outbox_id: str, since: datetime) -> Thing | None:
     """What an earlier try has made or changed, if it did. Reads lists: searching lags behind."""
+    if op is Op.DELETE:
+        return _gone("invoice", payload["id"])
     if op in _ENDS:
         kind, over = _ENDS[op]
         thing = fetch(kind, payload["id"])
@@ -125,6 +127,17 @@ def find(op: Op, payload: Mapping[str, Any], outbox_id: str, since: datetime) ->
 def fetch(kind: str, thing_id: str, *expand: str) -> Thing:
     """An object as it is now."""
     return _made(_KINDS[kind](_api()).retrieve, thing_id, params={"expand": list(expand)})
+
+
+def _gone(kind: str, thing_id: str) -> Thing | None:
+    """What is left of an object that was deleted; None of one that is there."""
+    try:
+        thing = fetch(kind, thing_id)
+    except StripeRefusedError as error:
+        if error.code != "resource_missing":
+            raise
+        return {"id": thing_id, "deleted": True}
+    return thing if thing.get("deleted") else None
 
 
 def listed(kind: str, **params: Any) -> Iterator[Thing]:
@@ -221,6 +234,7 @@ _SENDS: Final[Mapping[Op, Callable[[Any], Call]]] = {
     Op.ITEM: lambda api: api.invoice_items.create,
     Op.FINALIZE: lambda api: api.invoices.finalize_invoice,
     Op.VOID: lambda api: api.invoices.void_invoice,
+    Op.DELETE: lambda api: api.invoices.delete,
     Op.PAY_ELSEWHERE: lambda api: api.invoices.pay,
     Op.CREDIT_NOTE: lambda api: api.credit_notes.create,
     Op.REFUND: lambda api: api.refunds.create,

@@ -20,7 +20,16 @@ from django.utils.translation import gettext as _
 
 from billing import stripe_client
 from billing.invoices import invoice_finalise
-from billing.models import CreditNote, Invoice, InvoiceState, Op, OutboxItem, StripeCustomer
+from billing.models import (
+    UNFINISHED,
+    CreditNote,
+    Invoice,
+    InvoiceState,
+    Op,
+    OutboxItem,
+    OutboxState,
+    StripeCustomer,
+)
 from billing.payments.customers import customer_require
 from billing.payments.queue import CUSTOMER, made_by, outbox_add, outbox_renew
 from billing.stripe_client import StripeRefusedError, minor
@@ -83,11 +92,18 @@ def corrections_push(now: datetime) -> int:
 
 
 def _voids_push(now: datetime) -> int:
-    void = Invoice.objects.filter(state=InvoiceState.VOID).exclude(stripe_id="").exclude(number="")
-    rows = list(_untold(void, Op.VOID, "invoice:").select_related("organization"))
-    for row in rows:
-        outbox_add(row.organization, Op.VOID, f"invoice:{row.pk}", {"id": row.stripe_id}, now)
-    return len(rows)
+    """What is final there becomes void, and what is a draft is deleted, once that is certain."""
+    void = Invoice.objects.filter(state=InvoiceState.VOID).exclude(stripe_id="")
+    called = OutboxItem.objects.filter(op=Op.FINALIZE, entity=_entity("invoice:"))
+    is_final = Exists(called.filter(state=OutboxState.DONE))
+    is_draft = ~Exists(called.filter(state__in=[*UNFINISHED, OutboxState.DONE]))
+    count = 0
+    for op, which in ((Op.VOID, is_final), (Op.DELETE, is_draft)):
+        rows = list(_untold(void.filter(which), op, "invoice:").select_related("organization"))
+        for row in rows:
+            outbox_add(row.organization, op, f"invoice:{row.pk}", {"id": row.stripe_id}, now)
+        count += len(rows)
+    return count
 
 
 def _notes_push(now: datetime) -> int:
@@ -113,8 +129,13 @@ def _notes_push(now: datetime) -> int:
 
 def _untold[M: Model](rows: QuerySet[M], op: Op, prefix: str) -> QuerySet[M]:
     """Those for which there is no call yet, the oldest first."""
-    entity = Concat(Value(prefix), Cast(OuterRef("pk"), TextField()))
-    return rows.exclude(Exists(OutboxItem.objects.filter(op=op, entity=entity))).order_by("pk")
+    told = OutboxItem.objects.filter(op=op, entity=_entity(prefix))
+    return rows.exclude(Exists(told)).order_by("pk")
+
+
+def _entity(prefix: str) -> Concat:
+    """What a call names the row of an outer query by."""
+    return Concat(Value(prefix), Cast(OuterRef("pk"), TextField()))
 
 
 def _invoice_of(invoice: Invoice, customer: StripeCustomer) -> dict[str, object]:

@@ -198,6 +198,22 @@ def test_what_was_paid_of_an_invoice_goes_back(cast: Cast, stripe: Stripe) -> No
     assert not books_check()
 
 
+def test_a_draft_there_that_is_void_here_is_deleted_and_never_final(
+    cast: Cast, stripe: Stripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing, "items_of", lambda _invoice: [])
+    halted = push(stripe, draft_make(cast.acme, "40.00"))
+    assert halted.state == InvoiceState.HALTED
+    assert [one["status"] for one in stripe.fake.all("invoice")] == ["draft"]
+    invoice_void(actor=cast.oskar, invoice=halted, reason="Wrong")
+    assert [corrections_push(stripe.now) for _again in range(2)] == [1, 0]
+    stripe.deliver()
+    assert stripe.fake.all("invoice") == []
+    done = OutboxItem.objects.get(op=Op.DELETE)
+    assert done.state == OutboxState.DONE
+    assert stripe_client.find(Op.DELETE, done.payload, str(done.pk), stripe.now), "it stays gone"
+
+
 def test_what_is_void_here_is_void_there(cast: Cast, stripe: Stripe) -> None:
     invoice = push(stripe, draft_make(cast.acme, "10.00"))
     invoice_void(actor=cast.oskar, invoice=invoice, reason="Wrong")
