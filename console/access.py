@@ -203,6 +203,7 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_organization_terms": Who.FINANCE,
     "operator_organization_book": Who.FINANCE,
     "operator_organization_currency": Who.FINANCE,
+    "operator_organization_vat": Who.FINANCE,
     "operator_organization_payment": Who.FINANCE,
     "operator_organization_grant": Who.FINANCE,
     "operator_audit": Who.OPERATOR,

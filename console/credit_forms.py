@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, Self
 
@@ -33,6 +33,44 @@ def _money_field(label: Any, *, least: Decimal = CENT, **options: Any) -> forms.
 
 def _reference() -> str:
     return new_id().hex
+
+
+class EvidenceForm(forms.Form):
+    """What was answered about a VAT id, where VIES cannot be asked by ourselves."""
+
+    answer = forms.ChoiceField(
+        label=_("Answer"),
+        choices=(("valid", _("The VAT id is valid")), ("wrong", _("It is not valid"))),
+    )
+    source = forms.CharField(
+        label=_("Who answered"), max_length=100, help_text=_("As in “VIES, web page”.")
+    )
+    reference = forms.CharField(
+        label=_("Number of the consultation"),
+        max_length=100,
+        required=False,
+        help_text=_("It proves that it was asked."),
+    )
+    name = forms.CharField(label=_("Name that was answered"), max_length=200, required=False)
+    day = forms.DateField(
+        label=_("Asked on, UTC"),
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
+
+    def clean_day(self) -> date:
+        day: date = self.cleaned_data["day"]
+        if day > timezone.now().date():
+            raise ValidationError(_("This day has not come yet."))
+        return day
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For `vat_evidence_set`."""
+        typed = {name: self.cleaned_data[name] for name in ("source", "reference", "name")}
+        return typed | {
+            "is_valid": self.cleaned_data["answer"] == "valid",
+            "checked_at": datetime.combine(self.cleaned_data["day"], time(), UTC),
+        }
 
 
 class TermsForm(forms.Form):

@@ -17,6 +17,7 @@ OF_INVOICE = (
 OF_BOOK = ("operator_price_book", "operator_price_book_edit", "operator_price_tiers")
 OF_ACME = (
     "operator_organization_plan", "operator_organization_book", "operator_organization_currency",
+    "operator_organization_vat",
 )  # fmt: skip
 
 

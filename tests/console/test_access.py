@@ -251,7 +251,7 @@ MATTERS: Final = frozenset({
     "operator_outbox_retry", "operator_payment_refund", "operator_plan", "operator_plan_add",
     "operator_price", "operator_price_book_add", "operator_price_book_edit", "operator_price_tiers",
     "operator_rate_approve", "operator_rate_withdraw", "operator_refund_again",
-    "operator_webhook_replay", "operator_exchange_rate_add",
+    "operator_webhook_replay", "operator_exchange_rate_add", "operator_organization_vat",
 })  # fmt: skip
 """Keys, money, members, single sign-on, impersonation, and the end of an organization."""
 WITH_BUTTONS: Final = (

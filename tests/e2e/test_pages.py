@@ -215,6 +215,7 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_organization_plan": ("oskar", "/operator/organizations/acme/plan/"),
     "operator_organization_book": ("oskar", "/operator/organizations/acme/book/"),
     "operator_organization_currency": ("oskar", "/operator/organizations/acme/currency/"),
+    "operator_organization_vat": ("oskar", "/operator/organizations/acme/vat/"),
     "operator_exchange_rates": ("oskar", "/operator/vat/rates/"),
     "operator_exchange_rate_add": ("oskar", "/operator/vat/rates/add/"),
     "operator_invoices": ("oskar", "/operator/invoices/"),

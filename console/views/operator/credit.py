@@ -8,18 +8,21 @@ from django import forms
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from billing.ledger import promo_grant, wallet_read
 from billing.limiting import terms_set
-from billing.models import Currency, Mode
+from billing.models import BillingProfile, Currency, Mode
 from billing.payments import payment_enter
 from billing.plans import currency_of, currency_set, plan_change, terms_set_book
+from billing.profiles import vat_evidence_set
 from console.access import operator_page
 from console.credit_forms import (
     BookForm,
     CurrencyForm,
+    EvidenceForm,
     GrantForm,
     PaymentForm,
     PlanChangeForm,
@@ -98,6 +101,25 @@ def operator_organization_currency(request: OperatorRequest, org: str) -> HttpRe
         currency_set(actor=request.user, organization=organization, currency=chosen)
 
     return _answer(request, organization, form, change, (_("Currency"), sub, _("Save")))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page
+@stepped_up
+def operator_organization_vat(request: OperatorRequest, org: str) -> HttpResponse:
+    """What was answered about its VAT id, by whomever was asked."""
+    organization = _organization(org)
+    profile = get_object_or_404(
+        BillingProfile.objects.for_organization(organization).exclude(vat_id="")
+    )
+    form = EvidenceForm(sent(request), initial={"day": timezone.now().date()})
+    sub = _("For %(vat_id)s, when VIES does not answer us. Invoices from now on are taxed by it.")
+
+    def change() -> None:
+        vat_evidence_set(actor=request.user, profile=profile, **form.facts)
+
+    said = (_("Evidence of a VAT id"), sub % {"vat_id": profile.vat_id}, _("Keep"))
+    return _answer(request, organization, form, change, said)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

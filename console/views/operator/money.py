@@ -33,6 +33,7 @@ urls: Final[list[URLPattern]] = [
         ("organizations/<slug:org>/plan/", credit.operator_organization_plan),
         ("organizations/<slug:org>/book/", credit.operator_organization_book),
         ("organizations/<slug:org>/currency/", credit.operator_organization_currency),
+        ("organizations/<slug:org>/vat/", credit.operator_organization_vat),
         ("prices/", prices.operator_prices),
         ("prices/add/", prices.operator_price_book_add),
         ("prices/rates/<uuid:rate>/approve/", prices.operator_rate_approve),

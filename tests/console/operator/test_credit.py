@@ -12,13 +12,16 @@ from billing.ledger import Wallet, wallet_read
 from billing.models import (
     Account,
     AccountKind,
+    BillingProfile,
     Mode,
     Payment,
     Plan,
     Terms,
     Transfer,
+    VatTreatment,
 )
 from billing.price_books import list_book, price_book_create
+from billing.profiles import vat_decide
 from tenants.models import AuditEntry
 from tests.conftest import Cast
 from tests.console.log_in import log_in_freshly
@@ -157,6 +160,29 @@ def test_a_currency_is_chosen_while_there_is_no_money(operator: Client, cast: Ca
     assert refused.status_code == 422
     assert "its currency stays" in text_of(refused)
     assert "SEK 5.00" in text_of(operator.get(URL))
+
+
+def test_evidence_of_a_vat_id_is_kept_when_vies_does_not_answer(
+    operator: Client, cast: Cast
+) -> None:
+    page, today = f"{URL}vat/", timezone.now().astimezone(UTC).date()
+    assert operator.get(page).status_code == 404, "there is no VAT id"
+    profile = BillingProfile.objects.create(
+        organization=cast.acme, legal_name="Acme GmbH", country="DE", vat_id="DE136695976"
+    )
+    assert vat_decide(profile, today).treatment == VatTreatment.CONSUMER
+    typed = {
+        "answer": "valid", "source": "VIES, web page", "reference": "WAPIAAAA1", "name": "ACME",
+        "day": today.isoformat(),
+    }  # fmt: skip
+    late = operator.post(page, typed | {"day": "2999-01-01"})
+    assert "has not come yet" in text_of(late)
+    assert operator.post(page, typed).status_code == 302
+    profile.refresh_from_db()
+    assert vat_decide(profile, today).treatment == VatTreatment.REVERSE_CHARGE
+    assert profile.vat_evidence["reference"] == "WAPIAAAA1"
+    assert recorded(cast, "billing_profile.vat_check")["source"] == "VIES, web page"
+    assert "VIES, web page" in text_of(operator.get(URL))
 
 
 SHEETS = ["plan", "terms", "book", "currency", "payment", "grant"]
