@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -24,6 +25,7 @@ from billing.models import (
     Currency,
     Mode,
     Payment,
+    PaymentState,
     Plan,
     PriceBook,
     Terms,
@@ -32,7 +34,7 @@ from billing.models import (
 )
 from billing.price_books import currency_of
 from tenants import audit
-from tenants.models import Organization, OrganizationState, User
+from tenants.models import Organization, OrganizationState, Role, User
 from tenants.tenancy import everything
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "plan_begin",
     "plan_change",
     "plan_refusal",
+    "promo_awaits_proof",
     "promo_monthly_grant",
     "terms_set_book",
 ]
@@ -228,14 +231,43 @@ def _currency_stays(terms: Terms) -> str:
     return ""
 
 
+def promo_awaits_proof(organization: Organization) -> bool:
+    """Whether this month's credit of its plan waits for a passkey of an owner, or a payment."""
+    terms = Terms.objects.select_related("plan__book").filter(pk=organization.pk).first()
+    if terms is None or not _gives(terms.plan, terms):
+        return False
+    return not _is_proven(terms)
+
+
+def _is_proven(terms: Terms) -> bool:
+    with everything("whether an owner has a passkey"):
+        return Terms.objects.filter(_IS_PROVEN, pk=terms.pk).exists()
+
+
+_PASSKEYS: Final = Authenticator.objects.filter(
+    type=Authenticator.Type.WEBAUTHN,
+    user__is_active=True,
+    user__memberships__organization=OuterRef("pk"),
+    user__memberships__role=Role.OWNER,
+)
+_PAYMENTS: Final = Payment.objects.filter(organization=OuterRef("pk"), state=PaymentState.PAID)
+# Whoever could have a plan for the asking could have it a thousand times, by as many addresses.
+_IS_PROVEN: Final = Q(plan__self_service=False) | Q(Exists(_PASSKEYS)) | Q(Exists(_PAYMENTS))
+
+
 def promo_monthly_grant(now: datetime) -> int:
-    """Give this month's credit of their plan to all who lack it; how many that were."""
+    """Give this month's credit of their plan to all who lack it; how many that were.
+
+    Of a plan that customers choose themselves it is for those who have shown that they are
+    somebody: an owner has a passkey, or something was paid.
+    """
     given = Account.objects.filter(
         organization=OuterRef("pk"), kind=AccountKind.PROMO, part=_lot(now)
     )
     due = Terms.objects.filter(
-        ~Exists(given), plan__promo_monthly__gt=0, organization__state=OrganizationState.ACTIVE
-    )
+        _IS_PROVEN, ~Exists(given), plan__promo_monthly__gt=0,
+        organization__state=OrganizationState.ACTIVE,
+    )  # fmt: skip
     return sum(
         _promo_give(terms, now)
         for terms in due.select_related("organization", "plan__book").order_by("pk")
@@ -245,10 +277,10 @@ def promo_monthly_grant(now: datetime) -> int:
 def _promo_give(terms: Terms, now: datetime) -> bool:
     """Once a month, whatever plans it was on; whether that was now."""
     plan, lot = terms.plan, _lot(now)
-    if plan is None or not plan.promo_monthly or plan.currency != terms.currency:
+    if plan is None or not _gives(plan, terms):
         return False
     accounts = Account.objects.for_organization(terms.organization)
-    if accounts.filter(kind=AccountKind.PROMO, part=lot).exists():
+    if accounts.filter(kind=AccountKind.PROMO, part=lot).exists() or not _is_proven(terms):
         return False
     promo_grant(
         actor=None,
@@ -259,6 +291,10 @@ def _promo_give(terms: Terms, now: datetime) -> bool:
         reference=lot,
     )
     return True
+
+
+def _gives(plan: Plan | None, terms: Terms) -> bool:
+    return bool(plan and plan.promo_monthly and plan.currency == terms.currency)
 
 
 def _lot(now: datetime) -> str:

@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing.budgets import alerts_unseen
+from billing.plans import promo_awaits_proof
 from billing.stripe_client import is_on
 from console.access import may_act, member_page
 from console.billing_home import Account
@@ -27,5 +28,6 @@ def billing(request: OrganizationRequest) -> HttpResponse:
         "unseen": alerts_unseen(request.organization),
         "may_set_budgets": may_act(request, "budget_add"),
         "has_stripe": is_on(),
+        "awaits": promo_awaits_proof(request.organization),
     }
     return render(request, "console/billing/billing.html", context)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.models import Mode, Plan, Terms
-from billing.plans import plan_change, plan_refusal
+from billing.plans import plan_change, plan_refusal, promo_awaits_proof
 from console.access import member_page
 from console.http import OrganizationRequest
 from console.sheets import Sheet, sent, sheet_answer
@@ -26,7 +26,8 @@ def plan(request: OrganizationRequest) -> HttpResponse:
     """Those that everybody may see, and the organization's own."""
     terms = _terms(request)
     shown = Plan.objects.filter(Q(is_public=True) | Q(pk=terms.plan_id)).select_related("book")
-    return render(request, "console/billing/plan.html", {"terms": terms, "plans": shown})
+    context = {"terms": terms, "plans": shown, "awaits": promo_awaits_proof(request.organization)}
+    return render(request, "console/billing/plan.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -7,16 +7,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.exceptions import ValidationError
+from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from billing import plans
 from billing.ledger import prepaid_top_up, promo_grant, usage_post, wallet_read
 from billing.models import Account, AccountKind, Component, Currency, Mode, Plan, Terms
+from billing.payments import payment_enter
 from billing.price_books import list_book, price_book_create
 from inference.snapshot import EVERYTHING, scope_of, snapshot_load
-from tenants.models import AuditEntry, Organization, new_id
+from tenants.models import AuditEntry, Organization, User, new_id
 from tests.conftest import Cast
 
 
@@ -31,9 +34,14 @@ def promo(organization: Organization) -> Decimal:
     return wallet_read([organization.pk])[organization.pk].promo
 
 
+def passkey_made(user: User) -> None:
+    Authenticator.objects.create(user=user, type=Authenticator.Type.WEBAUTHN, data={})
+
+
 @pytest.fixture
 def begun(cast: Cast) -> Terms:
-    """Acme signed up by itself."""
+    """Acme signed up by itself, with a passkey."""
+    passkey_made(cast.olivia)
     terms = plans.plan_begin(actor=cast.olivia, organization=cast.acme)
     assert terms
     return terms
@@ -47,6 +55,30 @@ def test_who_signs_up_begins_on_the_free_plan_with_its_credit(cast: Cast, begun:
     assert lot.expires_at
     assert lot.expires_at.day == 1
     assert timedelta(0) < lot.expires_at - now <= timedelta(days=31)
+
+
+def test_free_credit_waits_for_a_passkey_of_an_owner(cast: Cast, client: Client) -> None:
+    plans.plan_begin(actor=cast.olivia, organization=cast.acme)
+    passkey_made(cast.max)
+    client.force_login(cast.olivia)
+    for page in ("", "plan/"):
+        assert "free credit waits" in client.get(f"/o/acme/billing/{page}").text
+    assert plans.promo_monthly_grant(timezone.now()) == promo(cast.acme) == 0
+    passkey_made(cast.olivia)
+    assert not plans.promo_awaits_proof(cast.acme)
+    assert plans.promo_monthly_grant(timezone.now()) == 1
+    assert promo(cast.acme) == 5
+    assert "free credit waits" not in client.get("/o/acme/billing/").text
+
+
+def test_or_for_a_payment_and_for_nothing_where_we_chose_the_plan(cast: Cast) -> None:
+    for one in (cast.acme, cast.rival):
+        plans.plan_begin(actor=None, organization=one)
+    payment_enter(actor=cast.oskar, organization=cast.acme, amount=Decimal(125), reference="BG 1")
+    assert plans.promo_monthly_grant(timezone.now()) == 1
+    plan("free", self_service=False)
+    assert plans.promo_monthly_grant(timezone.now()) == 1
+    assert promo(cast.acme) == promo(cast.rival) == 5
 
 
 @pytest.mark.parametrize(("setting", "mode"), [("", None), ("nothing", Mode.PREPAID)])

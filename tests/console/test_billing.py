@@ -129,7 +129,7 @@ def test_the_home_asks_as_little_for_much_as_for_nothing(
             expires_at=None,
         )  # fmt: skip
 
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         olivia.get(URL)
 
 
