@@ -222,6 +222,7 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_limits": Who.OPERATOR,
     "operator_limit_remove": Who.ADMINISTRATOR,
     "operator_organization_limits": Who.OPERATOR,
+    "operator_plans": Who.OPERATOR,
     "operator_plan_add": Who.ADMINISTRATOR,
     "operator_plan": Who.ADMINISTRATOR,
     "operator_backends": Who.OPERATOR,

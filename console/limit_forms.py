@@ -141,6 +141,13 @@ class PlanForm(forms.Form):
     support = forms.CharField(label=_("Support"), max_length=200, required=False)
     is_public = forms.BooleanField(label=_("On the page of prices"), required=False)
     self_service = forms.BooleanField(label=_("Customers may choose it"), required=False)
+    rank = forms.IntegerField(
+        label=_("Rank"),
+        min_value=0,
+        max_value=1000,
+        required=False,
+        help_text=_("Plans are listed from the lowest rank to the highest."),
+    )
 
     def __init__(self, data: Any = None, **kwargs: Any) -> None:
         super().__init__(data, **kwargs)
@@ -162,10 +169,11 @@ class PlanForm(forms.Form):
         typed = {name: self.cleaned_data[name] for name in _PLAN}
         typed["mode"] = typed["mode"] or Mode.PREPAID
         typed["promo_monthly"] = typed["promo_monthly"] or Decimal(0)
+        typed["rank"] = typed["rank"] or 0
         return cast("PlanTerms", typed)
 
 
-_PLAN: Final = tuple(name for name in PlanTerms.__annotations__ if name != "rank")
+_PLAN: Final = tuple(PlanTerms.__annotations__)
 
 
 def _most(label: str) -> forms.IntegerField:

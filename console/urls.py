@@ -309,8 +309,6 @@ operator = [
         operator_limits.operator_limit_remove,
         name="operator_limit_remove",
     ),
-    path("limits/plans/add/", operator_limits.operator_plan_add, name="operator_plan_add"),
-    path("limits/plans/<slug:plan>/", operator_limits.operator_plan, name="operator_plan"),
     path(
         "organizations/<slug:org>/limits/",
         operator_limits.operator_organization_limits,

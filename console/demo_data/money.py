@@ -23,11 +23,8 @@ from console.demo_data.fleet import OFFERS
 from console.demo_data.traffic import Batch
 from tenants.models import ApiKey, Organization
 
-PLANS: Final = (
-    ("start", "Start", 60, 100_000, 5_000, 10),
-    ("team", "Team", 600, 1_000_000, None, 50),
-    ("scale", "Scale", 6_000, 10_000_000, None, 400),
-)
+LARGEST: Final = 20
+"""So many have a contract of their own."""
 WITH_BUDGET: Final = 120
 """So many of the largest organizations have a budget, WITH_LIMIT more than their plan."""
 WITH_LIMIT: Final = 30
@@ -55,24 +52,11 @@ class Money:
 
     def _terms_make(self, batches: Sequence[Batch]) -> None:
         """A third pays in advance, and enough for what it used; few have a credit limit."""
-        rows = [
-            Plan(
-                slug=slug,
-                name=name,
-                rpm=rpm,
-                tpm=tpm,
-                rpd=rpd,
-                streams=streams,
-                mode=Mode.POSTPAID,
-            )
-            for slug, name, rpm, tpm, rpd, streams in PLANS
-        ]
-        Plan.objects.bulk_create(rows, ignore_conflicts=True)
         plans = {plan.slug: plan for plan in Plan.objects.all()}
         totals = _totals(batches)
         terms = []
         for at, organization in enumerate(self._cast.organizations):
-            plan = plans[PLANS[0 if at > 200 else 1 if at > 20 else 2][0]]
+            plan = plans[_plan_of(at)]
             spent = totals.get(organization.pk, Decimal(0))
             terms.append(self._terms(organization, plan, at, spent))
         Terms.objects.bulk_create(terms)
@@ -80,7 +64,7 @@ class Money:
     def _terms(self, organization: Organization, plan: Plan, at: int, spent: Decimal) -> Terms:
         if at % 10 == 1:
             self._promo(organization)
-        if at % 3 == 2:
+        if plan.mode == Mode.PREPAID:
             amount = _ceiling(spent * self._share(102, 160), 10)
             prepaid_top_up(
                 actor=None, organization=organization, amount=amount,
@@ -88,7 +72,8 @@ class Money:
             )  # fmt: skip
             return Terms(organization=organization, plan=plan, mode=Mode.PREPAID)
         limit = _ceiling(spent * 2, 100) if at % 5 == 0 else None
-        return Terms(organization=organization, plan=plan, credit_limit=limit)
+        mode = Mode.POSTPAID
+        return Terms(organization=organization, plan=plan, mode=mode, credit_limit=limit)
 
     def _promo(self, organization: Organization) -> None:
         promo_grant(
@@ -181,3 +166,10 @@ def _ceiling(amount: Decimal, unit: int | Decimal) -> Decimal:
 def _round_up(amount: Decimal) -> Decimal:
     """To two digits, as people choose amounts, and to cents at least."""
     return _ceiling(amount, Decimal(1).scaleb(max(-2, amount.adjusted() - 1)))
+
+
+def _plan_of(at: int) -> str:
+    """A third pays in advance; of these the smallest have but tried it."""
+    if at % 3 == 2:
+        return "free" if at > 200 else "build"
+    return "enterprise" if at < LARGEST else "scale"

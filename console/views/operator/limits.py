@@ -9,9 +9,8 @@ from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
-from django import forms
 from django.contrib import messages
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -26,9 +25,8 @@ from console.access import operator_page
 from console.filters import filter_read
 from console.forms import is_taken
 from console.http import OperatorRequest
-from console.limit_forms import NewPlanForm, OverrideForm, PlanForm
+from console.limit_forms import OverrideForm
 from console.limit_rows import LimitRow, limit_rows, limits_now, scope_name, terms_of
-from console.step_up import stepped_up
 from console.views.operator.answers import template_of
 from console.views.operator.paging import page_of
 from tenants.models import Organization
@@ -78,8 +76,7 @@ class Row:
 def operator_limits(request: OperatorRequest) -> HttpResponse:
     """Organizations by kinds of limits; `q`, `plan` and `which` filter."""
     search = request.GET.get("q", "").strip()
-    plans = Plan.objects.annotate(used_by=Count("terms")).order_by(_LEAST_FIRST, "name")
-    on = [(plan.slug, plan.name) for plan in plans]
+    on = Plan.objects.values_list("slug", "name")
     plan = filter_read(request, "plan", on, label=_("Plan"), every=_("Every plan"))
     choices = (("own", _("With limits of their own")), ("refused", _("Refused lately")))
     which = filter_read(request, "which", choices, label=_("Which"), every=_("Everyone"))
@@ -93,7 +90,6 @@ def operator_limits(request: OperatorRequest) -> HttpResponse:
         "kinds": [kind.label for kind in LimitKind],
         "page": page,
         "rows": _rows(page.rows, refused),
-        "plans": [(one, [getattr(one, kind.value) for kind in LimitKind]) for one in plans],
         "refused": len(refused),
     }
     return render(request, "console/operator/limits.html", context)
@@ -114,7 +110,6 @@ def _matching(
 
 
 _WHOLE: Final[dict[str, Any]] = {"project": None, "api_key": None}
-_LEAST_FIRST: Final = F("rpm").asc(nulls_last=True)
 
 
 def _rows(
@@ -199,42 +194,3 @@ def operator_limit_remove(request: OperatorRequest, limit: UUID) -> HttpResponse
         "after": getattr(plan, chosen.kind) if plan and not chosen.model else None,
     }
     return render(request, template_of(request, "limit_remove"), context)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
-@operator_page
-@stepped_up
-def operator_plan_add(request: OperatorRequest) -> HttpResponse:
-    form = NewPlanForm(request.POST if request.method == "POST" else None)
-
-    def change() -> None:
-        slug = form.cleaned_data["slug"]
-        limiting.plan_create(actor=request.user, slug=slug, **form.facts)
-
-    return _plan(request, form, change, {})
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@vary_on_headers("HX-Request")
-@operator_page
-@stepped_up
-def operator_plan(request: OperatorRequest, plan: str) -> HttpResponse:
-    """What a plan allows; it holds for all that are on it."""
-    found = get_object_or_404(Plan.objects.annotate(used_by=Count("terms")), slug=plan)
-    form = PlanForm.of(found, request.POST if request.method == "POST" else None)
-
-    def change() -> None:
-        limiting.plan_update(actor=request.user, plan=found, **form.facts)
-
-    return _plan(request, form, change, {"plan": found})
-
-
-def _plan(
-    request: OperatorRequest, form: forms.Form, change: Any, context: dict[str, Any]
-) -> HttpResponse:
-    if form.is_valid() and is_taken(form, change):
-        messages.success(request, _("Saved. It holds within seconds."))
-        return redirect("operator_limits")
-    status = HTTPStatus.UNPROCESSABLE_CONTENT if form.is_bound else None
-    return render(request, template_of(request, "plan"), context | {"form": form}, status=status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,13 +12,15 @@ from django.utils import timezone
 
 from billing import limiting
 from billing.limited import limited_key
-from billing.models import Limit, LimitKind, Plan, Terms
+from billing.models import Currency, Limit, LimitKind, Mode, Plan, Terms
+from billing.price_books import list_book, price_book_create
 from tenants.models import AuditEntry
 from tenants.valkey import client as valkey
 from tests.conftest import Cast
 from tests.console.operator.conftest import text_of
 
 URL = "/operator/limits/"
+PLANS = "/operator/plans/"
 ACME = "/operator/organizations/acme/limits/"
 RPM = LimitKind.REQUESTS_MINUTE
 
@@ -135,13 +138,38 @@ def test_a_limit_that_ended_is_not_shown(operator: Client, cast: Cast, build: Pl
 
 def test_a_plan_is_made_and_changed(operator: Client, cast: Cast, build: Plan) -> None:
     typed = {"slug": "trial", "name": "Trial", "rpm": "5"}
-    assert operator.post(f"{URL}plans/add/", typed)["Location"] == URL
+    assert operator.post(f"{PLANS}add/", typed)["Location"] == PLANS
     assert Plan.objects.get(slug="trial").tpm is None
-    page = f"{URL}plans/build/"
+    page = f"{PLANS}build/"
     assert "1 organization is on it" in text_of(operator.get(page))
     operator.post(page, {"name": "Build", "rpm": "301"})
     build.refresh_from_db()
     assert (build.rpm, build.streams) == (301, None)
+
+
+def test_a_plan_sets_how_its_customers_buy(operator: Client, build: Plan) -> None:
+    kronor = price_book_create(
+        actor=None, slug="kronor", name="Kronor", parent=list_book(Currency.SEK)
+    )
+    typed = {
+        "name": "Build", "mode": "postpaid", "credit_limit": "900", "promo_monthly": "20",
+        "book": str(kronor.pk), "support": "By telephone", "is_public": "on",
+        "self_service": "on", "rank": "15",
+    }  # fmt: skip
+    assert operator.post(f"{PLANS}build/", typed).status_code == 302
+    build.refresh_from_db()
+    assert (build.credit_limit, build.promo_monthly) == (Decimal(900), Decimal(20))
+    assert (build.mode, build.book) == (Mode.POSTPAID, kronor)
+    assert (build.support, build.rank) == ("By telephone", 15)
+    assert build.is_public
+    assert build.self_service
+    page = text_of(operator.get(PLANS))
+    for said in ("up to SEK 900.00", "SEK 20.00 free each month", "Kronor", "By telephone"):
+        assert said in page
+    form = operator.get(f"{PLANS}build/").context["form"]
+    assert {name: form.initial[name] for name in ("rank", "self_service")} == {
+        "rank": 15, "self_service": True,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -151,6 +179,6 @@ def test_a_plan_is_made_and_changed(operator: Client, cast: Cast, build: Plan) -
 def test_a_plan_that_cannot_be_is_refused(
     operator: Client, build: Plan, typed: dict[str, str], field: str
 ) -> None:
-    answer = operator.post(f"{URL}plans/add/", {"slug": "trial", "name": "Trial"} | typed)
+    answer = operator.post(f"{PLANS}add/", {"slug": "trial", "name": "Trial"} | typed)
     assert answer.status_code == 422
     assert list(answer.context["form"].errors) == [field]
