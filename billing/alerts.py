@@ -130,7 +130,7 @@ def _hook(alert: BudgetAlert) -> None:
 
 
 def payload_of(alert: BudgetAlert) -> dict[str, Any]:
-    """What a webhook is sent. Amounts are strings: EUR to the last decimal."""
+    """What a webhook is sent. Amounts are strings, to the last decimal."""
     budget = alert.budget
     return {
         "type": "budget.threshold_reached",

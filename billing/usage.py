@@ -16,7 +16,7 @@ from tenants.valkey import client
 
 @dataclass(frozen=True, slots=True)
 class UsageSums:
-    """Sums over some requests. `cached_tokens` are part of `input_tokens`; `amount` is EUR."""
+    """Sums over some requests. `cached_tokens` are part of `input_tokens`."""
 
     requests: int = 0
     failed_requests: int = 0

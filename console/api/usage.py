@@ -19,6 +19,7 @@ from django.utils import timezone
 from msgspec import Meta, Struct
 
 from billing.models import UsageDay, UsageEvent, UsageHour
+from billing.price_books import currency_of
 from console.api.callers import Caller
 from console.api.operations import OrganizationView, operation
 from console.api.paging import RowNumber
@@ -79,10 +80,10 @@ class AudioSeconds(Result, kw_only=True):
 
 
 class Amount(Struct, kw_only=True):
-    """Exact to twelve decimals."""
+    """Exact to twelve decimals, in the organization's currency."""
 
     value: Annotated[Decimal, Meta(extra_json_schema={"type": "number"})]
-    currency: str = "eur"
+    currency: str
 
 
 class Cost(Struct, kw_only=True):
@@ -399,10 +400,11 @@ class CostsView(OrganizationView):
         which = Q(model__in=query.line_items) if query.line_items else Q()
         groups = list(dict.fromkeys(query.group_by))
         sums = sums_read(caller, span, which, query, groups)
-        found = {at: [_cost(one) for one in ones] for at, ones in sums.items()}
+        currency = currency_of(caller.organization.pk).lower()
+        found = {at: [_cost(one, currency) for one in ones] for at, ones in sums.items()}
         return page_of_buckets(span, found)
 
 
-def _cost(sums: Sums) -> Cost:
+def _cost(sums: Sums, currency: str) -> Cost:
     facts: dict[str, Any] = dict(sums.ids)
-    return Cost(amount=Amount(value=sums.amount), **facts)
+    return Cost(amount=Amount(value=sums.amount, currency=currency), **facts)

@@ -15,7 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from billing.ingest import ingest
 from billing.metering import UsageRecord
-from billing.models import Component, Outcome
+from billing.models import Component, Outcome, Terms
 from billing.services import rate_set
 from console.api.usage import KINDS, UsageAsked, kind_of, span_of
 from console.forms import Days
@@ -89,6 +89,10 @@ def test_costs_are_exact_and_add_up(api: Api, cast: Cast) -> None:
     told = _results(api.get("/organization/costs", start_time=_unix(FIRST)).body)
     exact = [Decimal(repr(one["amount"]["value"])) for one in told]
     assert sum(exact) == page.amount
+    assert {one["amount"]["currency"] for one in told} == {"eur"}
+    Terms.objects.create(organization=cast.acme, currency="SEK")
+    told = _results(api.get("/organization/costs", start_time=_unix(FIRST)).body)
+    assert {one["amount"]["currency"] for one in told} == {"sek"}
     grouped = _results(api.get(f"/organization/costs?{query}").body)
     assert {one["line_item"] for one in grouped} == {"gpt-oss-120b", "tiny"}
     assert len({one["project_id"] for one in grouped}) == 2
