@@ -34,7 +34,7 @@ from billing.models import (
 )
 from billing.price_books import currency_of
 from tenants import audit
-from tenants.models import Organization, OrganizationState, Role, User
+from tenants.models import Membership, Organization, OrganizationState, Role, User
 from tenants.tenancy import everything
 
 __all__ = [
@@ -236,23 +236,40 @@ def promo_awaits_proof(organization: Organization) -> bool:
     terms = Terms.objects.select_related("plan__book").filter(pk=organization.pk).first()
     if terms is None or not _gives(terms.plan, terms):
         return False
-    return not _is_proven(terms)
+    now = timezone.now()
+    return not (_has_lot(terms, now) or _is_proven(terms, now))
 
 
-def _is_proven(terms: Terms) -> bool:
+def _has_lot(terms: Terms, now: datetime) -> bool:
+    accounts = Account.objects.for_organization(terms.organization)
+    return accounts.filter(kind=AccountKind.PROMO, part=_lot(now)).exists()
+
+
+def _is_proven(terms: Terms, now: datetime) -> bool:
     with everything("whether an owner has a passkey"):
-        return Terms.objects.filter(_IS_PROVEN, pk=terms.pk).exists()
+        return Terms.objects.filter(_proven(now), pk=terms.pk).exists()
 
 
-_PASSKEYS: Final = Authenticator.objects.filter(
-    type=Authenticator.Type.WEBAUTHN,
-    user__is_active=True,
-    user__memberships__organization=OuterRef("pk"),
-    user__memberships__role=Role.OWNER,
-)
-_PAYMENTS: Final = Payment.objects.filter(organization=OuterRef("pk"), state=PaymentState.PAID)
-# Whoever could have a plan for the asking could have it a thousand times, by as many addresses.
-_IS_PROVEN: Final = Q(plan__self_service=False) | Q(Exists(_PASSKEYS)) | Q(Exists(_PAYMENTS))
+def _proven(now: datetime) -> Q:
+    """Of a plan for the asking, what nobody has a thousand times: a passkey of an owner who has
+    this month's credit nowhere else, or a payment.
+    """
+    lots = Account.objects.filter(kind=AccountKind.PROMO, part=_lot(now))
+    elsewhere = Membership.objects.filter(
+        ~Q(organization=OuterRef(OuterRef("pk"))),
+        organization__in=lots.values("organization"),
+        user=OuterRef("user"),
+        role=Role.OWNER,
+    )
+    passkeys = Authenticator.objects.filter(
+        ~Exists(elsewhere),
+        type=Authenticator.Type.WEBAUTHN,
+        user__is_active=True,
+        user__memberships__organization=OuterRef("pk"),
+        user__memberships__role=Role.OWNER,
+    )
+    payments = Payment.objects.filter(organization=OuterRef("pk"), state=PaymentState.PAID)
+    return Q(plan__self_service=False) | Q(Exists(passkeys)) | Q(Exists(payments))
 
 
 def promo_monthly_grant(now: datetime) -> int:
@@ -265,7 +282,7 @@ def promo_monthly_grant(now: datetime) -> int:
         organization=OuterRef("pk"), kind=AccountKind.PROMO, part=_lot(now)
     )
     due = Terms.objects.filter(
-        _IS_PROVEN, ~Exists(given), plan__promo_monthly__gt=0,
+        _proven(now), ~Exists(given), plan__promo_monthly__gt=0,
         organization__state=OrganizationState.ACTIVE,
     )  # fmt: skip
     return sum(
@@ -279,8 +296,7 @@ def _promo_give(terms: Terms, now: datetime) -> bool:
     plan, lot = terms.plan, _lot(now)
     if plan is None or not _gives(plan, terms):
         return False
-    accounts = Account.objects.for_organization(terms.organization)
-    if accounts.filter(kind=AccountKind.PROMO, part=lot).exists() or not _is_proven(terms):
+    if _has_lot(terms, now) or not _is_proven(terms, now):
         return False
     promo_grant(
         actor=None,

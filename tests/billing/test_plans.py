@@ -19,7 +19,7 @@ from billing.models import Account, AccountKind, Component, Currency, Mode, Plan
 from billing.payments import payment_enter
 from billing.price_books import list_book, price_book_create
 from inference.snapshot import EVERYTHING, scope_of, snapshot_load
-from tenants.models import AuditEntry, Organization, User, new_id
+from tenants.models import AuditEntry, Membership, Organization, Role, User, new_id
 from tests.conftest import Cast
 
 
@@ -69,6 +69,14 @@ def test_free_credit_waits_for_a_passkey_of_an_owner(cast: Cast, client: Client)
     assert plans.promo_monthly_grant(timezone.now()) == 1
     assert promo(cast.acme) == 5
     assert "free credit waits" not in client.get("/o/acme/billing/").text
+
+
+def test_the_passkey_of_an_owner_counts_once_a_month(cast: Cast, begun: Terms) -> None:
+    Membership.objects.create(organization=cast.rival, user=cast.olivia, role=Role.OWNER)
+    plans.plan_begin(actor=cast.olivia, organization=cast.rival)
+    assert plans.promo_awaits_proof(cast.rival)
+    assert not plans.promo_awaits_proof(cast.acme), "it has its credit"
+    assert plans.promo_monthly_grant(timezone.now()) == promo(cast.rival) == 0
 
 
 def test_or_for_a_payment_and_for_nothing_where_we_chose_the_plan(cast: Cast) -> None:
