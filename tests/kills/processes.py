@@ -20,7 +20,7 @@ import psutil
 from console.embedded import Identity, Server
 
 ROOT: Final = Path(__file__).parents[2]
-START_TIMEOUT_S: Final = 60
+START_TIMEOUT_S: Final = 120
 STOP_TIMEOUT_S: Final = 20
 PLAY_TIMEOUT_S: Final = 600
 
