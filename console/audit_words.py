@@ -189,12 +189,16 @@ def who_said(entry: AuditEntry) -> str:
 def changes_of(entry: AuditEntry) -> list[Change]:
     """What became of each field."""
     data = entry.data
-    changes = {"": (data["before"], data["after"])} if "before" in data else {}
+    changes = {"": (data["before"], data["after"])} if _has_both(data) else {}
     changes |= data.get("changes", {})
     return [
         (_label(name), value_said(before, name), value_said(after, name))
         for name, (before, after) in changes.items()
     ]
+
+
+def _has_both(data: Mapping[str, Any]) -> bool:
+    return {"before", "after"} <= data.keys()
 
 
 def changes_said(entry: AuditEntry) -> list[str]:
@@ -205,7 +209,9 @@ def changes_said(entry: AuditEntry) -> list[str]:
 def facts_of(entry: AuditEntry, personal: dict[str, Any]) -> list[tuple[str, str]]:
     """All else that is known of the act, by name."""
     told = entry.data | personal
-    skipped = {"before", "after", "changes", "ip", "user_agent"}
+    skipped = {"changes", "ip", "user_agent"}
+    if _has_both(entry.data):
+        skipped |= {"before", "after"}
     return [
         (_label(name), value_said(value, name))
         for name, value in told.items()

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from console.audit_words import ACTIONS
+from console.audit_words import ACTIONS, changes_of, facts_of
+from tenants.models import AuditEntry
 from tests.house.test_rules import APPS, modules
 
 RECORDS = re.compile(r"audit\.record|export_told")
@@ -38,3 +39,12 @@ def _logged(call: ast.Call) -> list[ast.expr]:
 
 def test_every_action_has_its_words_and_all_words_an_action() -> None:
     assert set(recorded()) == set(ACTIONS)
+
+
+def test_what_was_before_is_told_whatever_is_told_beside_it() -> None:
+    changed = AuditEntry(data={"before": "free", "plan": "build"})
+    assert changes_of(changed) == []
+    assert [value for _name, value in facts_of(changed, {})] == ["free", "build"]
+    both = AuditEntry(data={"before": "free", "after": "build"})
+    assert changes_of(both) == [("", "free", "build")]
+    assert facts_of(both, {}) == []
