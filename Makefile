@@ -26,7 +26,7 @@ ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
 .PHONY: up down clean demo-data test lint unit e2e fmt bench bench-affinity bench-revocations ingest-bench \
-	audit-bench bench-pages soak simulate simulate-stripe demo-month kill-tests kill-closes chromium \
+	audit-bench bench-pages soak simulate simulate-stripe demo-month kill-tests kill-closes mutation chromium \
 	engines test-engines storm engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
@@ -94,6 +94,9 @@ kill-tests: $(VENV)/.dev ## processes killed and frozen under load; RUNS=23 FIRS
 
 kill-closes: $(VENV)/.dev ## PostgreSQL, Stripe's double and workers killed while months close; RUNS=20 FIRST=1
 	$(PY) -m tests.kills.closes --runs $(or $(RUNS),20) --first $(or $(FIRST),1)
+
+mutation: $(VENV)/.dev ## small changes of what handles money, each of which a test has to notice; SAMPLE=300 FRESH=1
+	$(PY) -m tests.mutation --sample $(or $(SAMPLE),0) $(if $(FRESH),--fresh)
 
 engines: .engines/ready ## real vLLM on the CPU, where the machine can; else the reason
 

@@ -21,7 +21,6 @@ from billing.price_books import LISTED, Buyer, buyers_of
 from billing.pricing import BOOKS, Book, books_read
 
 COMPONENTS: Final = tuple(Component)
-PICOS: Final = 10**12
 _PICOS_OF_NANO: Final = 1000
 _FREE: Final = (0,) * len(COMPONENTS)
 NOBODY: Final = MappingProxyType(dict[UUID, Buyer]())

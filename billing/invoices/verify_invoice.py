@@ -267,7 +267,7 @@ def main(arguments: Sequence[str]) -> int:
         with Path(arguments[1]).open("rb") as usage:
             report = verify(invoice, usage)
         tell(invoice, report)
-    except (OSError, KeyError, ValueError, TypeError, ArithmeticError) as error:
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         sys.stderr.write(f"Cannot be read: {type(error).__name__}: {error}\n")
         return 2
     return 1 if report.wrong else 0

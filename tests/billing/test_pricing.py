@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -11,9 +12,9 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.models import Component, Rate
-from billing.price_books import list_book
-from billing.pricing import Prices, UnitPrice, prices_by_model
+from billing.models import LIST_EUR, LISTS, Component, Rate
+from billing.price_books import list_book, price_book_create
+from billing.pricing import Prices, UnitPrice, prices_by_model, rates_of
 from billing.services import rate_set
 from tests.conftest import Cast
 
@@ -38,10 +39,26 @@ def test_cached_tokens_are_priced_apart(
     ) == unit.amount(cached)
 
 
-def test_more_cached_than_input_tokens_is_an_error() -> None:
+def test_each_component_costs_its_own_price() -> None:
+    fresh, cached, output = (UnitPrice(Decimal(price), 10**6) for price in ("4", "0.5", "7"))
+    prices = Prices(input=fresh, cached_input=cached, output=output)
+    found = prices.amount(input_tokens=10, cached_tokens=4, output_tokens=3)
+    assert found == Decimal("0.000047")
+
+
+@pytest.mark.parametrize("cached", [2, -1])
+def test_more_cached_than_input_tokens_or_fewer_than_none_are_an_error(cached: int) -> None:
     unit = UnitPrice(Decimal(1), 1_000_000)
     with pytest.raises(ValueError, match="not within"):
-        Prices(unit, unit, unit).amount(input_tokens=1, cached_tokens=2, output_tokens=0)
+        Prices(unit, unit, unit).amount(input_tokens=1, cached_tokens=cached, output_tokens=0)
+
+
+def test_a_second_that_does_not_divide_is_rounded_at_twelve_decimals() -> None:
+    unit = UnitPrice(Decimal("0.01"), 60)
+    assert [str(unit.amount(seconds)) for seconds in (1, 2, 3)] == [
+        "0.000166666667", "0.000333333333", "0.000500000000"
+    ]  # fmt: skip
+    assert unit.pico == 10**10
 
 
 @given(seconds=st.integers(0, 10**6), price=prices)
@@ -63,6 +80,21 @@ def test_a_model_is_covered_once_each_component_has_a_rate(cast: Cast) -> None:
     assert not prices_by_model(timezone.now())["m"].covers(needed)
     rate_set(actor=cast.oskar, model="m", component=Component.CACHED_INPUT, price=Decimal(0))
     assert prices_by_model(timezone.now())["m"].covers(needed)
+
+
+def test_lists_are_read_with_one_query_and_all_books_with_two(
+    cast: Cast, django_assert_num_queries: Any
+) -> None:
+    own = price_book_create(actor=None, slug="own", name="Own", parent=list_book())
+    rate_set(actor=cast.oskar, model="m", component=Component.INPUT, price=Decimal(1))
+    now = timezone.now()
+    with django_assert_num_queries(1):
+        listed = rates_of([LIST_EUR], now)
+    with django_assert_num_queries(2):
+        every = rates_of(None, now)
+    assert listed == {LIST_EUR: every[LIST_EUR]}
+    assert every.keys() == {*LISTS.values(), own.pk}
+    assert every[own.pk] == every[LIST_EUR]
 
 
 def test_a_new_rate_ends_the_one_in_force(cast: Cast) -> None:

@@ -44,6 +44,13 @@ def test_each_tier_is_of_the_part_between_it_and_the_next() -> None:
         ("100", "10", "900", "-90.000000000000"), ("1000", "20", "250", "-50.000000000000")
     ]  # fmt: skip
     assert discounts(found, [Decimal(100)]) == discounts([], [Decimal(100)]) == []
+    assert off(found, Decimal("100.5")) == Decimal("0.05")
+
+
+def test_a_discount_is_rounded_half_to_even_at_twelve_decimals() -> None:
+    eighth = [Tier(Decimal(0), Decimal("12.5"))]
+    found = [off(eighth, Decimal(f"1.0000000000{picos}")) for picos in ("04", "12")]
+    assert [str(one) for one in found] == ["0.125000000000", "0.125000000002"]
 
 
 def test_the_nearest_book_with_tiers_decides(cast: Cast) -> None:

@@ -52,6 +52,7 @@ def test_vat_is_charged_but_to_proven_businesses_abroad_and_outside(
     assert vat.rate == (0 if is_free else RATES[country])
     assert bool(vat.note) is is_free
     assert (vat.treatment == VatTreatment.REVERSE_CHARGE) is (is_free and country in RATES)
+    assert vat.note == vat.note.strip()
 
 
 @dataclass(frozen=True)
