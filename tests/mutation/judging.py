@@ -21,7 +21,7 @@ from tests.mutation.processes import asked, cpu_limit
 from tests.mutation.reach import Lines, Watch
 from tests.mutation.swapping import Functions, NotMadeError
 
-MOST_TESTS: Final = 16
+MOST_TESTS: Final = 40
 """So many tests a mutant has to get past, of those that run it: the quickest of each file, and
 more of those in a file that is named like its module.
 """

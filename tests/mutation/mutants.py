@@ -140,6 +140,8 @@ def _is_told(node: ast.AST) -> bool:
             return name in _TOLD
         case ast.Call(func=ast.Name(id=name)):
             return name in _TOLD
+        case ast.keyword(arg="strict"):  # of zip, that both are as long
+            return True
     return False
 
 

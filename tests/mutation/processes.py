@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 MORE_BYTES: Final = 1 << 30
-WAIT_S: Final = 120
-AGAIN_S: Final = 5
+WAIT_S: Final = 600
+AGAIN_S: Final = 30
 """What takes too long is told so, and after this again."""
-MOST_S: Final = 1200
+MOST_S: Final = 1800
 
 
 class TimeUp(BaseException):
