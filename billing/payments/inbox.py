@@ -100,7 +100,7 @@ def webhook_replay(
     event = WebhookEvent.objects.select_for_update().get(pk=event.pk)
     event.state, event.next_at, event.done_at = EventState.RECEIVED, now or timezone.now(), None
     event.save(update_fields=["state", "next_at", "done_at"])
-    audit.record(actor=actor, action="stripe.replay", target=event, about=event.object_id)
+    audit.record(actor=actor, action="stripe.replay", target=event, of=event.object_id)
     return event
 
 

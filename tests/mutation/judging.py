@@ -89,12 +89,12 @@ class Judge:
 
     def pytest_configure(self) -> None:
         """What fails is not looked into, and is the same the next time."""
-        from hypothesis import Phase, settings  # pytest wants to be the first
+        from hypothesis import HealthCheck, Phase, settings  # pytest wants to be the first
 
-        phases = (Phase.explicit, Phase.generate)
         settings.register_profile(
-            "mutation", phases=phases, derandomize=True, database=None, max_examples=EXAMPLES
-        )
+            "mutation", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None,
+            max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
         settings.load_profile("mutation")
 
     @pytest.hookimpl(tryfirst=True)

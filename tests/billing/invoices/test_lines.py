@@ -70,10 +70,15 @@ def test_discounts_end_where_nothing_is_paid_with_money() -> None:
            Off(Decimal(2000), Decimal("12.50"), Decimal(-4)),
            Off(Decimal(3000), Decimal(20), Decimal(-1))]  # fmt: skip
     lines = settled_lines(usage, off, Paid(Decimal(5), Decimal(2), Decimal(3)), "EUR")
-    assert [(one.kind, one.exact, one.amount, one.text) for one in lines[1:]] == [
-        (LineKind.DISCOUNT, -3, -3, "Volume discount: 10 % of what is above €1\u2009500.00"),
-        (LineKind.DISCOUNT, -2, -2, "Volume discount: 12.5 % of what is above €2\u2009000.00"),
-        (LineKind.PROMO, -5, -5, "Paid with promotional credit"),
-        (LineKind.PREPAID, 2, 2, "Discount, given as prepaid credit"),
-        (LineKind.PREPAID, -2, -2, "Paid with prepaid credit"),
+    assert [(one.kind, str(one.exact), str(one.amount), one.text) for one in lines[1:]] == [
+        (LineKind.DISCOUNT, "-3", "-3.00", "Volume discount: 10 % of what is above €1\u2009500.00"),
+        (
+            LineKind.DISCOUNT,
+            "-2",
+            "-2.00",
+            "Volume discount: 12.5 % of what is above €2\u2009000.00",
+        ),
+        (LineKind.PROMO, "-5", "-5.00", "Paid with promotional credit"),
+        (LineKind.PREPAID, "2", "2.00", "Discount, given as prepaid credit"),
+        (LineKind.PREPAID, "-2", "-2.00", "Paid with prepaid credit"),
     ]

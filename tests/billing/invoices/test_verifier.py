@@ -16,7 +16,7 @@ from tests.billing.invoices.test_pure import tree
 TOKENS: Final = "0.5,0.1,1.5,0.01"
 ROWS: Final = [
     # A million fresh tokens, and 233 333 that were answered.
-    f"r1,2026-04-02T08:00:00Z,2026-04-02T08:00:00Z,P,K,m,chat,completed,1000000,0,233333,0,{TOKENS},0.8499995",
+    f"r1,2026-04-01T00:00:00Z,2026-04-01T00:00:00Z,P,K,m,chat,completed,1000000,0,233333,0,{TOKENS},0.8499995",
     # It was cut off; 4 of its 10 tokens were cached.
     f"r2,2026-04-30T23:59:59Z,2026-04-30T23:59:59Z,P,K,m,chat,client_disconnect,10,4,0,0,{TOKENS},0.0000034",
     # Of the month before: 61 seconds, at one cent a minute.
