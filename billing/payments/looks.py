@@ -194,7 +194,7 @@ def invoice_apply(thing: Thing, now: datetime) -> None:
     same("total", minor(invoice.total), thing["total"])
     if url := thing.get("hosted_invoice_url"):
         Invoice.objects.filter(pk=invoice.pk).exclude(hosted_url=url).update(hosted_url=url)
-    if invoice.state == InvoiceState.PUSHED:  # we did not hear that it is final there
+    if invoice.state == InvoiceState.PUSHED and thing["status"] != "void":  # final there, unheard
         invoice = invoice_finalise(actor=None, invoice=invoice, now=now)
     if thing["status"] == "paid":
         _paid(invoice, thing, now)

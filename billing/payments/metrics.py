@@ -23,6 +23,7 @@ from billing.models import (
     StripeSync,
     WebhookEvent,
 )
+from billing.payments.queue import REFUSED
 
 WAITS: Final = timedelta(hours=1)
 """What is not done after this was not only slow."""
@@ -59,7 +60,7 @@ class PaymentsCollector(Collector):
 def payments_health(now: datetime) -> Mapping[str, int]:
     """By the names of the gauges. Four queries."""
     late, week = now - WAITS, now - timedelta(days=7)
-    calls = OutboxItem.objects.aggregate(
+    calls = OutboxItem.objects.filter(state__in=[*UNFINISHED, *REFUSED]).aggregate(
         late=Count("pk", filter=Q(state__in=UNFINISHED, created_at__lte=late)),
         refused=Count("pk", filter=_OURS_TO_MEND & Q(done_at__gt=week)),
     )

@@ -189,11 +189,16 @@ def _books(since: datetime) -> Seen:
 
 def _fees(since: datetime) -> None:
     """What charges have cost, and what was paid out: each is booked once."""
-    for one in _listed("balance_transaction", since):
+    found = list(_listed("balance_transaction", since))
+    ids = [one["id"] for one in found]
+    moved = Transfer.objects.filter(source_type__in=["fee", "payout"], source_id__in=ids)
+    booked = set(moved.values_list("source_type", "source_id"))
+    for one in found:
         currency = one["currency"].upper()
-        if one["fee"] > 0:
+        if one["fee"] > 0 and ("fee", one["id"]) not in booked:
             fee_book(currency=currency, amount=major(one["fee"]), source_id=one["id"])
-        if one["type"] == "payout" and one["amount"] < 0:
+        is_paid_out = one["type"] == "payout" and one["amount"] < 0
+        if is_paid_out and ("payout", one["id"]) not in booked:
             payout_book(currency=currency, amount=major(-one["amount"]), source_id=one["id"])
 
 

@@ -9,7 +9,8 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import Terms
+from billing.models import Op, OutboxItem, OutboxState, Terms
+from billing.payments import outbox_add
 from inference import control, live
 from inference.costs import backend_cost_set
 from inference.models import Backend, BackendState, Model
@@ -207,3 +208,15 @@ def test_the_overview_asks_little_however_much_there_is(
 def test_an_overview_is_not_posted_to(operator: Client) -> None:
     assert operator.post(URL).status_code == 405
     assert timezone.is_aware(operator.get(URL).context["now"])
+
+
+def test_a_card_that_was_declined_is_no_problem_of_an_operator(
+    operator: Client, cast: Cast
+) -> None:
+    for op in (Op.CHARGE, Op.REFUND):
+        item = outbox_add(cast.acme, op, f"payment:{cast.acme.pk}", {}, timezone.now())
+        item.state, item.done_at = OutboxState.FAILED, timezone.now()
+        item.save()
+    assert "Stripe refused 1 call." in text_of(operator.get(URL))
+    OutboxItem.objects.update(done_at=timezone.now() - timedelta(days=8))
+    assert "Stripe refused" not in text_of(operator.get(URL))
