@@ -7,7 +7,9 @@ from http import HTTPStatus
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -35,7 +37,7 @@ def billing_profile(request: OrganizationRequest) -> HttpResponse:
 
     if form.is_valid() and is_taken(form, change):
         messages.success(request, _("Saved. It stands on every invoice from now on."))
-        return redirect("billing_profile", request.organization.slug)
+        return redirect(_onward(request))
     context = {
         "form": form,
         "profile": profile,
@@ -43,6 +45,14 @@ def billing_profile(request: OrganizationRequest) -> HttpResponse:
     }
     status = HTTPStatus.UNPROCESSABLE_CONTENT if form.is_bound else None
     return render(request, "console/billing/profile.html", context, status=status)
+
+
+def _onward(request: OrganizationRequest) -> str:
+    """Whoever was on the way to a top-up goes on with its amount."""
+    page = "top_up" if "top_up" in request.GET else "billing_profile"
+    url = reverse(page, args=[request.organization.slug])
+    amount = request.GET.get("top_up")
+    return f"{url}?{urlencode({'amount': amount})}" if amount else url
 
 
 def profile_of(request: OrganizationRequest) -> BillingProfile | None:

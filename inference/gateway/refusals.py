@@ -11,6 +11,8 @@ from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Final
 from uuid import UUID
 
+from django.conf import settings
+
 from billing.holds import Denied, LimitState
 from billing.limits import BudgetEntry, KeyTerms
 from billing.models import LimitKind, Period
@@ -69,8 +71,9 @@ def _counter_of(scope: str, terms: KeyTerms) -> tuple[str, str]:
     """What is used up, and the code of it."""
     budget = _budget_of(scope, terms.budgets)
     if budget is None:
-        text = "The credit of your organization does not cover this request. Top it up."
-        return text, "credit_balance_exhausted"
+        text = "The credit of your organization does not cover this request."
+        to_do = f"Add balance under Billing at {settings.CONSOLE_URL}/."
+        return f"{text} {to_do}", "credit_balance_exhausted"
     period = _PERIODS[budget.period]
     amount = f"{budget.amount} {terms.currency}"
     text = f"The budget of {amount} per {period} ({budget.scope_name}) stops it."

@@ -24,6 +24,7 @@ from billing.payments import payment_enter, payment_refund
 from billing.profiles import profile_set
 from console.fakestripe import Fault
 from console.fakestripe.faults import no_faults
+from console.fakestripe.http import Refusal
 from tests.billing.payments import conftest as doubles
 from tests.billing.payments.conftest import Stripe
 from tests.conftest import Cast
@@ -212,3 +213,30 @@ def test_the_credit_of_a_plan_is_given_when_it_is_chosen(olivia: Client, cast: C
     Terms.objects.create(organization=cast.acme, plan=build, mode="prepaid")
     assert olivia.post("/o/acme/billing/plan/free/").status_code == 302
     assert wallet_read([cast.acme.pk])[cast.acme.pk].promo == free.promo_monthly
+
+
+def test_whoever_enters_the_address_for_a_top_up_comes_back_to_it(
+    client: Client, cast: Cast, card: Stripe
+) -> None:
+    rita = log_in_freshly(client, cast.rita)
+    assert (
+        "/o/rival/billing/address/?top_up=50" in rita.get("/o/rival/billing/top-up/?amount=50").text
+    )
+    typed = {
+        "legal_name": "Rival AB", "address": "Gatan 2", "postcode": "111 22", "city": "Stockholm",
+        "country": "SE",
+    }  # fmt: skip
+    saved = rita.post("/o/rival/billing/address/?top_up=50", typed)
+    assert "Pay €62.50" in words_of(rita.get(saved["Location"]))
+
+
+def test_whoever_comes_back_with_a_declined_card_reads_so(olivia: Client, card: Stripe) -> None:
+    olivia.post(URL, {"amount": "50"})
+    payment = Payment.objects.get()
+    with pytest.raises(Refusal):
+        card.fake.pay(payment.checkout_url, "4000000000000002")
+
+    said = words_of(olivia.get(f"{URL}{payment.pk}/"))
+
+    assert "Not paid yet Your card was declined. Nothing was charged" in said
+    assert payment.checkout_url in olivia.get(f"{URL}{payment.pk}/").text
