@@ -206,6 +206,7 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_organization_vat": Who.FINANCE,
     "operator_organization_payment": Who.FINANCE,
     "operator_organization_grant": Who.FINANCE,
+    "operator_organization_month": Who.FINANCE,
     "operator_audit": Who.OPERATOR,
     "operator_audit_export": Who.OPERATOR,
     "operator_organization_audit": Who.OPERATOR,

@@ -10,8 +10,10 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
+from billing.invoices import months_open
 from billing.ledger.credit import MOST
 from billing.models import Currency, Mode, Plan, PriceBook, Terms
 from billing.payments.manual import LONGEST
@@ -161,6 +163,29 @@ class PaymentForm(forms.Form):
         max_length=LONGEST,
         help_text=_("Of the bank. One reference is entered once."),
     )
+
+
+class MonthForm(forms.Form):
+    """A month to close by hand, as its first day, and why."""
+
+    month = forms.TypedChoiceField(
+        label=_("Month"),
+        coerce=date.fromisoformat,
+        help_text=_("What is used of it later is on the next invoice."),
+    )
+    reason = forms.CharField(label=_("Reason"), max_length=200)
+
+    @classmethod
+    def of(cls, organization: Organization, data: Any = None) -> Self:
+        form = cls(data)
+        months = months_open(organization, timezone.now())
+        choices = [(month.isoformat(), date_format(month, "F Y")) for month in months]
+        form.fields["month"].choices = choices  # type: ignore[attr-defined]
+        return form
+
+    @property
+    def has_months(self) -> bool:
+        return bool(self.fields["month"].choices)  # type: ignore[attr-defined]
 
 
 class GrantForm(forms.Form):

@@ -252,6 +252,11 @@ operator = [
         name="operator_organization_grant",
     ),
     path(
+        "organizations/<slug:org>/month/",
+        credit.operator_organization_month,
+        name="operator_organization_month",
+    ),
+    path(
         "organizations/<slug:org>/routing/",
         placement.operator_organization_routing,
         name="operator_organization_routing",

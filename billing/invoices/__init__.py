@@ -26,7 +26,7 @@ from billing.invoices.freezing import (
     invoice_freeze,
     invoice_halt,
 )
-from billing.invoices.periods import invoice_close, periods_close
+from billing.invoices.periods import invoice_close, month_close, months_open, periods_close
 
 __all__ = [
     "SENT",
@@ -46,6 +46,8 @@ __all__ = [
     "invoice_void",
     "invoice_write_off",
     "invoices_age",
+    "month_close",
+    "months_open",
     "periods_close",
     "top_up_invoice",
     "usage_bundle",

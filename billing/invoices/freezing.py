@@ -49,13 +49,21 @@ def invoice_freeze(invoice: Invoice, now: datetime) -> Invoice:
     What the requests cost must be what the books have drawn: else the invoice is halted, for a
     person to look at.
     """
-    _shut(invoice)
+    invoice_shut(invoice)
     try:
         summed = Summed(requests_of(invoice))
         lines = _lines(invoice, summed)
     except (RatedOtherwise, Contradiction, LookupError) as error:
         return _halt(invoice, str(error))
     return _keep(invoice, summed, lines, now)
+
+
+@transaction.atomic
+def invoice_shut(invoice: Invoice) -> None:
+    """Nothing more enters its period: whoever books usage waits for this, or this for them."""
+    books = books_lock([invoice.organization_id])[invoice.organization_id]
+    if books.closed_until is None or books.closed_until < invoice.period_end:
+        Books.objects.filter(pk=books.pk).update(closed_until=invoice.period_end)
 
 
 @transaction.atomic
@@ -106,14 +114,6 @@ def invoice_lock(invoice: Invoice) -> Invoice:
     """The row as it is now, locked until the transaction ends."""
     found = Invoice.objects.select_for_update(of=("self",)).select_related("organization")
     return found.get(pk=invoice.pk)
-
-
-@transaction.atomic
-def _shut(invoice: Invoice) -> None:
-    """Whoever books usage of the organization waits for this, or this for it."""
-    books = books_lock([invoice.organization_id])[invoice.organization_id]
-    if books.closed_until is None or books.closed_until < invoice.period_end:
-        Books.objects.filter(pk=books.pk).update(closed_until=invoice.period_end)
 
 
 def _lines(invoice: Invoice, summed: Summed) -> list[Line]:

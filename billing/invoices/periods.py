@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils.translation import gettext as _
 
 from billing.invoices.finalising import invoice_finalise
-from billing.invoices.freezing import invoice_draft, invoice_freeze
+from billing.invoices.freezing import invoice_draft, invoice_freeze, invoice_shut
 from billing.invoices.requests import midnight
 from billing.invoices.watermark import usage_is_complete
 from billing.ledger import books_lock
@@ -38,10 +38,12 @@ FROM billing_books books CROSS JOIN LATERAL (
     WHERE organization_id = books.organization_id AND amount > 0
         AND billed_in >= books.closed_until AND billed_in < %(until)s
 ) AS used
-WHERE books.closed_until IS NULL OR books.closed_until < %(until)s
+WHERE (books.closed_until IS NULL OR books.closed_until < %(until)s)
+    AND (%(of)s::uuid IS NULL OR books.organization_id = %(of)s)
 UNION
 SELECT organization_id, period_start FROM billing_invoice taken_back
-WHERE state = 'void' AND kind = 'usage' AND period_start < %(until)s AND NOT EXISTS (
+WHERE state = 'void' AND kind = 'usage' AND period_start < %(until)s
+    AND (%(of)s::uuid IS NULL OR organization_id = %(of)s) AND NOT EXISTS (
     SELECT FROM billing_invoice other WHERE other.organization_id = taken_back.organization_id
         AND other.period_start = taken_back.period_start AND other.kind = 'usage'
         AND other.state <> 'void'
@@ -61,13 +63,9 @@ def periods_close(now: datetime) -> list[Invoice]:
     for organization_id, month in _open_months(until):
         _begin(organization_id, month)
     waiting = _unfinished()
-    closing = {one.period_end for one in waiting if one.state == InvoiceState.CLOSING}
-    kept_open = {end for end in closing if not _is_over(midnight(end), now)}
-    ready = [
-        one
-        for one in waiting
-        if one.state != InvoiceState.CLOSING or one.period_end not in kept_open
-    ]
+    ends = {one.period_end for one in waiting if _may_grow(one)}
+    kept_open = {end for end in ends if not _is_over(midnight(end), now)}
+    ready = [one for one in waiting if not _may_grow(one) or one.period_end not in kept_open]
     return [done for one in ready if (done := _tried(one, now)) and done.number]
 
 
@@ -81,14 +79,40 @@ def invoice_close(
     start = month.replace(day=1)
     if now < midnight(Month(Month.of(start) + 1).start):
         raise ValidationError(_("This month has not ended yet."))
-    for owner, earlier in _open_months(start):
-        if owner == organization.pk:
-            _advanced(_begin(owner, earlier, actor), now)
+    for owner, earlier in _open_months(start, organization):
+        _advanced(_begin(owner, earlier, actor), now)
     return _advanced(_begin(organization.pk, start, actor), now)
 
 
+def months_open(organization: Organization, now: datetime) -> list[date]:
+    """Those with usage that is on no invoice, that at hand included; the oldest first."""
+    return [month for _owner, month in _open_months(_next_month(now), organization)]
+
+
 @transaction.atomic
-def _begin(organization_id: UUID, month: date, actor: User | None = None) -> Invoice:
+def month_close(
+    *, actor: User, organization: Organization, month: date, reason: str, now: datetime
+) -> Invoice:
+    """Let nothing more enter a month and those before it, whether it has ended or not.
+
+    Its invoice is made by the next `periods_close`; what is used of the month later is on the next
+    one. For a customer who leaves, and for one whose gateway is lost. Raises ValidationError where
+    there is nothing to invoice.
+    """
+    if not reason.strip():
+        raise ValidationError({"reason": _("Say why: it is kept in the audit trail.")})
+    books_lock([organization.pk])
+    months = months_open(organization, now)
+    if month not in months:
+        raise ValidationError({"month": _("Nothing of this month is left to invoice.")})
+    for one in months[: months.index(month) + 1]:
+        invoice = _begin(organization.pk, one, actor, reason=reason)
+        invoice_shut(invoice)
+    return invoice
+
+
+@transaction.atomic
+def _begin(organization_id: UUID, month: date, actor: User | None = None, **why: str) -> Invoice:
     """The invoice of a month, made by the first who asks."""
     books = books_lock([organization_id])[organization_id]
     wanted = Invoice.objects.filter(
@@ -110,8 +134,16 @@ def _begin(organization_id: UUID, month: date, actor: User | None = None) -> Inv
         target=made,
         organization=made.organization,
         month=f"{month:%Y-%m}",
+        **why,
     )
     return made
+
+
+def _may_grow(invoice: Invoice) -> bool:
+    """Whether usage can still enter the period of one that is not frozen."""
+    until = invoice.organization.books.closed_until
+    is_shut = until is not None and until >= invoice.period_end
+    return invoice.state == InvoiceState.CLOSING and not is_shut
 
 
 def _is_over(ended: datetime, now: datetime) -> bool:
@@ -146,10 +178,15 @@ def _advanced(invoice: Invoice, now: datetime) -> Invoice:
 def _unfinished() -> list[Invoice]:
     waiting = [*_UNFINISHED, InvoiceState.DRAFT]
     found = Invoice.objects.filter(kind=InvoiceKind.USAGE, state__in=waiting)
-    return list(found.select_related("organization").order_by("period_start", "pk"))
+    return list(found.select_related("organization__books").order_by("period_start", "pk"))
 
 
-def _open_months(until: date) -> list[tuple[UUID, date]]:
+def _next_month(now: datetime) -> date:
+    return Month(Month.of(now.astimezone(UTC)) + 1).start
+
+
+def _open_months(until: date, of: Organization | None = None) -> list[tuple[UUID, date]]:
+    """Before `until`, of all organizations or one, with whose they are; the oldest first."""
     with connection.cursor() as cursor:
-        cursor.execute(_OPEN, {"until": until})
+        cursor.execute(_OPEN, {"until": until, "of": of.pk if of else None})
         return list(cursor.fetchall())

@@ -18,6 +18,7 @@ OF_BOOK = ("operator_price_book", "operator_price_book_edit", "operator_price_ti
 OF_ACME = (
     "operator_organization_plan", "operator_organization_book", "operator_organization_currency",
     "operator_organization_vat",
+    "operator_organization_month",
 )  # fmt: skip
 
 

@@ -219,6 +219,7 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_organization_vat": ("oskar", "/operator/organizations/acme/vat/"),
     "operator_exchange_rates": ("oskar", "/operator/vat/rates/"),
     "operator_exchange_rate_add": ("oskar", "/operator/vat/rates/add/"),
+    "operator_organization_month": ("oskar", "/operator/organizations/acme/month/"),
     "operator_invoices": ("oskar", "/operator/invoices/"),
     "operator_invoices, none": ("oskar", "/operator/invoices/?state=halted"),
     "operator_invoice": ("oskar", "/operator/invoices/{invoice}/"),

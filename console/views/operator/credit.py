@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from django import forms
 from django.http import HttpResponse
@@ -11,7 +12,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
+from kombu.exceptions import OperationalError
 
+from billing import tasks
+from billing.invoices import month_close
 from billing.ledger import promo_grant, wallet_read
 from billing.limiting import terms_set
 from billing.models import BillingProfile, Currency, Mode
@@ -24,6 +28,7 @@ from console.credit_forms import (
     CurrencyForm,
     EvidenceForm,
     GrantForm,
+    MonthForm,
     PaymentForm,
     PlanChangeForm,
     TermsForm,
@@ -161,12 +166,40 @@ def operator_organization_grant(request: OperatorRequest, org: str) -> HttpRespo
     return _answer(request, organization, form, change, (_("Grant credit"), sub, _("Grant credit")))
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page
+@stepped_up
+def operator_organization_month(request: OperatorRequest, org: str) -> HttpResponse:
+    """An invoice before its time, of a customer who leaves."""
+    organization = _organization(org)
+    form = MonthForm.of(organization, sent(request))
+    sub = _(
+        "Nothing enters the month any more, and its invoice is made within minutes, with the "
+        "address and the VAT of now."
+    )
+
+    def change() -> None:
+        month_close(
+            actor=request.user,
+            organization=organization,
+            now=timezone.now(),
+            **form.cleaned_data,
+        )
+        with suppress(OperationalError):  # then the worker comes by itself
+            tasks.months_close.apply_async(retry=False)
+
+    texts = (_("Close a month"), sub, _("Close the month"))
+    warning = "" if form.has_months else _("All that was used is invoiced already.")
+    return _answer(request, organization, form, change, texts, warning)
+
+
 def _answer(
     request: OperatorRequest,
     organization: Organization,
     form: forms.Form,
     change: Callable[[], None],
     texts: tuple[str, str, str],
+    warning: str = "",
 ) -> HttpResponse:
     """`texts` are the title, what it means, and the word on the button."""
     title, sub, act = texts
@@ -177,6 +210,7 @@ def _answer(
         back=reverse("operator_organization", args=[organization.slug]),
         keep=_("Cancel"),
         facts=_facts(organization),
+        warning=warning,
     )
     return sheet_answer(request, sheet, form, change, said=_("Saved."))
 

@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
-from billing.invoices import invoice_close, periods_close
+from billing.invoices import invoice_close, month_close, months_open, periods_close
 from billing.ledger import (
     AccountKey,
     Source,
@@ -216,3 +216,31 @@ def test_no_transfer_is_between_currencies(cast: Cast) -> None:
     entry = entry_of(Source("payout", "1", "payout"), euros, kronor, Decimal(1))
     with pytest.raises(IntegrityError, match="one currency"):
         transfers_write([entry])
+
+
+def test_a_month_is_closed_by_hand_before_it_ends_and_goes_on_next_month(
+    cast: Cast, use: Use
+) -> None:
+    use(MANY)
+    begun = month_close(
+        actor=cast.oskar, organization=cast.acme, month=MARCH.date().replace(day=1),
+        reason="They leave", now=MARCH,
+    )  # fmt: skip
+    assert begun.state == InvoiceState.CLOSING
+    use(MANY)  # what was under way
+    (march,) = periods_close(MARCH)
+    assert (march, march.event_count, march.subtotal) == (begun, 1, Decimal("1.85"))
+    assert periods_close(APRIL_1) == []
+    (april,) = periods_close(MAY_1)
+    assert {(line.kind, line.month) for line in april.lines.all()} == {("late", date(2026, 3, 1))}
+    assert books_check() == invoices_check() == []
+
+
+def test_a_month_is_closed_by_hand_with_those_before_it(cast: Cast, use: Use) -> None:
+    use(MANY, {**MANY, "at": APRIL_1})
+    assert months_open(cast.acme, APRIL_1) == [date(2026, 3, 1), date(2026, 4, 1)]
+    month_close(
+        actor=cast.oskar, organization=cast.acme, month=date(2026, 4, 1), reason="x", now=APRIL_1
+    )
+    assert [one.period_start.month for one in periods_close(APRIL_1)] == [3, 4]
+    assert months_open(cast.acme, APRIL_1) == []

@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
+from billing import tasks
 from billing.invoices import invoice_close
 from billing.models import BillingProfile, CreditNoteState, Invoice, InvoiceState, Refund
 from tests.billing import conftest as rated
@@ -139,3 +141,21 @@ def test_exchange_rates_are_entered_and_what_is_none_is_refused(operator: Client
     assert "26 Mar 2026" in shown
     assert "11.053 5" in shown
     assert "Riksbank" in shown
+
+
+def test_a_month_is_closed_before_it_ends(
+    operator: Client, cast: Cast, use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "close_old_connections", lambda: None)
+    sheet = "/operator/organizations/acme/month/"
+    assert "invoiced already" in text_of(operator.get(sheet))
+    now = timezone.now()
+    month = now.date().replace(day=1)
+    use({"output_tokens": 30_000_000, "at": now})
+    typed = {"month": month.isoformat(), "reason": "They leave"}
+    assert operator.post(sheet, typed | {"month": "2020-01-01"}).status_code == 422
+
+    assert operator.post(sheet, typed).status_code == 302
+
+    invoice = Invoice.objects.get()
+    assert (invoice.period_start, invoice.event_count, bool(invoice.number)) == (month, 1, True)
