@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 
 from billing import stripe_client
 from billing.invoices import invoice_dun, invoice_finalise
@@ -37,7 +38,7 @@ HANDLED: Final = (
     "checkout.session.", "payment_intent.succeeded", "payment_intent.processing",
     "payment_intent.payment_failed", "payment_intent.requires_action", "payment_intent.canceled",
     "invoice.paid", "invoice.payment_failed", "charge.refunded", "charge.refund.", "refund.",
-    "payment_method.detached",
+    "payment_method.detached", "customer.updated",
 )  # fmt: skip
 """What events are about that something may follow from."""
 SETTLING: Final = frozenset({
@@ -97,6 +98,14 @@ def _payment_method(thing_id: str, now: datetime) -> None:
         StripeCustomer.objects.filter(payment_method=thing_id).update(payment_method="", label="")
 
 
+def _customer(thing_id: str, now: datetime) -> None:
+    """The card that was chosen in the portal pays from now on."""
+    chosen = "invoice_settings.default_payment_method"
+    settings = stripe_client.fetch("customer", thing_id, chosen).get("invoice_settings") or {}
+    if method := settings.get("default_payment_method"):
+        _keep(StripeCustomer.objects.filter(stripe_id=thing_id), method)
+
+
 @transaction.atomic
 def intent_apply(intent: Thing, now: datetime) -> None:
     """The one way to credit: `intent` is as Stripe has just answered it, not what an event says."""
@@ -152,13 +161,14 @@ def _note(payment: Payment, state: PaymentState, intent: Mapping[str, Any]) -> N
 
 def _keep_card(payment: Payment, method: object) -> None:
     """The card that paid is the one that pays automatically from now on."""
-    if not isinstance(method, dict):
-        return
+    if isinstance(method, dict):
+        _keep(StripeCustomer.objects.filter(organization=payment.organization_id), method)
+
+
+def _keep(customer: QuerySet[StripeCustomer], method: Mapping[str, Any]) -> None:
     card = method.get("card") or {}
     label = f"{card.get('brand', 'card')} •••• {card.get('last4', '')}".strip().capitalize()
-    StripeCustomer.objects.filter(organization=payment.organization_id).update(
-        payment_method=method["id"], label=label
-    )
+    customer.update(payment_method=method["id"], label=label)
 
 
 @transaction.atomic
@@ -280,4 +290,5 @@ _LOOKS: Final[Mapping[str, Callable[[str, datetime], None]]] = {
     "refund": _refund,
     "charge": _charge,
     "payment_method": _payment_method,
+    "customer": _customer,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -29,9 +30,11 @@ from billing.payments import (
     outbox_retry,
     outbox_send,
     payment_action,
+    portal_url,
 )
 from billing.payments.auto import COOL, LAPSES
 from billing.payments.looks import look
+from console.fakestripe.hosted import hosted
 from tests.billing.payments.conftest import Stripe
 from tests.billing.payments.test_top_ups import begin, prepaid
 from tests.conftest import Cast
@@ -242,3 +245,22 @@ def test_an_old_payment_that_is_looked_at_again_brings_no_old_card_back(
     StripeCustomer.objects.update(payment_method="pm_newer", label="Visa •••• 1111")
     look("payment_intent", Payment.objects.get().stripe_payment_intent, stripe.now)
     assert StripeCustomer.objects.get().payment_method == "pm_newer"
+
+
+def test_the_card_that_was_chosen_in_the_portal_pays_from_then_on(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    portal = urlsplit(portal_url(actor=cast.olivia, organization=cast.acme)).path
+    answer = hosted(stripe.fake, "POST", portal, {"act": "add", "number": "5555555555554444"})
+    assert answer
+    assert answer.status == 303
+
+    stripe.deliver()
+
+    kept = StripeCustomer.objects.get()
+    assert kept.label == "Mastercard •••• 4444"
+    turn_on(cast)
+    auto_top_ups_step(stripe.now)
+    stripe.deliver()
+    (charge,) = stripe.fake.all("payment_intent")[1:]
+    assert charge["payment_method"] == kept.payment_method
