@@ -24,6 +24,7 @@ from console.costs import CostReport, CostSpan, today
 from tenants.models import Organization
 
 RECENT_INVOICES: Final = 5
+CENT: Final = Decimal("0.01")
 LOW_DAYS: Final = 3
 """A prepaid balance that lasts no longer is worth a word."""
 
@@ -103,8 +104,8 @@ class Account:
 
     @property
     def is_empty(self) -> bool:
-        """Whether requests are refused for want of money."""
-        return self.wallet.available is not None and self.wallet.available <= 0
+        """Whether requests are refused for want of money: less than a cent covers next to none."""
+        return self.wallet.available is not None and self.wallet.available < CENT
 
     @cached_property
     def days_left(self) -> int | None:

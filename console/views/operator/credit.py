@@ -190,7 +190,8 @@ def operator_organization_month(request: OperatorRequest, org: str) -> HttpRespo
 
     texts = (_("Close a month"), sub, _("Close the month"))
     warning = "" if form.has_months else _("All that was used is invoiced already.")
-    return _answer(request, organization, form, change, texts, warning)
+    said = _("The month is closed. Its invoice comes within minutes, under Invoices.")
+    return _answer(request, organization, form, change, texts, warning=warning, said=said)
 
 
 def _answer(
@@ -199,7 +200,9 @@ def _answer(
     form: forms.Form,
     change: Callable[[], None],
     texts: tuple[str, str, str],
+    *,
     warning: str = "",
+    said: str = "",
 ) -> HttpResponse:
     """`texts` are the title, what it means, and the word on the button."""
     title, sub, act = texts
@@ -212,7 +215,7 @@ def _answer(
         facts=_facts(organization),
         warning=warning,
     )
-    return sheet_answer(request, sheet, form, change, said=_("Saved."))
+    return sheet_answer(request, sheet, form, change, said=said or _("Saved."))
 
 
 def _facts(organization: Organization) -> list[tuple[str, object]]:
