@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
+from billing.exchange import exchange_rate_on
+from billing.models import ExchangeRate
 from console import local
 from console.demo_models import GEMMA, MINILM, TINY_LLAMA
 from console.leftovers import leftovers_kill
@@ -203,11 +206,11 @@ def test_one_supervisor_holds_a_run_folder(tmp_path: Path) -> None:
 @pytest.mark.django_db
 def test_demo_data_is_made_once() -> None:
     first = demo_make({}, served=SERVED)
-    counts = [model.objects.count() for model in (User, Organization, ApiKey, Model, Backend)]
+    kinds = (User, Organization, ApiKey, Model, Backend, ExchangeRate)
+    counts = [kind.objects.count() for kind in kinds]
     assert demo_make(known(first), served=SERVED) == first
-    assert counts == [
-        model.objects.count() for model in (User, Organization, ApiKey, Model, Backend)
-    ]
+    assert counts == [kind.objects.count() for kind in kinds]
+    assert exchange_rate_on(timezone.now().date()), "else invoices with Swedish VAT halt"
 
 
 @pytest.mark.django_db

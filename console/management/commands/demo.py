@@ -16,7 +16,9 @@ from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import transaction
+from django.utils import timezone
 
+from billing.exchange import exchange_rate_on, exchange_rate_set
 from billing.models import LIST_EUR, Component, Rate
 from billing.services import rate_set
 from console.demo_models import DEMO_MODELS, DemoModel
@@ -38,6 +40,9 @@ PRICES: Final = {
     Component.OUTPUT: Decimal("0.10"),
 }
 """EUR per million tokens."""
+
+
+SEK_PER_EUR: Final = Decimal(11)
 
 
 class Login(TypedDict):
@@ -86,6 +91,7 @@ def demo_make(known: Known, *, served: Mapping[str, str]) -> dict[str, Any]:
     customer = _login(CUSTOMER, known.get("customer"))
     actor = User.objects.get(email=operator["email"])
     organization = _organization(actor, User.objects.get(email=customer["email"]))
+    _exchange_rate(actor)
     for model in chain.from_iterable(DEMO_MODELS.values()):
         if url := served.get(model.public_id):
             _model(actor, model, _backend(actor, model, url))
@@ -102,6 +108,13 @@ def demo_make(known: Known, *, served: Mapping[str, str]) -> dict[str, Any]:
         "customer": customer,
         "organization": organization.slug,
     }
+
+
+def _exchange_rate(operator: User) -> None:
+    """Without one, invoices with Swedish VAT wait for it."""
+    today = timezone.now().date()
+    if exchange_rate_on(today) is None:
+        exchange_rate_set(actor=operator, day=today, rate=SEK_PER_EUR, source="Demo, of no bank")
 
 
 def _login(person: tuple[str, str], known: Login | None, **fields: bool) -> Login:
