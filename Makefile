@@ -21,7 +21,7 @@ DEPLOY_ENV := CONSOLE_URL=https://console.example.com SMTP_HOST=smtp.example.com
 BIG := sed -u '/^ [+~-] /d; s/^ *Down/  Down/'
 
 # Where processes are killed nothing else may run: how soon they are back is looked at.
-UNIT := --ignore tests/e2e --ignore tests/engines --ignore tests/kills
+UNIT := --ignore tests/e2e --ignore tests/story --ignore tests/engines --ignore tests/kills
 ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
@@ -57,7 +57,7 @@ unit: $(VENV)/.dev
 	$(PY) -m tests.again -n 3 --dist worksteal $(UNIT)
 
 e2e: $(VENV)/.dev chromium
-	$(PY) -m tests.again -n 2 --dist worksteal tests/e2e
+	$(PY) -m tests.again -n 2 --dist worksteal tests/e2e tests/story
 
 bench: $(VENV)/.dev ## the gateway's speed, beside nginx; PEERS=1 beside others too, ONLY=nonstream
 	$(PY) -m tests.bench $(if $(PEERS),--peers) $(if $(ONLY),--only $(ONLY))

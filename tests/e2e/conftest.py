@@ -71,12 +71,12 @@ def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
         seed_operator_money(cast)
         yield Stage(
             cast,
-            {user.email.partition("@")[0]: _session(user, cast) for user in User.objects.all()},
+            {user.email.partition("@")[0]: session_of(user, cast) for user in User.objects.all()},
         )
         call_command("flush", interactive=False, verbosity=0)
 
 
-def _session(user: User, cast: Cast) -> str:
+def session_of(user: User, cast: Cast) -> str:
     """It asks nobody who is there again, or an operator why, however long these tests take.
 
     Support sees Acme as Olivia does.

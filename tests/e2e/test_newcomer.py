@@ -75,25 +75,25 @@ def test_a_newcomer_comes_as_far_as_a_first_request_and_the_trail_tells(
     assert faults == []
 
 
-def sign_up(page: Page) -> None:
+def sign_up(page: Page, email: str = PETRA) -> None:
     page.reload()
     page.get_by_role("link", name="Sign up").click()
     page.get_by_role("link", name="Sign up with a passkey").click()
     page.get_by_label("Name").fill("Petra Passkey")
-    page.get_by_label("Email").fill(PETRA)
+    page.get_by_label("Email").fill(email)
     page.get_by_role("button", name="Send the code").click()
-    page.get_by_label("Code").fill(code_mailed_to(PETRA))
+    page.get_by_label("Code").fill(code_mailed_to(email))
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("button", name="Make the passkey").click()
     expect(page.get_by_role("heading", name="No organization yet")).to_be_visible()
 
 
-def organization_open(page: Page) -> None:
+def organization_open(page: Page, name: str = "Newcomer") -> None:
     page.get_by_role("link", name="Create organization").click()
-    page.get_by_label("Name", exact=True).fill("Newcomer")
+    page.get_by_label("Name", exact=True).fill(name)
     page.get_by_role("button", name="Create organization").click()
-    page.wait_for_url("**/o/newcomer/")
-    save(page, "newcomer home")
+    page.wait_for_url(f"**/o/{name.lower()}/")
+    save(page, f"{name.lower()} home")
 
 
 def project_add(page: Page) -> None:
