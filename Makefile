@@ -26,8 +26,8 @@ ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
 .PHONY: up down clean demo-data test lint unit e2e fmt bench bench-affinity bench-revocations ingest-bench \
-	audit-bench bench-pages soak simulate simulate-stripe demo-month kill-tests kill-closes mutation chromium \
-	engines test-engines storm engines-lock
+	audit-bench bench-pages soak simulate simulate-stripe simulate-year demo-month kill-tests kill-closes \
+	mutation chromium engines test-engines storm engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
 	@ENGINE=$(ENGINE) $(PY) manage.py up
@@ -85,6 +85,9 @@ simulate: $(VENV)/.dev ## faults in any order over metering and the books; SEEDS
 
 simulate-stripe: $(VENV)/.dev ## payments, with everything between us and Stripe going wrong; SEEDS=500 FIRST=1
 	$(PY) -m tests.stripe_simulation --seeds $(or $(SEEDS),500) --first $(or $(FIRST),1)
+
+simulate-year: $(VENV)/.dev ## a year of 20 organizations, and once more from its log; ORGANIZATIONS=20 MONTHS=12 SEED=1
+	$(PY) -m tests.year --organizations $(or $(ORGANIZATIONS),20) --months $(or $(MONTHS),12) --seed $(or $(SEED),1)
 
 demo-month: $(VENV)/.dev ## what the SDKs saw of a month, and what is invoiced for it; MONTH=2028-02, BREAK=event
 	$(PY) -m tests.month $(if $(MONTH),--month $(MONTH)) $(if $(BREAK),--break $(BREAK))
