@@ -40,6 +40,7 @@ COMPONENTS = (
     ("input", 1_000_000), ("cached_input", 1_000_000), ("output", 1_000_000), ("audio_second", 60),
 )  # fmt: skip
 BILLED = {"completed", "client_disconnect", "gateway_crash"}
+USED, CREDITS = {"usage", "late"}, {"discount", "promo", "prepaid"}
 NOTHING, CENT, PICO = Decimal(0), Decimal("0.01"), Decimal("1e-12")
 EXACT = Context(prec=60)
 SHOWN = 50
@@ -190,10 +191,22 @@ def lines_check(invoice: dict[str, Any], groups: dict[Any, Group], report: Repor
                 key = (month, model, component, *price_of(prices[index], usual), root)
                 computed[key] = group.units[index], group.exact[index]
     for line in invoice["lines"]:
-        if line["kind"] in {"usage", "late"}:
+        if line["kind"] in USED:
             line_check(line, computed, invoice, report)
     for _month, model, component, *_rest in computed:
         report.true(f"requests of {model} ({component}) are on no line", False)
+    others_check([one for one in invoice["lines"] if one["kind"] not in USED], groups, report)
+
+
+def others_check(lines: list[dict[str, Any]], groups: dict[Any, Group], report: Report) -> None:
+    """What is no usage takes away, or is the one line of a top-up."""
+    if [line["kind"] for line in lines] == ["top_up"]:
+        report.true("there are requests on the invoice of a top-up", not groups)
+        return
+    for line in lines:
+        report.true(f"line {line['position']} is of a kind unknown", line["kind"] in CREDITS)
+    added = sum((Decimal(line["exact"]) for line in lines), NOTHING)
+    report.true("credit and discounts add to what is to be paid", added <= 0)
 
 
 def line_check(
@@ -221,7 +234,7 @@ def totals_check(invoice: dict[str, Any], report: Report) -> None:
     subtotal, rate = Decimal(invoice["subtotal"]), Decimal(invoice["vat_rate"])
     for place, line in enumerate(lines, 1):
         amount, own = Decimal(line["amount"]), Decimal(line["exact"])
-        takes_up = place == len(lines) and line["kind"] in {"promo", "prepaid", "discount"}
+        takes_up = place == len(lines) and line["kind"] in CREDITS
         report.same(f"position of line {place}", line["position"], place)
         if not takes_up:
             report.same(f"amount of line {place}", amount, own.quantize(CENT, ROUND_HALF_UP))

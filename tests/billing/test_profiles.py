@@ -7,7 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.core.exceptions import ValidationError
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.test import override_settings
 
 from billing.models import BillingProfile, VatTreatment
 from billing.profiles import profile_set, vat_decide, vat_evidence_set
@@ -90,3 +92,11 @@ def test_the_eu_is_asked_once_a_week_and_its_silence_changes_nothing(cast: Cast)
     assert (kept["is_valid"], kept["reference"], kept["name"]) == (True, "WAPI2", "ACME GMBH")
     with pytest.raises(NoAnswerError, match="MS_UNAVAILABLE"):
         answer_read({"actionSucceed": False, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]})
+
+
+def test_a_seller_of_a_country_whose_vat_is_unknown_does_not_start(
+    settings: SettingsWrapper,
+) -> None:
+    unknown = override_settings(SELLER_COUNTRY="UK")
+    with unknown, pytest.raises(ImproperlyConfigured, match="SELLER_COUNTRY is .UK."):
+        apps.get_app_config("billing").ready()

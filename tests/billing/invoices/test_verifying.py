@@ -84,6 +84,20 @@ def test_every_single_value_of_the_invoice_that_is_another_is_found(invoice: Inv
     assert tried > 100
 
 
+@pytest.mark.parametrize("kind", ["fee", "top_up", "discount", "prepaid"])
+def test_a_line_that_no_request_stands_behind_is_found(invoice: Invoice, kind: str) -> None:
+    forged, usage = plain(invoice), rows_of(invoice)
+    *_, last = lines = forged["lines"]
+    lines.append({**last, "position": len(lines) + 1, "kind": kind, "exact": "1", "amount": "1.00"})
+    subtotal = Decimal(forged["subtotal"]) + 1
+    vat = (subtotal * Decimal(forged["vat_rate"]) / 100).quantize(Decimal("0.01"))
+    sums = {"subtotal": subtotal, "vat_amount": vat, "total": subtotal + vat}
+    forged |= {name: str(amount) for name, amount in sums.items()}
+    forged["seal"] = seal_of(forged)
+    wrong = " ".join(verify(forged, usage).wrong)
+    assert "of a kind unknown" in wrong or "add to what is to be paid" in wrong
+
+
 RECOMPUTED = {
     "root", "event_count", "subtotal", "vat_amount", "total", "quantity", "unit_price",
     "unit_scale", "component", "month", "model", "amount",
