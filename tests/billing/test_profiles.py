@@ -94,9 +94,7 @@ def test_the_eu_is_asked_once_a_week_and_its_silence_changes_nothing(cast: Cast)
         answer_read({"actionSucceed": False, "errorWrappers": [{"error": "MS_UNAVAILABLE"}]})
 
 
-def test_a_seller_of_a_country_whose_vat_is_unknown_does_not_start(
-    settings: SettingsWrapper,
-) -> None:
+def test_a_seller_of_a_country_whose_vat_is_unknown_does_not_start() -> None:
     unknown = override_settings(SELLER_COUNTRY="UK")
-    with unknown, pytest.raises(ImproperlyConfigured, match="SELLER_COUNTRY is .UK."):
+    with unknown, pytest.raises(ImproperlyConfigured, match="SELLER_COUNTRY"):
         apps.get_app_config("billing").ready()
