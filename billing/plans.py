@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from billing.ledger import books_lock, promo_grant, wallet_read
 from billing.limiting import money_changed
 from billing.models import (
+    LEAST_CHARGE,
     OPEN,
     Account,
     AccountKind,
@@ -63,7 +64,7 @@ def plan_refusal(organization: Organization, plan: Plan) -> str:
     if plan.book and plan.book.currency != terms.currency:
         return _("This plan is sold in another currency.")
     wallet = wallet_read([organization.pk])[organization.pk]
-    if wallet.unbilled + wallet.receivable > 0:
+    if wallet.unbilled + wallet.receivable >= LEAST_CHARGE[terms.currency]:
         return _("Usage waits to be paid. Pay it first, then change to a plan paid in advance.")
     return ""
 

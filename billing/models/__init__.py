@@ -5,6 +5,7 @@ from __future__ import annotations
 from billing.models.checks import Drift, DriftKind, ModelHalt
 from billing.models.exchange import ExchangeRate
 from billing.models.invoices import (
+    LEAST_CHARGE,
     BillingProfile,
     CreditNote,
     CreditNoteLine,
@@ -92,6 +93,7 @@ from billing.models.usage import (
 __all__ = [
     "BILLED",
     "FAILED",
+    "LEAST_CHARGE",
     "LISTS",
     "LIST_EUR",
     "LIST_SEK",

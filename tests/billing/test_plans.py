@@ -166,6 +166,11 @@ def test_who_owes_stays_on_credit_until_it_is_paid(cast: Cast, begun: Terms) -> 
     assert plans.plan_change(**by_hand, plan=plan("build")).mode == Mode.PREPAID
 
 
+def test_what_no_card_can_pay_keeps_nobody_on_a_plan(cast: Cast, begun: Terms) -> None:
+    usage_post(new_id(), {cast.acme.pk: {Component.OUTPUT: Decimal("5.49")}}, timezone.now())
+    plans.plan_change(actor=cast.olivia, organization=cast.acme, plan=plan("build"))
+
+
 def test_an_operator_says_why_and_may_set_another_credit_limit(cast: Cast) -> None:
     by_hand: dict[str, Any] = {
         "actor": cast.oskar,
