@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -45,6 +46,7 @@ _PLAIN: Final = ("-p", "no:xdist", "-p", "no:cacheprovider")
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is ended
     root = options.root.resolve()
     options.result.parent.mkdir(exist_ok=True)
     files = [options.result.with_suffix(suffix) for suffix in (".verdicts", ".lines")]

@@ -25,6 +25,7 @@ MOST_TESTS: Final = 40
 """So many tests a mutant has to get past, of those that run it: the quickest of each file, and
 more of those in a file that is named like its module.
 """
+MORE: Final = 4
 CPU_S: Final = 4
 """What each may compute at least; else it is ten times what it takes."""
 EXAMPLES: Final = 30
@@ -166,7 +167,7 @@ class Judge:
         for test in self._tests:
             if not wanted.isdisjoint(test.ran.lines):
                 path = test.item.path
-                found.append((of_file[path] // (1 + len(names & _words(path))), test))
+                found.append((of_file[path] // (1 + MORE * len(names & _words(path))), test))
                 of_file[path] += 1
         found.sort(key=lambda ranked: ranked[0])
         noticed = self._noticed[mutant.scope]

@@ -10,7 +10,13 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from billing.holds import scopes_state
-from billing.invoices import credit_note_issue, invoice_close, invoice_void, periods_close
+from billing.invoices import (
+    credit_note_issue,
+    invoice_close,
+    invoice_void,
+    invoice_write_off,
+    periods_close,
+)
 from billing.ledger import (
     AccountKey,
     Booked,
@@ -102,6 +108,7 @@ def test_each_act_counts_for_the_next_request(
     done(lambda: invoice_void(actor=None, invoice=first, reason="Wrong"))
     done(lambda: invoice_close(cast.acme, MARCH, MAY_1))
     second = Invoice.objects.exclude(pk=first.pk).get()
+    done(lambda: invoice_write_off(actor=None, invoice=second, reason="Bankrupt"))
     done(lambda: pay(second, "0.50"))
     done(lambda: credit_note_issue(actor=None, invoice=second, reason="x", rest="prepaid"))
     assert balances(cast.acme) == {"prepaid": Decimal("0.40")}

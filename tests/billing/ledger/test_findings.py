@@ -7,18 +7,29 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db.models import F
 from django.utils import timezone
+from time_machine import travel
 
 from billing.ingest import ingest
-from billing.ledger import AccountKey, batches_check, books_check
+from billing.ledger import (
+    AccountKey,
+    Source,
+    batches_check,
+    books_check,
+    pending_make,
+    pending_post,
+    promo_expire,
+    promo_grant,
+)
 from billing.ledger.accounts import lot_open
 from billing.ledger.check import CHECKED_KEY, books_verify
 from billing.metering import UsageRecord
 from billing.models import Account, AccountKind, Balance, UsageEvent
 from tenants.models import new_id
 from tenants.valkey import client
-from tests.billing.ledger.reading import use
+from tests.billing.ledger.reading import NOON, balances, use
 from tests.billing.records import put
 from tests.conftest import Cast
 
@@ -81,3 +92,39 @@ def test_what_was_posted_for_another_organization_is_found(
     assert {(one.about, one.kept, one.added_up) for one in batches_check(EVER)} == {
         (batch, unposted.amount, 0), (batch, 0, unposted.amount),
     }  # fmt: skip
+
+
+def test_a_whole_euro_without_its_other_side_is_found(cast: Cast, unposted: UsageEvent) -> None:
+    batch = use(cast.acme, input="1")
+    unposted.amount = Decimal(1)
+    unposted.save(force_insert=True)
+    assert {(one.about, one.kept, one.added_up) for one in batches_check(EVER)} == {
+        (batch, Decimal(1), Decimal(0)), (unposted.batch_id, Decimal(0), Decimal(1)),
+    }  # fmt: skip
+
+
+def test_what_is_set_apart_does_not_expire(cast: Cast) -> None:
+    soon = timezone.now() + timedelta(days=1)
+    promo_grant(
+        actor=None, organization=cast.acme, amount=Decimal(5), expires_at=soon, reason="",
+        reference="lot",
+    )  # fmt: skip
+    apart = pending_make(
+        source=Source("lease", "1", "lease"),
+        debit=AccountKey(cast.acme.pk, AccountKind.PROMO, "lot"),
+        credit=AccountKey(None, AccountKind.CLEARING), amount=Decimal(2), timeout_at=NOON,
+    )  # fmt: skip
+    assert promo_expire(soon + timedelta(hours=1)) == 1
+    assert balances(None)["breakage"] == 3
+    pending_post(apart, Decimal(2))
+    assert promo_expire(soon + timedelta(hours=1)) == 0
+    assert balances(cast.acme) == {}
+
+
+def test_a_grant_of_this_very_moment_has_expired(
+    cast: Cast,
+) -> None:
+    with travel(NOON, tick=False), pytest.raises(ValidationError, match="later day"):
+        promo_grant(
+            actor=None, organization=cast.acme, amount=Decimal(5), expires_at=NOON, reason=""
+        )
