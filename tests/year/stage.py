@@ -87,11 +87,10 @@ class Stage:
         return response
 
     def errors(self) -> list[str]:
-        """What the product has logged as an error."""
-        return [
-            str(one) for one in self.noise
-            if one["log_level"] in {"error", "critical"}
-        ]  # fmt: skip
+        """What the product has logged as an error since the last time."""
+        found = [str(one) for one in self.noise if one["log_level"] in {"error", "critical"}]
+        self.noise.clear()
+        return found
 
 
 @contextmanager

@@ -97,7 +97,7 @@ class Story:
         end = later(self._months[-1], 1)
         for number in range(TAIL.days):
             self._quiet_day(end + timedelta(days=number))
-        self._check(end + TAIL)
+        self._check(end + TAIL, is_last=True)
 
     def _open(self) -> None:
         do = self._stage.do
@@ -164,6 +164,7 @@ class Story:
         """What people do on this day of a month."""
         match day.day:
             case 2:
+                self._step(day, 8)  # what cards have paid meanwhile is heard of
                 if number % 4 == 2:
                     self._void(day)
                 self._credit(day)
@@ -394,10 +395,12 @@ class Story:
 
     # Checks
 
-    def _check(self, day: date) -> None:
+    def _check(self, day: date, *, is_last: bool = False) -> None:
         self._step(day, 6)
         self._move(day, 7)
-        self.breaks += [f"{day:%Y-%m}: {one}" for one in self.checks.found(day.replace(day=1))]
+        self.breaks += [
+            f"{day:%Y-%m}: {one}" for one in self.checks.found(day.replace(day=1), is_last=is_last)
+        ]
 
 
 def begins(first: date) -> datetime:
