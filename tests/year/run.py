@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final
 
 from billing.models import CreditNote, Payment
@@ -55,7 +56,7 @@ class Year:
             "events": story.oracle.events, "invoices": numbered().count(),
             "credit_notes": CreditNote.objects.count(),
             "payments": Payment.objects.exclude(paid_at=None).count(),
-            "imbalance": str(sum(map(abs, imbalance().values()))),
+            "imbalance": str(sum(map(abs, imbalance().values()), Decimal(0)).normalize()),
             "verified": story.checks.verified, "backfilled": story.backfilled,
         }  # fmt: skip
         return stage.log
