@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.test import Client
 from django.utils import timezone
 
@@ -211,6 +212,7 @@ def test_what_waits_to_be_sent_of_other_acts_holds_no_customer_up(
 def test_the_credit_of_a_plan_is_given_when_it_is_chosen(olivia: Client, cast: Cast) -> None:
     build, free = (Plan.objects.get(slug=slug) for slug in ("build", "free"))
     Terms.objects.create(organization=cast.acme, plan=build, mode="prepaid")
+    Authenticator.objects.create(user=cast.olivia, type=Authenticator.Type.WEBAUTHN, data={})
     assert olivia.post("/o/acme/billing/plan/free/").status_code == 302
     assert wallet_read([cast.acme.pk])[cast.acme.pk].promo == free.promo_monthly
 

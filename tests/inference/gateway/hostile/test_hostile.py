@@ -26,7 +26,7 @@ PATIENT: Final = {"GATEWAY_BODY_TIMEOUT_S": "6"}
 @pytest.fixture(scope="module")
 def hardened(world: World) -> Iterator[Running]:
     """A gateway of its own, whose memory nothing else grows."""
-    with gateway_running("--headers-timeout-ms=3000", **LIMITS | PATIENT) as running:
+    with gateway_running("--headers-timeout-ms=9000", **LIMITS | PATIENT) as running:
         yield running
 
 

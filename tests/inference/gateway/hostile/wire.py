@@ -234,5 +234,5 @@ def _half_open() -> Iterator[Case]:
                    is_broken_http=True, is_half_closed=True)  # fmt: skip
         if b"\r\n\r\n" not in data:
             yield Case(f"silent after {name}", steps, _ANY_REFUSAL, _CHAT, is_broken_http=True)
-    lines = tuple(step for i in range(12) for step in (b"X-%d: y\r\n" % i, 0.4))
+    lines = tuple(step for i in range(12) for step in (b"X-%d: y\r\n" % i, 1.0))
     yield Case("header by header", (_START, *lines), _ANY_REFUSAL, _CHAT, is_broken_http=True)
