@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 import django
 import hypothesis
@@ -120,9 +122,14 @@ def _standing() -> Iterator[None]:
         yield
 
 
+began: Final[list[datetime]] = []
+"""When the test under way did: a gateway delivers again what nobody books within a minute."""
+
+
 @pytest.fixture(autouse=True)
 def _empty_valkey() -> Iterator[None]:
     """Nothing of one test is left in Valkey for the next."""
+    began[:] = [datetime.now(UTC)]
     yield
     client().flushdb()
 

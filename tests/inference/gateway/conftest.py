@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +30,7 @@ from inference import control
 from inference.models import Backend, Model, Region, Task
 from tenants.valkey import client as valkey
 from tests import fake_vllm
-from tests.conftest import Cast, make_cast
+from tests.conftest import Cast, began, make_cast
 from tests.fake_vllm import FakeVllm
 from tests.fake_vllm.server import free_port
 from tests.servers import services_url
@@ -240,15 +239,6 @@ def chat(text: str = "Hello", **fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "messages": [{"role": "user", "content": text}], **fields}
 
 
-_began: Final[list[datetime]] = []
-
-
-@pytest.fixture(autouse=True)
-def _from_here() -> None:
-    """A gateway delivers again what nobody books within a minute: records of tests before."""
-    _began[:] = [datetime.now(UTC)]
-
-
 def records(store: redis.Redis | None = None) -> list[UsageRecord]:
     """What gateways have settled so far of what this test asked."""
     with (store or valkey()).pipeline(transaction=False) as pipeline:
@@ -256,7 +246,7 @@ def records(store: redis.Redis | None = None) -> list[UsageRecord]:
             pipeline.xrange(stream_of(shard))
         streams: Any = pipeline.execute()
     found = [decode(entry[FIELD]) for entries in streams for _id, entry in entries]
-    return [record for record in found if record.admitted_at >= _began[0]]
+    return [record for record in found if record.admitted_at >= began[0]]
 
 
 def record_of(response: httpx.Response) -> UsageRecord:
