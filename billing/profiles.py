@@ -122,9 +122,9 @@ def vat_decide(profile: BillingProfile | None, on: date) -> Vat:
     )
 
 
-def vat_amount(net: Decimal, vat: Vat) -> Decimal:
-    """In the smallest unit, rounded half up."""
-    return (net * vat.rate / 100).quantize(Decimal("0.01"), "ROUND_HALF_UP")
+def vat_amount(net: Decimal, rate: Decimal) -> Decimal:
+    """In the smallest unit, rounded half up; `rate` in percent."""
+    return (net * rate / 100).quantize(Decimal("0.01"), "ROUND_HALF_UP")
 
 
 def buyer_of(profile: BillingProfile | None, organization: Organization) -> dict[str, Any]:

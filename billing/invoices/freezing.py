@@ -79,7 +79,7 @@ def invoice_draft(invoice: Invoice, now: datetime) -> Invoice:
     vat = vat_decide(profile, now.date())
     locked.subtotal = sum((line.amount for line in locked.lines.all()), Decimal(0))
     locked.vat_rate, locked.vat_treatment, locked.vat_note = vat
-    locked.vat_amount = vat_amount(locked.subtotal, vat)
+    locked.vat_amount = vat_amount(locked.subtotal, vat.rate)
     locked.total = locked.subtotal + locked.vat_amount
     try:
         vat_in_sek(locked, now.date())

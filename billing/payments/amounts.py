@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from billing.models import BillingProfile, Payment, PaymentKind
 from billing.plans import currency_of
-from billing.profiles import vat_decide
+from billing.profiles import vat_amount, vat_decide
 from tenants.models import Organization
 
 CENT: Final = Decimal("0.01")
@@ -38,10 +38,11 @@ def priced(
 ) -> Payment:
     """A payment that is to be saved: `net` with the VAT of whom it is for."""
     profile = BillingProfile.objects.for_organization(organization).first()
-    vat = vat_decide(profile, now.date())
+    decided = vat_decide(profile, now.date())
+    vat = vat_amount(net, decided.rate)
     return Payment(
-        organization=organization, kind=kind, net=net, vat=vat_of(net, vat.rate),
-        total=net + vat_of(net, vat.rate), vat_rate=vat.rate, vat_treatment=vat.treatment,
+        organization=organization, kind=kind, net=net, vat=vat, total=net + vat,
+        vat_rate=decided.rate, vat_treatment=decided.treatment,
         currency=currency_of(organization.pk), created_at=now, **fields,
     )  # fmt: skip
 
@@ -50,7 +51,3 @@ def parted(total: Decimal, vat_rate: Decimal) -> tuple[Decimal, Decimal]:
     """Net and VAT of what was paid with it; the rate in percent."""
     net = (total * 100 / (100 + vat_rate)).quantize(CENT, ROUND_HALF_UP)
     return net, total - net
-
-
-def vat_of(net: Decimal, vat_rate: Decimal) -> Decimal:
-    return (net * vat_rate / 100).quantize(CENT, ROUND_HALF_UP)

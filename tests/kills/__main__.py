@@ -7,9 +7,9 @@ import json
 import signal
 import sys
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
+from tests.kills.playing import runs_played
 from tests.kills.world import world_running
 
 RESULT: Final = Path(__file__).resolve().parents[2] / ".run" / "kills.json"
@@ -32,32 +32,10 @@ def main() -> int:
 
 
 def _play(runs: range, *, is_long: bool) -> dict[str, int]:
-    counts = {"runs": 0, "requests": 0, "faults": 0, "breaks": 0}
     with world_running(is_long=is_long) as world:
         from tests.kills.run import Run
 
-        reports = []
-        for number in runs:
-            began = monotonic()
-            report = Run(world, number).play()
-            reports.append(report)
-            counts["runs"] += 1
-            counts["requests"] += report.requests
-            counts["faults"] += report.faults
-            counts["breaks"] += len(report.breaks)
-            took_s = monotonic() - began
-            _say(f"run {number}: {report.case}, {report.requests} requests, {took_s:.1f} s")
-            _say("\n".join(report.told()))
-        late = [why for report in reports for why in report.again()]
-    counts["breaks"] += len(late)
-    _say("\n".join(late))
-    _say(", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    return counts
-
-
-def _say(text: str) -> None:
-    if text:
-        print(text, flush=True)  # noqa: T201
+        return runs_played(lambda number: Run(world, number).play(), runs)
 
 
 if __name__ == "__main__":

@@ -48,13 +48,10 @@ class Report:
         """What held, and does not hold any more at the end of all runs."""
         if self.breaks or not self.oracle:
             return []
-        return [f"later, {self._told(why)}" for why in self.oracle.billed()]
+        return [f"later, run {self.run}, {self.case}: {why}" for why in self.oracle.billed()]
 
-    def told(self) -> list[str]:
-        return [self._told(why) for why in self.breaks]
-
-    def _told(self, why: str) -> str:
-        return f"run {self.run}, {self.case}: {why}"
+    def counts(self) -> dict[str, int]:
+        return {"requests": self.requests, "faults": self.faults}
 
 
 class Run:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.models import Terms
-from billing.payments.amounts import amount_check, parted, vat_of
+from billing.payments.amounts import amount_check, parted
+from billing.profiles import vat_amount
 from tests.conftest import Cast
 
 cents = st.integers(0, 10**9).map(lambda amount: Decimal(amount).scaleb(-2))
@@ -34,7 +35,7 @@ def test_an_amount_is_within_what_its_currency_allows(
 
 
 def test_vat_is_rounded_half_up() -> None:
-    assert [str(vat_of(Decimal(net), Decimal(25))) for net in ("0.10", "0.50", "0.49")] == [
+    assert [str(vat_amount(Decimal(net), Decimal(25))) for net in ("0.10", "0.50", "0.49")] == [
         "0.03", "0.13", "0.12"
     ]  # fmt: skip
 
@@ -46,5 +47,5 @@ def test_what_was_paid_is_parted_half_up() -> None:
 
 @given(net=cents, rate=st.sampled_from([0, 17, 19, 25]))
 def test_what_was_charged_is_parted_as_it_was_put_together(net: Decimal, rate: int) -> None:
-    vat = vat_of(net, Decimal(rate))
+    vat = vat_amount(net, Decimal(rate))
     assert parted(net + vat, Decimal(rate)) == (net, vat)

@@ -7,10 +7,10 @@ import json
 import signal
 import sys
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 from tests.kills.closes.world import world_running
+from tests.kills.playing import runs_played
 
 RESULT: Final = Path(__file__).resolve().parents[3] / ".run" / "closes.json"
 
@@ -29,32 +29,10 @@ def main() -> int:
 
 
 def _play(runs: range) -> dict[str, int]:
-    counts = {"runs": 0, "kills": 0, "invoices": 0, "breaks": 0}
     with world_running() as world:
         from tests.kills.closes.run import Run
 
-        reports = []
-        for number in runs:
-            began = monotonic()
-            report = Run(world, number).play()
-            reports.append(report)
-            counts["runs"] += 1
-            counts["kills"] += report.kills
-            counts["invoices"] += report.invoices
-            counts["breaks"] += len(report.breaks)
-            did = f"{report.kills} kills, {report.invoices} invoices, {monotonic() - began:.1f} s"
-            _say(f"run {number}: {report.case}, {did}")
-            _say("\n".join(report.told()))
-        late = [why for report in reports for why in report.again()]
-    counts["breaks"] += len(late)
-    _say("\n".join(late))
-    _say(", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    return counts
-
-
-def _say(text: str) -> None:
-    if text:
-        print(text, flush=True)  # noqa: T201
+        return runs_played(lambda number: Run(world, number).play(), runs)
 
 
 if __name__ == "__main__":

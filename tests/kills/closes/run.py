@@ -39,8 +39,8 @@ class Report:
             return []
         return [f"later, run {self.run}, {self.case}: its invoices are others"]
 
-    def told(self) -> list[str]:
-        return [f"run {self.run}, {self.case}: {why}" for why in self.breaks]
+    def counts(self) -> dict[str, int]:
+        return {"kills": self.kills, "invoices": self.invoices}
 
 
 class Run:
