@@ -27,6 +27,7 @@ from inference.models import Backend, BackendState, Deployment, Model, ModelStat
 from inference.policies import Policy, policy_of
 from tenants.models import ApiKey, KeyKind, OrganizationState, RetiringSecret
 from tenants.peers import Network, address_read
+from tenants.reading import one_moment
 from tenants.sealing import unseal
 
 
@@ -166,8 +167,15 @@ class Snapshot:
 
 
 def snapshot_load(*, with_keys: bool = True) -> Snapshot:
-    """Read all of it from PostgreSQL, or all but the keys. Blocking: twelve queries with them."""
-    now = timezone.now()
+    """Read all of it from PostgreSQL, or all but the keys. Blocking: twelve queries with them.
+
+    All as it was at one moment: a key whose organization has other prices meets these.
+    """
+    with one_moment():
+        return _load(timezone.now(), with_keys=with_keys)
+
+
+def _load(now: datetime, *, with_keys: bool) -> Snapshot:
     models = _models(now)
     served = [model for model in models if model.status != ModelStatus.RETIRED]
     keys, playground_keys = _keys(now) if with_keys else ({}, {})

@@ -66,7 +66,7 @@ def top_up(request: OrganizationRequest) -> HttpResponse:
 def _shown(request: OrganizationRequest, form: TopUpForm, amount: Decimal | None) -> dict[str, Any]:
     profile = profile_of(request)
     vat = vat_decide(profile, timezone.now().date()) if profile else None
-    on_top = vat_amount(amount, vat) if vat and amount else None
+    on_top = vat_amount(amount, vat.rate) if vat and amount else None
     return {
         "form": form,
         "amounts": form.offered,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain as joined
@@ -12,7 +11,6 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import structlog
-from django.db import connection, transaction
 from django.utils import timezone
 
 from tenants.audit.anchors import Anchor, anchors_stored, heads_now, leaves_of
@@ -20,6 +18,7 @@ from tenants.audit.links import GENESIS, Finding, Head, Link, chain_check
 from tenants.audit.merkle import root
 from tenants.audit.stores import AnchorStore, anchor_store
 from tenants.models import PLATFORM, AuditAnchor, AuditEntry, AuditStanding
+from tenants.reading import one_moment
 
 AT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 AT_ONCE: Final = 2_000
@@ -62,7 +61,7 @@ def trail_check(reread: int | None = None) -> Looked:
     """
     store = anchor_store()
     numbers = list(store.numbers())  # first, so that what they hold is there to be seen
-    with _one_moment():
+    with one_moment():
         looked = Looked(heads=heads_now())
         looked.findings += _anchors_check(looked, store, numbers, reread)
         known = set(AuditEntry.objects.values_list("chain", flat=True).distinct())
@@ -70,18 +69,6 @@ def trail_check(reread: int | None = None) -> Looked:
             links, marks = _links(chain, looked)
             looked.findings += joined(chain_check(chain, links, looked.heads.get(chain)), marks)
     return looked
-
-
-@contextmanager
-def _one_moment() -> Iterator[None]:
-    """All that is read inside is read as it is now, unless a transaction is under way already."""
-    is_outermost = not connection.in_atomic_block
-    connection.cursor().close()  # as whom we ask is told before: it would be the first query
-    with transaction.atomic():
-        if is_outermost:
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        yield
 
 
 def trail_verify(reread: int | None = None) -> Looked:

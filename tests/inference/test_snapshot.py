@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -8,7 +11,8 @@ from billing.models import LIST_EUR, LIST_SEK, Currency, Plan, Terms
 from billing.price_books import list_book
 from billing.pricing import UnitPrice
 from billing.services import rate_set
-from inference import control
+from inference import control, snapshot
+from inference.gateway.database import in_thread
 from inference.gateway.errors import KeyMayNot
 from inference.gateway.routing import model_for
 from inference.models import Backend, BackendState, Deployment, Model, ModelStatus, Task
@@ -25,6 +29,26 @@ def entry_of(snapshot: Snapshot, key: NewKey) -> KeyEntry:
 def test_a_key_speaks_for_its_organization_and_project(cast: Cast) -> None:
     entry = snapshot_load().keys[keys.key_digest(cast.key.secret)]
     assert (entry.organization_id, entry.project_id) == (cast.acme.id, cast.project.id)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_changes_while_it_is_read_is_not_half_in_it(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key is not with prices of before: its terms and they are read one after the other."""
+    read = snapshot._keys
+
+    def late(now: datetime) -> Any:
+        add = in_thread(services.api_key_create)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(add, actor=cast.olivia, project=cast.project, name="late").result()
+        return read(now)
+
+    before = set(snapshot_load().keys)
+    monkeypatch.setattr(snapshot, "_keys", late)
+    assert set(snapshot_load().keys) == before
+    monkeypatch.undo()
+    assert len(snapshot_load().keys) == len(before) + 1
 
 
 def test_a_revoked_key_is_not_in_it(cast: Cast) -> None:

@@ -110,10 +110,10 @@ class Tenant:
 
     def pays_twice(self) -> PriceBook:
         """A book of its own, in which MODEL costs twice as much."""
-        made = price_book_create(
-            actor=None, slug=f"twice-{next(_numbers)}", name="Twice", parent=list_book()
-        )
         with transaction.atomic():
+            made = price_book_create(
+                actor=None, slug=f"twice-{next(_numbers)}", name="Twice", parent=list_book()
+            )
             for component in (Component.INPUT, Component.CACHED_INPUT, Component.OUTPUT):
                 price = Decimal("0.5")
                 rate_set(actor=None, model=MODEL, component=component, price=price, book=made)
