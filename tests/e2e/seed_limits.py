@@ -22,7 +22,7 @@ def seed_limits(cast: Cast) -> None:
         slug="build", defaults={"name": "Build", "rpm": 300, "tpm": 500_000, "streams": 20}
     )
     who: dict[str, Any] = {"actor": cast.oskar, "organization": cast.acme}
-    terms_set(**who, plan=plan, mode=Mode.POSTPAID, credit_limit=Decimal(500))
+    terms_set(**who, plan=plan, mode=Mode.POSTPAID, credit_limit=Decimal(5000))
     ends = timezone.now() + timedelta(days=9)
     rpm, tpm = LimitKind.REQUESTS_MINUTE, LimitKind.TOKENS_MINUTE
     limit_set(**who, kind=rpm, value=5000, reason="Load test in week 48", ends_at=ends)
