@@ -28,6 +28,8 @@ from tenants.valkey import client
 
 LOCK_S: Final = 15
 PAYMENTS_LOCK_S: Final = 60
+WORTHWHILE: Final = 500
+"""A batch costs much the same whatever is in it: after one of fewer the next beat is waited for."""
 RETRIED_AFTER_RELEASE: Final = timedelta(hours=1)
 
 log = structlog.get_logger()
@@ -35,7 +37,7 @@ log = structlog.get_logger()
 
 @shared_task
 def usage_ingest() -> None:
-    """Book all usage that waits: of each lane in turn, unless another run is at it.
+    """Book the usage that waits: of each lane in turn, unless another run is at it.
 
     When more comes than one run can book, the next beat's takes the other lane.
     """
@@ -44,7 +46,7 @@ def usage_ingest() -> None:
         lock = client().lock(f"ingest:lock:{lane[0]}", timeout=LOCK_S, blocking=False)
         if lock.acquire():
             try:
-                while ingest(streams=lane):
+                while ingest(streams=lane) >= WORTHWHILE:
                     lock.reacquire()
             finally:
                 lock.release()
