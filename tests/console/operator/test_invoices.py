@@ -1,4 +1,4 @@
-"""Invoices by state, the acts on one, and the VAT of a month."""
+"""Invoices by state, and the acts on one."""
 
 from __future__ import annotations
 
@@ -110,23 +110,6 @@ def test_what_nobody_will_pay_is_written_off(operator: Client, rows: MoneyRows) 
     operator.post(f"{URL}{rows.late.pk}/write-off/", {"reason": "Bankrupt"})
     rows.late.refresh_from_db()
     assert rows.late.state == InvoiceState.UNCOLLECTIBLE
-
-
-def test_vat_is_reported_by_country_with_credit_notes_taken_off(
-    operator: Client, rows: MoneyRows
-) -> None:
-    report = operator.get("/operator/vat/").context["report"]
-    found = {line.key.treatment: (line.taxable, line.due) for line in report.lines}
-    assert found[rows.invoice.vat_treatment] == (90, Decimal("22.5"))
-    assert found["reverse_charge"] == (100, 0)
-    (sale,) = report.reversed
-    assert (sale.vat_id, sale.net) == ("DE136695976", 100)
-    (total,) = report.totals
-    assert (total.taxable, total.due) == (190, Decimal("22.5"))
-    assert "EUR,DE,reverse_charge" in downloaded(operator.get("/operator/vat.csv"))
-
-    Invoice.objects.filter(vat_treatment="reverse_charge").update(state=InvoiceState.VOID)
-    assert not operator.get("/operator/vat/").context["report"].reversed, "nothing was sold"
 
 
 def test_exchange_rates_are_entered_and_what_is_none_is_refused(operator: Client) -> None:
