@@ -170,28 +170,23 @@ def credit_note_to_prepaid(note: CreditNote) -> Booked:
 def refund_book(
     *,
     organization: Organization,
-    net: Decimal,
-    vat: Decimal = _ZERO,
+    amount: Decimal,
     source_id: str,
-    owed: bool = False,
     out_of: AccountKind = AccountKind.CLEARING,
 ) -> Booked:
-    """Money went back to a customer: prepaid credit that is not used, with its VAT.
+    """Money went back to a customer: what credit notes and payments of too much left to pay back.
 
-    With `owed` it is what credit notes and payments of too much left to pay back. Raises
-    ValidationError when there is less than that.
+    Raises ValidationError when there is less than that.
     """
-    _check(net)
+    _check(amount)
     currency = books_advance([organization.pk])[organization.pk].currency
-    kind = AccountKind.OWED if owed else AccountKind.PREPAID
-    purse = AccountKey(organization.pk, kind, currency=currency)
-    went, due = _ours(currency, out_of, AccountKind.VAT_PAYABLE)
+    owed = AccountKey(organization.pk, AccountKind.OWED, currency=currency)
+    (went,) = _ours(currency, out_of)
     source = Source("refund", source_id, "refund")
     if is_booked(source):
         return Booked(0, is_new=False)
-    taken = [Leg(purse, net + vat)] if owed else [Leg(purse, net), Leg(due, vat)]
-    _require(purse, taken[0].amount)
-    booked = journal_write(source, taken, [Leg(went, net + vat)])
+    _require(owed, amount)
+    booked = journal_write(source, [Leg(owed, amount)], [Leg(went, amount)])
     books_announce([organization.pk])
     return booked
 

@@ -136,9 +136,8 @@ def refund_finish(refund: Refund, stripe_id: str) -> None:
     refund.save(update_fields=["state", "stripe_id", "failure"])
     refund_book(
         organization=refund.organization,
-        net=refund.total,
+        amount=refund.total,
         source_id=str(refund.pk),
-        owed=True,
         out_of=AccountKind.BANK if payment.provider == Provider.MANUAL else AccountKind.CLEARING,
     )
     credit_note_refunded(refund.credit_note)

@@ -33,6 +33,7 @@ from billing.ledger import (
     wallet_read,
 )
 from billing.models import AccountKind, Invoice, InvoiceState, Mode, Terms
+from billing.payments import payment_enter
 from billing.price_books import list_book, tiers_set
 from tests.billing.invoices.conftest import APRIL_1, MAY_1, Use
 from tests.billing.ledger.reading import NOON, balances
@@ -113,7 +114,8 @@ def test_each_act_counts_for_the_next_request(
     done(lambda: credit_note_issue(actor=None, invoice=second, reason="x", rest="prepaid"))
     assert balances(cast.acme) == {"prepaid": Decimal("0.40")}
     assert balances(None)["vat_payable"] == Decimal("0.10")
-    done(lambda: refund_book(organization=cast.acme, net=Decimal("0.40"), source_id="re_1"))
+    done(lambda: pay(second, "0.40", "in_2"))
+    done(lambda: refund_book(organization=cast.acme, amount=Decimal("0.40"), source_id="re_1"))
     done(
         lambda: promo_grant(
             actor=None, organization=cast.acme, amount=Decimal(1), expires_at=None, reason="Hi"
@@ -124,7 +126,7 @@ def test_each_act_counts_for_the_next_request(
 def test_what_is_booked_already_changes_nothing(invoice: Invoice, cast: Cast) -> None:
     acts: list[Callable[[], Booked]] = [
         lambda: pay(invoice, "2"),
-        lambda: refund_book(organization=cast.acme, net=Decimal("0.5"), source_id="1", owed=True),
+        lambda: refund_book(organization=cast.acme, amount=Decimal("0.5"), source_id="1"),
         lambda: fee_book(currency="EUR", amount=Decimal(1), source_id="1"),
         lambda: payout_book(currency="EUR", amount=Decimal(1), source_id="1"),
     ]
@@ -165,15 +167,21 @@ def test_an_invoice_that_is_late_or_given_up_can_still_be_paid(
 
 
 def test_all_that_is_neither_used_nor_set_apart_goes_back_and_no_cent_more(cast: Cast) -> None:
-    prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(5), reference="1")
+    bought = payment_enter(
+        actor=cast.oskar, organization=cast.acme, amount=Decimal("6.25"), reference="1"
+    ).invoice
+    assert bought
     pending_make(
         source=Source("lease", "1", "lease"), debit=AccountKey(cast.acme.pk, AccountKind.PREPAID),
         credit=AccountKey(None, AccountKind.CLEARING), amount=Decimal(2), timeout_at=NOON,
     )  # fmt: skip
     with pytest.raises(ValidationError, match=r"not 3\.01 EUR left"):
-        refund_book(organization=cast.acme, net=Decimal("3.01"), source_id="re_1")
-    refund_book(organization=cast.acme, net=Decimal(3), vat=Decimal("0.75"), source_id="re_1")
+        credit_note_issue(actor=None, invoice=bought, reason="x", amount=Decimal("3.01"))
+    credit_note_issue(actor=None, invoice=bought, reason="x", amount=Decimal(3))
+    assert balances(cast.acme) == {"prepaid": Decimal(2), "owed": Decimal("3.75")}
+    assert balances(None)["vat_payable"] == Decimal("0.5")
+    for amount, why in (("3.76", r"not 3\.76 EUR left"), ("0", "above 0")):
+        with pytest.raises(ValidationError, match=why):
+            refund_book(organization=cast.acme, amount=Decimal(amount), source_id="re_1")
+    refund_book(organization=cast.acme, amount=Decimal("3.75"), source_id="re_1")
     assert balances(cast.acme) == {"prepaid": Decimal(2)}
-    assert balances(None)["vat_payable"] == Decimal("-0.75")
-    with pytest.raises(ValidationError, match="above 0"):
-        refund_book(organization=cast.acme, net=Decimal(0), source_id="re_2")

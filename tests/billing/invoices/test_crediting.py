@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
@@ -45,6 +46,7 @@ from billing.models import (
 from tenants.models import AuditEntry
 from tests.billing.invoices.conftest import APRIL_1, MAY_1, Use
 from tests.billing.ledger.reading import balances, is_balanced, undone
+from tests.billing.ledger.reading import use as use_credit
 from tests.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -118,7 +120,7 @@ def test_a_credit_note_comes_off_what_is_open_and_the_rest_is_owed(
     assert balances(cast.acme) == {"owed": Decimal("0.50")}
     invoice.refresh_from_db()
     assert invoice.state == InvoiceState.PAID
-    refund_book(organization=cast.acme, net=Decimal("0.50"), source_id="re_1", owed=True)
+    refund_book(organization=cast.acme, amount=Decimal("0.50"), source_id="re_1")
     assert balances(cast.acme) == {}
     assert {"clearing", "vat_payable"}.isdisjoint(balances(None))
     assert AuditEntry.objects.get(action="credit_note.issue").data["invoice"] == invoice.number
@@ -252,7 +254,7 @@ def test_credit_that_is_bought_has_an_invoice_with_vat_and_goes_back_by_a_credit
     note = credit_note_issue(actor=None, invoice=bought, reason="Unused", amount=Decimal(8))
     assert (note.total, note.state) == (Decimal(10), CreditNoteState.OWED)
     assert balances(cast.acme) == {"prepaid": Decimal(12), "owed": Decimal(10)}
-    refund_book(organization=cast.acme, net=Decimal(4), vat=Decimal(1), source_id="re_2")
+    use_credit(cast.acme, output="4")
     with pytest.raises(ValidationError, match="used already"):
         credit_note_issue(actor=None, invoice=bought, reason="Unused")
     assert balances(cast.acme) == {"prepaid": Decimal(8), "owed": Decimal(10)}
@@ -267,6 +269,16 @@ def test_fees_and_payouts_leave_clearing_empty(cast: Cast) -> None:
     ours = balances(None)
     assert ours == {"fee_expense": Decimal(-1), "bank": Decimal(-9)}
     assert AccountKind.BANK.is_debit
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "NaN"])
+@pytest.mark.parametrize("book", [fee_book, payout_book])
+def test_a_fee_or_a_payout_of_nothing_or_less_is_refused(
+    book: Callable[..., object], amount: str
+) -> None:
+    with pytest.raises(ValidationError, match="above 0"):
+        book(currency="EUR", amount=Decimal(amount), source_id="txn_1")
+    assert balances(None) == {}
 
 
 def test_documents_are_made_once_and_say_their_number(invoice: Invoice, cast: Cast) -> None:
