@@ -9,15 +9,18 @@ from django.core.exceptions import ValidationError
 
 from billing.holds import scopes_state
 from billing.ledger import (
+    AccountKey,
+    Source,
     Wallet,
     books_check,
+    pending_make,
     prepaid_top_up,
     promo_expire,
     promo_grant,
     wallet_read,
 )
 from billing.limiting import terms_set
-from billing.models import Mode, Terms, Transfer
+from billing.models import AccountKind, Mode, Terms, Transfer
 from tenants.models import AuditEntry, Organization
 from tests.billing.ledger.reading import balances, use
 from tests.conftest import Cast
@@ -127,6 +130,20 @@ def test_what_is_available_follows_from_the_terms(
 def test_who_has_no_books_yet_has_an_empty_wallet(cast: Cast) -> None:
     zero = Decimal(0)
     assert wallet(cast.acme) == Wallet(zero, zero, zero, zero, 0, Mode.POSTPAID, None)
+
+
+def test_a_wallet_is_all_lots_and_what_is_paid_but_for_what_is_set_apart(cast: Cast) -> None:
+    for amount in (3, 4):
+        promo_grant(
+            actor=None, organization=cast.acme, amount=Decimal(amount), expires_at=LATER, reason=""
+        )
+    prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(8), reference="1")
+    pending_make(
+        source=Source("lease", "1", "lease"), debit=AccountKey(cast.acme.pk, AccountKind.PREPAID),
+        credit=AccountKey(None, AccountKind.CLEARING), amount=Decimal(2), timeout_at=LATER,
+    )  # fmt: skip
+    mine = wallet(cast.acme)
+    assert [mine.promo, mine.prepaid, mine.balance] == [7, 6, 13]
 
 
 def test_many_wallets_are_one_query(cast: Cast, django_assert_num_queries: object) -> None:

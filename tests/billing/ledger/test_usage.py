@@ -142,6 +142,12 @@ def test_an_amount_that_the_books_cannot_hold_is_refused(cast: Cast, amount: str
     assert balances(None) == {}
 
 
+def test_a_part_below_zero_is_refused_whatever_the_others_are(cast: Cast) -> None:
+    with pytest.raises(BooksError, match="less than nothing"):
+        use(cast.acme, input="-0.01", output="5")
+    assert not Transfer.objects.exists()
+
+
 def test_each_posting_makes_a_new_version_of_the_wallet(cast: Cast) -> None:
     seen = [_version(cast.acme)]
     for act in (lambda: pay(cast.acme, "3"), lambda: use(cast.acme, input="1")):

@@ -13,7 +13,7 @@ from billing import stripe_client
 from billing.models import Op, OutboxItem, OutboxState, StripeCustomer
 from billing.payments import outbox, outbox_add, outbox_retry, outbox_send
 from billing.payments.outbox import KEY_LASTS, LEASE, LONGEST_WAIT_S
-from billing.payments.queue import CUSTOMER, key_of
+from billing.payments.queue import CUSTOMER, key_of, outbox_renew
 from billing.stripe_client import (
     StripeBusyError,
     StripeError,
@@ -114,6 +114,19 @@ def test_what_stripe_refuses_is_sent_again_by_people_only(cast: Cast, stripe: St
     assert send(item, stripe).state == OutboxState.DONE
     with pytest.raises(ValidationError, match="refused"):
         outbox_retry(actor=cast.oskar, item=item, now=stripe.now)
+
+
+def test_what_was_refused_is_renewed_as_it_is_to_be_now(cast: Cast, stripe: Stripe) -> None:
+    def renew(**payload: str) -> OutboxItem:
+        return outbox_renew(cast.acme, Op.CUSTOMER, "organization:1:0", payload, stripe.now)
+
+    StripeCustomer.objects.create(organization=cast.acme)
+    first = send(renew(return_url="x"), stripe)
+    assert first.state == OutboxState.FAILED
+    again = send(renew(name="Acme"), stripe)
+    assert (again.pk, again.state) == (first.pk, OutboxState.DONE)
+    assert [one["name"] for one in stripe.fake.all("customer")] == ["Acme"]
+    assert renew(name="Another").payload == {"name": "Acme"}, "what was sent stays as it was"
 
 
 def test_what_refers_to_what_was_never_made_is_refused(cast: Cast, stripe: Stripe) -> None:
