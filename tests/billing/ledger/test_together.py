@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from threading import Barrier
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
-from billing.ledger import books_check, prepaid_top_up, usage_post
+from billing.ledger import Entered, books_check, credit, prepaid_top_up, usage_post
+from billing.ledger.transfers import Entry, transfers_write
 from billing.models import Books, Component
 from tenants.models import Organization, new_id
+from tests.billing.invoices.test_races import apart, meeting
 from tests.billing.ledger.reading import NOON, balances, is_balanced
 from tests.conftest import make_cast
 
@@ -62,11 +64,30 @@ def test_batches_of_the_same_and_of_other_organizations_neither_block_nor_lose()
     assert books_check() == []
 
 
-def test_a_payment_that_is_entered_by_two_at_once_counts_once() -> None:
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_a_payment_that_is_entered_by_two_at_once_is_booked_once(
+    is_locked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the lock both find nothing and write it: only its key keeps the second out."""
     cast = make_cast()
 
-    def pay() -> None:
-        prepaid_top_up(actor=None, organization=cast.acme, amount=Decimal(5), reference="1")
+    def pay(reference: str = "1") -> Entered:
+        return prepaid_top_up(
+            actor=None, organization=cast.acme, amount=Decimal(5), reference=reference
+        )
 
-    at_once(pay, pay, pay)
-    assert balances(cast.acme) == {"prepaid": Decimal(5)}
+    pay("its accounts are there")
+    meet = meeting(surely=not is_locked)
+
+    def meet_and_write(entries: Sequence[Entry]) -> None:
+        meet()
+        transfers_write(entries)
+
+    monkeypatch.setattr(credit, "transfers_write", meet_and_write)
+    if not is_locked:
+        monkeypatch.setattr(credit, "books_advance", Books.objects.in_bulk)
+    with ThreadPoolExecutor(2) as threads:
+        errors = [act.exception(120) for act in [apart(threads, pay) for _each in range(2)]]
+    assert any(isinstance(error, IntegrityError) for error in errors) is not is_locked
+    assert balances(cast.acme) == {"prepaid": Decimal(10)}
+    assert books_check() == []
