@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.utils.translation import gettext as _
 
 from billing.invoices.finalising import invoice_finalise
@@ -58,6 +58,7 @@ def periods_close(now: datetime) -> list[Invoice]:
     """Close every month that has ended, and take its invoices as far as they get by themselves.
 
     Whoever does it again, or at the same time, changes nothing. Returns those that it finished.
+    Raises what PostgreSQL's absence raises: the next run goes on.
     """
     until = now.astimezone(UTC).date().replace(day=1)
     for organization_id, month in _open_months(until):
@@ -156,11 +157,17 @@ def _is_over(ended: datetime, now: datetime) -> bool:
 
 
 def _tried(invoice: Invoice, now: datetime) -> Invoice | None:
-    """As far as it gets; what one organization lacks stops no other."""
+    """As far as it gets; what one organization lacks stops no other, but without PostgreSQL none
+    gets any further.
+    """
     try:
         return _advanced(invoice, now)
-    except (DatabaseError, ValidationError, ArithmeticError, LookupError) as error:
+    except (
+        DatabaseError, InterfaceError, ValidationError, ArithmeticError, LookupError,
+    ) as error:  # fmt: skip
         log.exception("invoice.failed", invoice=str(invoice.pk), error=type(error).__name__)
+        if isinstance(error, OperationalError | InterfaceError) and not connection.is_usable():
+            raise
         return None
 
 

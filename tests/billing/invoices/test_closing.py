@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError
+from django.db import IntegrityError, InterfaceError, OperationalError, connections
 
-from billing.invoices import invoice_close, month_close, months_open, periods_close
+from billing.invoices import invoice_close, month_close, months_open, periods, periods_close
 from billing.ledger import (
     AccountKey,
     Source,
@@ -156,6 +157,14 @@ def test_cents_are_rounded_once_a_line_and_the_books_take_the_rest(cast: Cast, u
     assert set(balances(cast.acme)) == {"receivable"}
 
 
+def rivals(cast: Cast) -> dict[str, Any]:
+    return {
+        "organization_id": cast.rival.pk,
+        "project_id": cast.rival_project.pk,
+        "api_key_id": cast.rival_key.api_key.pk,
+    }
+
+
 def forge(cast: Cast) -> None:
     """A request that costs what its tokens do not."""
     found = UsageEvent.objects.for_organization(cast.acme).get()
@@ -176,15 +185,34 @@ def test_an_invoice_that_contradicts_the_books_is_halted(cast: Cast, use: Use) -
 def test_one_organization_that_is_halted_keeps_no_other_from_its_invoice(
     cast: Cast, use: Use
 ) -> None:
-    rival = {
-        "organization_id": cast.rival.pk,
-        "project_id": cast.rival_project.pk,
-        "api_key_id": cast.rival_key.api_key.pk,
-    }
-    use(MANY, MANY | rival)
+    use(MANY, MANY | rivals(cast))
     forge(cast)
     assert [one.organization for one in periods_close(APRIL_1)] == [cast.rival]
     assert Invoice.objects.get(number="R2026-00001").organization == cast.rival
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_without_postgresql_no_other_invoice_is_tried_until_the_next_run(
+    cast: Cast, use: Use, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(MANY, MANY | rivals(cast))
+    tried = list[Invoice]()
+
+    def away(invoice: Invoice, now: datetime) -> Invoice:
+        tried.append(invoice)
+        raise error("the connection is closed")
+
+    postgresql = type(connections["default"])
+    with monkeypatch.context() as patch:
+        patch.setattr(periods, "invoice_freeze", away)
+        patch.setattr(postgresql, "is_usable", lambda self: False)
+        with pytest.raises(error):
+            periods_close(APRIL_1)
+        assert len(tried) == 1
+        patch.setattr(postgresql, "is_usable", lambda self: True)
+        assert periods_close(APRIL_1) == [], "a deadlock of one, or a limit, stops no other"
+        assert len(tried) == 3
+    assert len(periods_close(APRIL_1)) == 2
 
 
 def test_an_organization_in_kronor_is_invoiced_in_kronor(
