@@ -31,7 +31,6 @@ from tenants.services.keys import (
     api_key_rotate,
     api_keys_end,
     api_keys_revoke,
-    organization_set_keys_end,
     playground_key_open,
     retiring_secret_end,
 )
@@ -69,7 +68,9 @@ from tenants.services.organizations import (
     organization_create,
     organization_open,
     organization_rename,
+    organization_set_keys_end,
     organization_set_regions,
+    organization_set_second_factor,
     organization_set_share,
 )
 from tenants.services.ownership import (
@@ -89,7 +90,6 @@ from tenants.services.projects import (
 from tenants.services.sso import (
     PROOF,
     RECORD_AT,
-    organization_set_second_factor,
     sso_demanded_of,
     sso_domain_add,
     sso_domain_remove,

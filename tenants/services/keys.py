@@ -240,27 +240,6 @@ def api_keys_end(*, actor: User | None, organization: Organization, user: User) 
     )
 
 
-@transaction.atomic
-def organization_set_keys_end(
-    *, actor: User | None, organization: Organization, keys_end_with_member: bool
-) -> Organization:
-    """Whether the keys of people end when they leave."""
-    organization = Organization.objects.select_for_update().get(pk=organization.pk)
-    before = organization.keys_end_with_member
-    if before != keys_end_with_member:
-        organization.keys_end_with_member = keys_end_with_member
-        organization.save(update_fields=["keys_end_with_member"])
-        audit.record(
-            actor=actor,
-            action="organization.set_keys_end",
-            target=organization,
-            organization=organization,
-            before=before,
-            after=keys_end_with_member,
-        )
-    return organization
-
-
 PLAYGROUND: Final = "Playground"
 """The name of the key that usage shows."""
 

@@ -33,14 +33,7 @@ def organization_rename(*, actor: User, organization: Organization, name: str) -
     before, organization.name = organization.name, name
     if before != name:
         organization.save(update_fields=["name"])
-        audit.record(
-            actor=actor,
-            action="organization.rename",
-            target=organization,
-            organization=organization,
-            before=before,
-            after=name,
-        )
+        _told(actor, "organization.rename", organization, before, name)
     return organization
 
 
@@ -68,9 +61,45 @@ def organization_set_regions(
     return _policy_told(actor, "organization.set_regions", organization, before, after)
 
 
+@transaction.atomic
+def organization_set_keys_end(
+    *, actor: User | None, organization: Organization, keys_end_with_member: bool
+) -> Organization:
+    """Whether the keys of people end when they leave."""
+    organization = organization_lock(organization)
+    before, organization.keys_end_with_member = (
+        organization.keys_end_with_member, keys_end_with_member,
+    )  # fmt: skip
+    if before != keys_end_with_member:
+        organization.save(update_fields=["keys_end_with_member"])
+        _told(actor, "organization.set_keys_end", organization, before, keys_end_with_member)
+    return organization
+
+
+@transaction.atomic
+def organization_set_second_factor(
+    *, actor: User, organization: Organization, is_required: bool
+) -> Organization:
+    """Whether every member must have a second factor, beside owners and billing."""
+    organization = organization_lock(organization)
+    before, organization.requires_second_factor = organization.requires_second_factor, is_required
+    if before != is_required:
+        organization.save(update_fields=["requires_second_factor"])
+        _told(actor, "organization.set_second_factor", organization, before, is_required)
+    return organization
+
+
 def _policy_told[V](
     actor: User | None, action: str, organization: Organization, before: V, after: V
 ) -> Organization:
+    _told(actor, action, organization, before, after)
+    transaction.on_commit(snapshot_changed)
+    return organization
+
+
+def _told[V](
+    actor: User | None, action: str, organization: Organization, before: V, after: V
+) -> None:
     audit.record(
         actor=actor,
         action=action,
@@ -79,8 +108,6 @@ def _policy_told[V](
         before=before,
         after=after,
     )
-    transaction.on_commit(snapshot_changed)
-    return organization
 
 
 @transaction.atomic

@@ -25,26 +25,6 @@ _DOMAIN: Final = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.
 
 
 @transaction.atomic
-def organization_set_second_factor(
-    *, actor: User, organization: Organization, is_required: bool
-) -> Organization:
-    """Whether every member must have a second factor, beside owners and billing."""
-    organization = organization_lock(organization)
-    before, organization.requires_second_factor = organization.requires_second_factor, is_required
-    if before != is_required:
-        organization.save(update_fields=["requires_second_factor"])
-        audit.record(
-            actor=actor,
-            action="organization.set_second_factor",
-            target=organization,
-            organization=organization,
-            before=before,
-            after=is_required,
-        )
-    return organization
-
-
-@transaction.atomic
 def sso_set(
     *,
     actor: User,
