@@ -32,6 +32,22 @@ type Heads = Mapping[UUID, Head]
 LOCK: Final = 7_236_105
 """PostgreSQL's advisory lock under which anchors are made, one at a time."""
 
+# The root is of all chains, so the head of each is read, moved or not: by the index, from chain to
+# chain the last row of each, and not all rows since the first anchor.
+_HEADS: Final = """
+WITH RECURSIVE known AS (
+    (SELECT chain FROM tenants_anchoredhead ORDER BY chain LIMIT 1)
+    UNION ALL
+    SELECT (SELECT chain FROM tenants_anchoredhead WHERE chain > known.chain ORDER BY chain LIMIT 1)
+    FROM known WHERE known.chain IS NOT NULL
+)
+SELECT known.chain, latest.seq, latest.hash
+FROM known CROSS JOIN LATERAL (
+    SELECT seq, hash FROM tenants_anchoredhead
+    WHERE chain = known.chain AND anchor_id <= %s ORDER BY anchor_id DESC LIMIT 1
+) AS latest
+"""
+
 log = structlog.get_logger()
 
 
@@ -100,9 +116,9 @@ def heads_now() -> dict[UUID, Head]:
 
 def heads_at(number: int) -> dict[UUID, Head]:
     """Of all chains, as the anchor `number` has them."""
-    rows = AnchoredHead.objects.filter(anchor__lte=number).order_by("chain", "-anchor")
-    latest = rows.distinct("chain").values_list("chain", "seq", "hash")
-    return {chain: Head(seq, bytes(hash_)) for chain, seq, hash_ in latest}
+    with connection.cursor() as cursor:
+        cursor.execute(_HEADS, [number])
+        return {chain: Head(seq, bytes(hash_)) for chain, seq, hash_ in cursor.fetchall()}
 
 
 def anchor_latest() -> Anchor | None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from tenants.audit import merkle, signing
-from tenants.audit.anchors import Anchor, anchor_make
+from tenants.audit.anchors import Anchor, anchor_make, heads_at
 from tenants.audit.checks import trail_check
 from tenants.audit.proofs import export_check, export_lines
 from tenants.models import AnchoredHead, AuditAnchor
@@ -71,12 +71,16 @@ def test_an_anchor_is_signed_and_kept_read_only_outside(acts: Cast, anchors: Pat
 
 
 def test_an_anchor_holds_the_heads_that_moved(acts: Cast) -> None:
-    anchor_make()
+    first = anchor_make()
     project(acts.rita, acts.rival, "One more")
     second, third = anchor_make(), anchor_make()
+    assert first is not None
     assert second is not None
     assert third is not None
     assert set(second.moved) == {acts.rival.pk}
+    assert [heads_at(number) for number in range(4)] == [
+        {}, first.moved, both := {**first.moved, **second.moved}, both,
+    ]  # fmt: skip
     assert third.moved == {}
     assert third.root == second.root
     assert trail_check().is_right
