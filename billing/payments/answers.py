@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from django.db import transaction
 
+from billing import stripe_client
 from billing.models import (
     CreditNote,
     Op,
@@ -22,20 +23,43 @@ from billing.models import (
 )
 from billing.payments import pushing
 from billing.payments.auto import auto_charging, auto_failed, auto_needs_action
-from billing.payments.errors import WRONG
+from billing.payments.errors import WRONG, NeedlessError
 from billing.payments.looks import intent_apply, invoice_apply, refund_apply, session_apply
 from billing.payments.refunding import refund_fail
 from billing.stripe_client import StripeRefusedError, Thing
 
+OUTSIDE: Final = "out_of_band_amount"
+"""What of a credit note goes back otherwise than by it."""
+
 log = structlog.get_logger()
 
 
+def amended(item: OutboxItem, now: datetime) -> bool:
+    """Whether `item` is another call from now on, by what has happened at Stripe.
+
+    What was paid there is booked before a credit note of it is sent, which then says that the money
+    goes back by another way: it is owed. Raises what `stripe_client.fetch` raises.
+    """
+    if item.op != Op.CREDIT_NOTE or OUTSIDE in item.payload:
+        return False
+    invoice = stripe_client.fetch("invoice", item.payload["invoice"], "payments")
+    if invoice["status"] != "paid":
+        return False
+    try:
+        invoice_apply(invoice, now)
+    except WRONG as error:
+        raise StripeRefusedError(str(error)) from error
+    cents = sum(line["unit_amount"] for line in item.payload["lines"])
+    item.payload = {**item.payload, OUTSIDE: cents}
+    return True
+
+
 def vet(item: OutboxItem, payload: Mapping[str, Any]) -> None:
-    """Whether it is still to be sent. StripeRefusedError when it is not."""
+    """Whether it is still to be sent. NeedlessError or StripeRefusedError when it is not."""
     match item.op:
         case Op.CHECKOUT:
             if not Payment.objects.get(pk=_of(item)).is_open:
-                raise StripeRefusedError("It is paid already, or given up.")
+                raise NeedlessError("It is paid already, or given up.")
         case Op.CHARGE:
             auto_charging(Payment.objects.get(pk=_of(item)))
         case Op.FINALIZE:

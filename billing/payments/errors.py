@@ -17,6 +17,10 @@ class MismatchError(Exception):
     """It is not what we asked for, so nothing is booked; says in what."""
 
 
+class NeedlessError(Exception):
+    """Nobody waits any more for what was to be sent; says why."""
+
+
 WRONG: Final = (NotOursError, MismatchError, ValidationError, BooksError)
 """What one object can have that keeps it out of the books, and is to hold up no other."""
 

@@ -6,7 +6,10 @@
                 │                                           or if the error is stored, a new one
                 ├ not now ▸ pending, the same key later
                 ├ the key is of another call ▸ dead
-                └ anything else it refuses ▸ failed: only people try that again
+                ├ to be sent no more ▸ done, and nothing was sent
+                └ anything else it refuses ▸ looked at once: so already ▸ done
+                                               another call by now ▸ pending, with a new key
+                                               else failed: only people try that again
 
 Keys are forgotten after a day there, and what they answered first they answer always, errors too.
 """
@@ -25,7 +28,8 @@ from django.utils import timezone
 
 from billing import stripe_client
 from billing.models import UNFINISHED, Op, OutboxItem, OutboxState
-from billing.payments.answers import answered, refused, vet
+from billing.payments.answers import amended, answered, refused, vet
+from billing.payments.errors import NeedlessError
 from billing.payments.queue import key_of, resolved
 from billing.payments.sync import stripe_answered, stripe_silent
 from billing.stripe_client import (
@@ -42,6 +46,10 @@ LEASE: Final = timedelta(seconds=60)
 KEY_LASTS: Final = timedelta(hours=20)
 FIRST_WAIT_S: Final = 2
 LONGEST_WAIT_S: Final = 600
+_GOALS: Final = frozenset({
+    Op.EXPIRE, Op.CANCEL, Op.VOID, Op.DELETE, Op.PAY_ELSEWHERE,
+})  # fmt: skip
+"""What these are to bring about may be so already, whoever did it."""
 
 log = structlog.get_logger()
 
@@ -97,9 +105,15 @@ def _send(taken: Taken, now: datetime) -> bool:
     """Whether Stripe answered."""
     item = taken.item
     try:
+        is_another = amended(item, now)
         payload = resolved(item)
         thing = _found(item, payload, now) if taken.is_doubtful else None
+        if is_another and not thing:
+            _renew(item)
         thing = thing or _made(item, payload, now)
+    except NeedlessError as error:
+        _note(item, state=OutboxState.DONE, error=str(error), done_at=now)
+        return True
     except StripeError as error:
         _not_done(item, error, now)
         return not isinstance(error, StripeUnknownError)
@@ -130,7 +144,7 @@ def _made(item: OutboxItem, payload: Mapping[str, Any], now: datetime) -> Thing:
 def _renew(item: OutboxItem) -> None:
     version = item.version + 1
     key = key_of(item.op, item.entity, version)
-    _note(item, version=version, idem_key=key, first_sent_at=None)
+    _note(item, version=version, idem_key=key, first_sent_at=None, payload=item.payload)
 
 
 def _not_done(item: OutboxItem, error: StripeError, now: datetime) -> None:
@@ -147,7 +161,7 @@ def _not_done(item: OutboxItem, error: StripeError, now: datetime) -> None:
         case StripeConfusedError():
             _fail(item, OutboxState.DEAD, StripeRefusedError(str(error)), now)
         case StripeRefusedError():
-            _fail(item, OutboxState.FAILED, error, now)
+            _look_again(item, error, now)
 
 
 def _replace_if_absent(item: OutboxItem, error: StripeUnknownError, now: datetime) -> None:
@@ -162,6 +176,32 @@ def _replace_if_absent(item: OutboxItem, error: StripeUnknownError, now: datetim
     else:
         _renew(item)
         _later(item, OutboxState.PENDING, error, now)
+
+
+def _look_again(item: OutboxItem, error: StripeRefusedError, now: datetime) -> None:
+    """Something may have happened there since: then it is done, or is another call by now."""
+    try:
+        is_another = amended(item, now)
+        thing = _reached(item)
+    except StripeRefusedError:
+        _fail(item, OutboxState.FAILED, error, now)
+    except StripeError as silence:
+        _later(item, OutboxState.UNKNOWN, silence, now)
+    else:
+        if thing:
+            _done(item, thing, now)
+        elif is_another:
+            _renew(item)
+            _later(item, OutboxState.PENDING, error, now)
+        else:
+            _fail(item, OutboxState.FAILED, error, now)
+
+
+def _reached(item: OutboxItem) -> Thing | None:
+    """The object, if it is already as the call was to make it."""
+    if item.op not in _GOALS:
+        return None
+    return stripe_client.find(Op(item.op), resolved(item), str(item.pk), item.created_at)
 
 
 def _later(item: OutboxItem, state: OutboxState, error: StripeError, now: datetime) -> None:

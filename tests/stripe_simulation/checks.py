@@ -26,6 +26,7 @@ from tests.stripe_simulation.world import World
 MAKES: Final = {
     Op.CUSTOMER: "customer", Op.CHECKOUT: "checkout.session", Op.CHARGE: "payment_intent",
     Op.INVOICE: "invoice", Op.ITEM: "invoiceitem", Op.REFUND: "refund",
+    Op.CREDIT_NOTE: "credit_note",
 }  # fmt: skip
 
 
@@ -88,6 +89,9 @@ def end_of(fake: FakeStripe, world: World) -> Mapping[str, Any]:
             (one["status"], one["total"], one["amount_paid"]) for one in fake.all("invoice")
         ),
         "their refunds": sorted((one["status"], one["amount"]) for one in fake.all("refund")),
+        "their notes": sorted(
+            (one["total"], one["out_of_band_amount"]) for one in fake.all("credit_note")
+        ),
         "customers": len(fake.all("customer")),
     }
 

@@ -22,6 +22,7 @@ from billing.invoices import periods_close
 from billing.payments import (
     WebhookRefusedError,
     auto_top_ups_step,
+    corrections_push,
     events_backfill,
     events_catch_up,
     inbox_work,
@@ -139,6 +140,7 @@ class Simulation:
         if now >= MONTH_END and self._story.awaits_invoice:
             periods_close(now)
             invoices_push(now)
+        corrections_push(now)
         outbox_send(now)
         events_catch_up(now)
         if self._random.random() < 0.2:

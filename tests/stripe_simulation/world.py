@@ -24,7 +24,7 @@ from billing.models import (
     StripeCustomer,
     Terms,
 )
-from billing.payments import auto_top_up_set, payment_refund, top_up_begin
+from billing.payments import auto_top_up_set, invoice_credit, payment_refund, top_up_begin
 from console.fakestripe import FakeStripe
 from console.fakestripe.http import Refusal
 from tenants.models import ApiKey, Organization, Project, User, new_id
@@ -92,6 +92,7 @@ class Story:
         self._has_bad_card = self._random.random() < 0.5
         self._amount = Decimal(self._random.choice([60, 80, 100]))
         self.has_payer, self.has_borrower = number % 5 not in (2, 3), number % 5 >= 2
+        self._is_credited = number % 5 != 3
         self.start = LAST_DAY if self.has_borrower else MONTH_END
         self._acts = [*self._payer_acts(), *self._borrower_acts()]
 
@@ -192,7 +193,16 @@ class Story:
         ).first()
         if invoice and invoice.hosted_url and invoice.state != InvoiceState.PAID:
             self._pay(invoice.hosted_url)
+            self._credit(invoice, now)
         return bool(invoice and invoice.state == InvoiceState.PAID)
+
+    def _credit(self, invoice: Invoice, now: datetime) -> None:
+        """A credit note after the card was charged, and before anything here has heard of it."""
+        (theirs,) = self._fake.all("invoice")
+        if self._is_credited and theirs["status"] == "paid" and not invoice.credited:
+            invoice_credit(
+                actor=self._world.person, invoice=invoice, amount=Decimal(5), reason="Slow", now=now
+            )
 
     def _use(self, customer: Customer, euros: int) -> Act:
         def act(now: datetime) -> bool:

@@ -34,6 +34,7 @@ from billing.payments import (
 )
 from billing.payments.auto import COOL, LAPSES
 from billing.payments.looks import look
+from billing.payments.metrics import payments_health
 from console.fakestripe.hosted import hosted
 from tests.billing.payments.conftest import Stripe
 from tests.billing.payments.test_top_ups import begin, prepaid
@@ -155,6 +156,24 @@ def test_what_the_bank_wants_confirmed_a_person_pays_at_a_checkout(
     assert prepaid(cast.acme) == 60
     with pytest.raises(ValidationError, match="nothing to confirm"):
         payment_action(actor=cast.olivia, payment=payment, now=stripe.now)
+
+
+def test_what_was_confirmed_unheard_is_paid_and_opens_no_checkout(
+    cast: Cast, stripe: Stripe, card: Payment
+) -> None:
+    """Stripe does not cancel a charge that has succeeded."""
+    ask(stripe)
+    turn_on(cast)
+    step(cast, stripe)
+    (payment,) = automatic()
+    stripe.fake.client().v1.payment_intents.confirm(
+        payment.stripe_payment_intent, params={"payment_method": "pm_card_visa"}
+    )
+    payment = payment_action(actor=cast.olivia, payment=payment, now=stripe.now)
+    assert (payment.state, payment.checkout_url) == (PaymentState.PAID, "")
+    assert prepaid(cast.acme) == 60
+    assert len(stripe.fake.all("checkout.session")) == 1
+    assert payments_health(stripe.now)["calls_refused"] == 0
 
 
 def ask(stripe: Stripe) -> None:

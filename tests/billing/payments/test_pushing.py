@@ -47,6 +47,7 @@ from billing.payments import (
     pushing,
     stripe_reconcile,
 )
+from console.fakestripe import Fault
 from tenants import services
 from tenants.models import OrganizationState
 from tests.billing.ledger.reading import balances
@@ -181,6 +182,55 @@ def test_what_is_taken_off_an_open_invoice_stripe_does_not_collect(
     assert (invoice.state, invoice.paid) == (InvoiceState.PAID, Decimal("12.50"))
     assert CreditNote.objects.get().stripe_id
     assert not books_check()
+
+
+def test_a_credit_note_of_what_was_paid_there_unheard_takes_from_the_payment(
+    cast: Cast, stripe: Stripe
+) -> None:
+    """The card is charged, and the note is issued before the webhook of that comes."""
+    invoice = push(stripe, draft_make(cast.acme, "10.00"))
+    stripe.fake.pay(invoice.hosted_url)
+    credit_note_issue(
+        actor=cast.oskar, invoice=invoice, amount=Decimal(2), reason="Slow", now=stripe.now
+    )
+    corrections_push(stripe.now)
+    outbox_send(stripe.now)
+    assert OutboxItem.objects.get(op=Op.CREDIT_NOTE).state == OutboxState.DONE
+    (theirs,) = stripe.fake.all("credit_note")
+    assert (theirs["total"], theirs["out_of_band_amount"]) == (250, 250)
+    for _twice in range(2):
+        stripe.deliver()
+    assert balances(cast.acme) == {"owed": Decimal("2.50")}
+    assert Payment.objects.get().total == Decimal("12.50")
+    assert books_check() == invoices_check() == []
+
+
+@pytest.mark.parametrize("fault", [None, Fault.DROPPED, Fault.FAILED_BEFORE, Fault.ANSWER_LOST])
+def test_a_credit_note_that_is_refused_since_it_was_just_paid_is_sent_as_one_of_that(
+    cast: Cast, stripe: Stripe, monkeypatch: pytest.MonkeyPatch, fault: Fault | None
+) -> None:
+    """The customer pays between our look and our call; and what is sent then may be lost."""
+    invoice = push(stripe, draft_make(cast.acme, "10.00"))
+    credit_note_issue(
+        actor=cast.oskar, invoice=invoice, amount=Decimal(2), reason="Slow", now=stripe.now
+    )
+    corrections_push(stripe.now)
+    send, left = stripe_client.send, [fault]
+
+    def just_paid(op: Op, payload: Mapping[str, Any], key: str) -> Any:
+        if stripe.fake.all("invoice")[0]["status"] == "open":
+            stripe.fake.pay(invoice.hosted_url)
+        else:
+            stripe.fake.faults = lambda request, now: left.pop() if left else None
+        return send(op, payload, key)
+
+    monkeypatch.setattr(stripe_client, "send", just_paid)
+    for _try in range(4):
+        outbox_send(stripe.now)
+        stripe.pass_time(minutes=15)
+    assert OutboxItem.objects.get(op=Op.CREDIT_NOTE).state == OutboxState.DONE
+    assert [one["out_of_band_amount"] for one in stripe.fake.all("credit_note")] == [250]
+    assert balances(cast.acme) == {"owed": Decimal("2.50")}
 
 
 def test_what_was_paid_of_an_invoice_goes_back(cast: Cast, stripe: Stripe) -> None:
@@ -343,6 +393,7 @@ def test_what_is_paid_by_bank_and_by_card_is_owed_back(cast: Cast, stripe: Strip
     stripe.fake.pay(invoice.hosted_url)
     for _twice in range(2):
         stripe.deliver()
+    assert OutboxItem.objects.get(op=Op.PAY_ELSEWHERE).state == OutboxState.DONE
     assert balances(cast.acme) == {"owed": Decimal("12.50")}
     assert (balances(None)["bank"], balances(None)["clearing"]) == (
         Decimal("-12.50"), Decimal("-12.50"),
