@@ -285,6 +285,7 @@ ACCESS: Final[dict[str, Who]] = {
     "operator_payments": Who.OPERATOR,
     "operator_payment": Who.OPERATOR,
     "operator_payment_refund": Who.FINANCE,
+    "operator_payment_excess": Who.FINANCE,
     "operator_refund_again": Who.FINANCE,
     "operator_dunning": Who.OPERATOR,
     "operator_stripe": Who.OPERATOR,

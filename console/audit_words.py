@@ -106,6 +106,7 @@ ACTIONS: Final = {
     "payment.begin": gettext_lazy("Payment begun"),
     "payment.book": gettext_lazy("Payment booked"),
     "payment.confirm": gettext_lazy("Payment to be confirmed opened"),
+    "payment.excess_return": gettext_lazy("What was paid too much given back"),
     "payment.refund": gettext_lazy("Payment paid back"),
     "person.erase": gettext_lazy("Facts about a person erased from the trail"),
     "plan.begin": gettext_lazy("Plan begun"),

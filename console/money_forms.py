@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.invoices import creditable
 from billing.models import ExchangeRate, Invoice, Payment
+from billing.payments import Way, ways_of
 from billing.payments.manual import LONGEST
 from inference.costs import today
 from inference.models import Backend
@@ -99,3 +100,23 @@ class RefundForm(CreditNoteForm):
     def of_payment(cls, payment: Payment, data: Any = None) -> Self:
         left = payment.net if payment.invoice is None else creditable(payment.invoice)
         return cls(data, initial={"amount": min(left, payment.net)})
+
+
+class ExcessForm(forms.Form):
+    """How what was paid too much is given back."""
+
+    way = forms.TypedChoiceField(label=_("How"), coerce=Way, widget=forms.RadioSelect)
+    reference = forms.CharField(
+        label=_("Reference"),
+        max_length=LONGEST,
+        required=False,
+        help_text=_("Of the transfer, if it was one."),
+    )
+
+    @classmethod
+    def of(cls, payment: Payment, data: Any = None) -> Self:
+        ways = ways_of(payment)
+        form = cls(data, initial={"way": ways[0]})
+        choices = [(way.value, way.label) for way in ways]
+        form.fields["way"].choices = choices  # type: ignore[attr-defined]
+        return form

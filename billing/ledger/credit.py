@@ -60,14 +60,16 @@ def top_up_book(
 ) -> Entered:
     """A payment in advance came `into` clearing or the bank: `net` is credit, `vat` is the state's.
 
-    The same `source_id` is booked once. Raises ValidationError for an amount that is not one, and
-    for a source that was booked with another amount.
+    Or it lay in what the organization is `owed`. The same `source_id` is booked once. Raises
+    ValidationError for an amount that is not one, and for a source that was booked with another
+    amount.
     """
     _check(net)
     currency = books_advance([organization.pk])[organization.pk].currency
     prepaid = AccountKey(organization.pk, AccountKind.PREPAID, currency=currency)
-    came, due = (AccountKey(None, kind, currency=currency)
-                 for kind in (into, AccountKind.VAT_PAYABLE))  # fmt: skip
+    due = AccountKey(None, AccountKind.VAT_PAYABLE, currency=currency)
+    owner = organization.pk if into == AccountKind.OWED else None
+    came = AccountKey(owner, into, currency=currency)
     accounts = accounts_open([prepaid, came, due])
     source = Source("payment", source_id, "top_up")
     entered = _enter(entry_of(source, accounts[came], accounts[prepaid], net))

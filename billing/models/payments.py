@@ -45,7 +45,8 @@ class Provider(models.TextChoices):
 
 
 class Payment(models.Model):
-    """`total` is what is paid: `net`, which is credited, and `vat`. `refunded` is part of `total`.
+    """`total` is what is paid: `net`, which is credited, and `vat`. `refunded` is part of `total`,
+    and so is `excess`: what of it was too much for its invoice, until it is given back.
 
     `vat_rate` (percent) and `vat_treatment` were decided when it began. `invoice` is what it pays,
     or the document of the credit. `reference` is the bank's, or which automatic top-up it is: each
@@ -62,6 +63,7 @@ class Payment(models.Model):
     vat = models.DecimalField(_("VAT"), max_digits=12, decimal_places=2, default=Decimal(0))
     total = models.DecimalField(_("total"), max_digits=12, decimal_places=2)
     refunded = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal(0))
+    excess = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal(0))
     vat_rate = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal(0))
     vat_treatment = models.CharField(max_length=20, blank=True)
     currency = models.CharField(max_length=3, default="EUR")
@@ -85,12 +87,17 @@ class Payment(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["organization", "-created_at"], name="payment_of"),
             models.Index(fields=["stripe_checkout_session"], name="payment_checkout"),
+            models.Index(fields=["created_at"], condition=Q(excess__gt=0), name="payment_too_much"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(total=F("net") + F("vat")), name="payment_total"),
             models.CheckConstraint(condition=Q(net__gt=0, vat__gte=0), name="payment_positive"),
             models.CheckConstraint(
                 condition=Q(refunded__gte=0, refunded__lte=F("total")), name="payment_refunded"
+            ),
+            models.CheckConstraint(
+                condition=Q(excess__gte=0, excess__lte=F("total") - F("refunded")),
+                name="payment_excess",
             ),
             models.UniqueConstraint(
                 fields=["stripe_payment_intent"],
@@ -119,8 +126,8 @@ class Payment(models.Model):
 
     @property
     def refundable(self) -> Decimal:
-        """What may still be paid back, VAT included."""
-        return self.total - self.refunded if self.paid_at else Decimal(0)
+        """What credit notes may still pay back, VAT included."""
+        return self.total - self.refunded - self.excess if self.paid_at else Decimal(0)
 
 
 class RefundState(models.TextChoices):
@@ -130,18 +137,22 @@ class RefundState(models.TextChoices):
 
 
 class Refund(models.Model):
-    """Money of a credit note that goes back: it is owed until it is certain that it arrived."""
+    """Money that goes back: it is owed until it is certain that it arrived.
+
+    `credit_note` says why, but of what was paid too much. `reference` is of a transfer by bank.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="refunds")
     payment = models.ForeignKey(Payment, models.PROTECT, related_name="refunds")
-    credit_note = models.ForeignKey(CreditNote, models.PROTECT, related_name="refunds")
+    credit_note = models.ForeignKey(CreditNote, models.PROTECT, null=True, related_name="refunds")
     net = models.DecimalField(_("net"), max_digits=12, decimal_places=2)
     vat = models.DecimalField(_("VAT"), max_digits=12, decimal_places=2)
     reason = models.CharField(_("reason"), max_length=200)
     state = models.CharField(
         _("state"), max_length=10, choices=RefundState, default=RefundState.PENDING
     )
+    reference = models.CharField(_("reference"), max_length=100, blank=True)
     stripe_id = models.CharField(max_length=100, blank=True)
     failure = models.CharField(_("failure"), max_length=300, blank=True)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")

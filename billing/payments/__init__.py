@@ -4,8 +4,8 @@ top_ups, auto      begin payments         pushing      sends invoices
 queue, outbox      calls to Stripe, each until it is certain what became of it
 inbox, backfill    events from Stripe     looks        what it shows, compared with ours
 booking            the one way into the books, for what was verified
-manual, refunding  by bank, and back      dunning      what is late
-reconciling        ours against theirs, each hour
+manual, refunding  by bank, and back      excess       what was paid too much
+dunning            what is late           reconciling  ours against theirs, each hour
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from billing.payments.dunning import (
     key_making_check,
 )
 from billing.payments.errors import MismatchError, NotOursError
+from billing.payments.excess import Way, excess_return, ways_of
 from billing.payments.inbox import (
     WebhookRefusedError,
     inbox_work,
@@ -37,6 +38,7 @@ from billing.payments.top_ups import payment_action, portal_url, top_up_begin
 __all__ = [
     "MismatchError",
     "NotOursError",
+    "Way",
     "WebhookRefusedError",
     "auto_top_up_set",
     "auto_top_ups_step",
@@ -45,6 +47,7 @@ __all__ = [
     "dunning_step",
     "events_backfill",
     "events_catch_up",
+    "excess_return",
     "inbox_work",
     "invoice_credit",
     "invoices_push",
@@ -62,6 +65,7 @@ __all__ = [
     "spent_in_month",
     "stripe_reconcile",
     "top_up_begin",
+    "ways_of",
     "webhook_replay",
     "webhook_take",
 ]

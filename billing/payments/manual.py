@@ -12,9 +12,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from billing.ledger.credit import MOST
-from billing.models import Invoice, Op, Payment, PaymentKind, Provider
-from billing.payments.amounts import CENT, parted, priced
-from billing.payments.booking import invoice_settle, payment_settle
+from billing.models import Invoice, Op, Payment, Provider
+from billing.payments.amounts import CENT
+from billing.payments.booking import credit_settle, invoice_settle
 from billing.payments.queue import outbox_add
 from billing.plans import currency_of
 from tenants.models import Organization, User
@@ -43,7 +43,9 @@ def payment_enter(
     try:
         with transaction.atomic():
             if invoice is None:
-                return _credited(actor, organization, amount, reference, now)
+                return credit_settle(
+                    organization, actor=actor, amount=amount, reference=reference.strip(), now=now
+                )
             return _paid(actor, organization, invoice, amount, reference, now)
     except IntegrityError as error:
         if "payment_reference_once" not in str(error):
@@ -69,22 +71,6 @@ def _check(organization: Organization, amount: Decimal, reference: str, currency
         raise ValidationError(
             {"reference": _("Enter the bank’s reference, in at most %(most)s letters.") % words}
         )
-
-
-def _credited(
-    actor: User, organization: Organization, amount: Decimal, reference: str, now: datetime
-) -> Payment:
-    """Net is what, with its VAT, comes to the amount that was paid."""
-    payment = priced(
-        organization, PaymentKind.MANUAL, amount, now,
-        provider=Provider.MANUAL, reference=reference.strip(), created_by=actor,
-    )  # fmt: skip
-    payment.net, payment.vat = parted(amount, payment.vat_rate)
-    payment.total = amount
-    payment.save()
-    source = f"{Provider.MANUAL.value}:{payment.reference}"
-    payment_settle(payment, actor=actor, source_id=source, now=now)
-    return payment
 
 
 def _paid(

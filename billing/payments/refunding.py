@@ -1,4 +1,7 @@
-"""Money that goes back: a credit note says why, and the books keep it as owed until it arrived."""
+"""Money that goes back: the books keep it as owed until it arrived.
+
+A credit note says why, but of what was paid too much: that was never due.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from decimal import Decimal
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -83,8 +87,12 @@ def invoice_credit(
 
 @transaction.atomic
 def refund_again(*, actor: User, refund: Refund, now: datetime | None = None) -> Refund:
-    """Try one that failed once more."""
+    """Try one that failed once more. What was paid too much waits on its payment instead."""
     refund = Refund.objects.select_for_update().get(pk=refund.pk)
+    if refund.credit_note is None:
+        raise ValidationError(
+            _("Give it back anew on the page of its payment: it was paid too much.")
+        )
     payment = Payment.objects.select_for_update().get(pk=refund.payment_id)
     tried = Refund.objects.filter(credit_note=refund.credit_note_id)
     if tried.exclude(state=RefundState.FAILED).exists():
@@ -109,11 +117,11 @@ def _refund(actor: User, payment: Payment, note: CreditNote, now: datetime) -> R
     if payment.provider == Provider.MANUAL:
         refund_finish(refund, "")
     else:
-        _send(refund, payment, now)
+        refund_send(refund, payment, now)
     return refund
 
 
-def _send(refund: Refund, payment: Payment, now: datetime) -> None:
+def refund_send(refund: Refund, payment: Payment, now: datetime) -> None:
     if not payment.stripe_payment_intent:
         raise ValidationError(
             _("Stripe does not say by which charge this was paid: pay it back there.")
@@ -134,13 +142,20 @@ def refund_finish(refund: Refund, stripe_id: str) -> None:
     payment = refund.payment
     refund.state, refund.stripe_id, refund.failure = RefundState.DONE, stripe_id, ""
     refund.save(update_fields=["state", "stripe_id", "failure"])
+    by_bank = refund.reference or payment.provider == Provider.MANUAL
     refund_book(
         organization=refund.organization,
         amount=refund.total,
         source_id=str(refund.pk),
-        out_of=AccountKind.BANK if payment.provider == Provider.MANUAL else AccountKind.CLEARING,
+        out_of=AccountKind.BANK if by_bank else AccountKind.CLEARING,
     )
-    credit_note_refunded(refund.credit_note)
+    if refund.credit_note:
+        credit_note_refunded(refund.credit_note)
+    payment_close(payment)
+
+
+def payment_close(payment: Payment) -> None:
+    """Nothing of it is left, once all was given back."""
     if payment.refunded == payment.total:
         Payment.objects.filter(pk=payment.pk).update(state=PaymentState.REFUNDED)
 
@@ -150,3 +165,7 @@ def refund_fail(refund: Refund, why: str) -> None:
     if refund.state == RefundState.PENDING:
         refund.state, refund.failure = RefundState.FAILED, why[:300]
         refund.save(update_fields=["state", "failure"])
+        if refund.credit_note_id is None:
+            Payment.objects.filter(pk=refund.payment_id).update(
+                excess=F("excess") + refund.total, refunded=F("refunded") - refund.total
+            )

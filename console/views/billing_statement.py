@@ -29,6 +29,7 @@ from console.reports import money_places
 WORDS: Final[dict[tuple[str, str], str | Promise]] = {
     ("batch", "usage"): _("Usage"),
     ("payment", "top_up"): _("Payment in advance"),
+    ("payment", "vat"): _("VAT of a payment in advance"),
     ("promo", "grant"): _("Credit granted"),
     ("expiry", "expiry"): _("Credit expired"),
     ("payment", "invoice"): _("Payment of an invoice"),

@@ -44,6 +44,7 @@ def money_places(cast: Cast) -> dict[str, dict[str, Place]]:
         "operator_credit_note_pdf": {"note": note.pk},
         "operator_payment": payment,
         "operator_payment_refund": payment,
+        "operator_payment_excess": payment,
         "operator_refund_again": {"refund": rows.refund.pk},
         "operator_outbox_item": item,
         "operator_outbox_retry": item,

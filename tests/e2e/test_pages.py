@@ -234,6 +234,7 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "operator_payments, none": ("oskar", "/operator/payments/?state=failed"),
     "operator_payment": ("oskar", "/operator/payments/{payment}/"),
     "operator_payment_refund": ("oskar", "/operator/payments/{payment}/refund/"),
+    "operator_payment_excess": ("oskar", "/operator/payments/{payment}/excess/"),
     "operator_dunning": ("oskar", "/operator/payments/late/"),
     "operator_stripe": ("oskar", "/operator/stripe/"),
     "operator_outbox_item": ("oskar", "/operator/stripe/calls/{call}/"),

@@ -65,6 +65,7 @@ urls: Final[list[URLPattern]] = [
         ("payments/late/", dunning.operator_dunning),
         ("payments/<uuid:payment>/", payments.operator_payment),
         ("payments/<uuid:payment>/refund/", payments.operator_payment_refund),
+        ("payments/<uuid:payment>/excess/", payments.operator_payment_excess),
         ("refunds/<uuid:refund>/again/", payments.operator_refund_again),
         ("stripe/", stripe.operator_stripe),
         ("stripe/calls/<uuid:item>/", stripe.operator_outbox_item),

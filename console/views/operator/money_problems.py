@@ -23,6 +23,7 @@ SELECT (SELECT down_since FROM billing_stripesync),
         AND op <> 'payment_intent.create'
         AND COALESCE(done_at, created_at) > now() - interval '7 days'),
     (SELECT count(*) FROM billing_reconciliation WHERE resolved_at IS NULL AND kind <> 'lag'),
+    (SELECT count(*) FROM billing_payment WHERE excess > 0),
     (SELECT count(*) FROM billing_rate WHERE approved_at IS NULL)
 """
 
@@ -34,6 +35,7 @@ class Waiting(NamedTuple):
     halted: int
     refused: int
     differs: int
+    too_much: int
     proposed: int
 
 
@@ -56,6 +58,12 @@ def money_problems() -> Iterator[Problem]:
             "%(n)s amount differs from Stripe’s.", "%(n)s amounts differ from Stripe’s.", count
         )
         yield _problem(said % {"n": count}, _("Each is listed."), "operator_reconciliation")
+    if count := seen.too_much:
+        said = ngettext("%(n)s payment was too much.", "%(n)s payments were too much.", count) % {
+            "n": count
+        }
+        means = _("The rest is to be given back.")
+        yield _problem(said, means, "operator_payments", "?state=excess")
     if count := seen.proposed:
         said = ngettext("%(n)s price is proposed.", "%(n)s prices are proposed.", count)
         yield _problem(said % {"n": count}, _("A second person approves it."), "operator_prices")

@@ -27,11 +27,11 @@ from billing.models import (
     Refund,
     WebhookEvent,
 )
-from billing.payments import payment_refund, refund_again
+from billing.payments import excess_return, payment_refund, refund_again
 from console.access import operator_page
 from console.filters import filter_read
 from console.http import OperatorRequest
-from console.money_forms import RefundForm
+from console.money_forms import ExcessForm, RefundForm
 from console.sheets import Sheet, act_answer, sent, sheet_answer
 from console.step_up import stepped_up
 from console.templatetags.ui import money_in
@@ -45,6 +45,8 @@ KINDS: Final = {
     PaymentState.PENDING: "warn",
 }
 """Their colours; the others are idle."""
+EXCESS: Final = "excess"
+"""Stands among the states for what waits to be given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,8 @@ class Received:
 def operator_payments(request: OperatorRequest) -> HttpResponse:
     """All payments, the newest first; `state=failed` are those to look at."""
     search = request.GET.get("q", "").strip()
-    state = filter_read(
-        request, "state", PaymentState.choices, label=_("State"), every=_("Every state")
-    )
+    states = [*PaymentState.choices, (EXCESS, _("Paid too much"))]
+    state = filter_read(request, "state", states, label=_("State"), every=_("Every state"))
     kind = filter_read(request, "kind", PaymentKind.choices, label=_("For"), every=_("For all"))
     found = _matching(search, state.value, kind.value)
     page = page_of(found, unique="id", order="-created_at", after=after_of(request))
@@ -139,6 +140,35 @@ def operator_payment_refund(request: OperatorRequest, payment: UUID) -> HttpResp
     )
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page
+@stepped_up
+def operator_payment_excess(request: OperatorRequest, payment: UUID) -> HttpResponse:
+    """Give back what was paid too much."""
+    found = _payment(payment)
+    form = ExcessForm.of(found, sent(request))
+    sheet = Sheet(
+        title=_("Give back to %(name)s") % {"name": found.organization},
+        sub=_("More came than was open of the invoice, as when it was paid twice. As credit it is "
+              "a payment in advance, with VAT and an invoice of its own."),
+        act=_("Give back"),
+        back=_page(found),
+        keep=_("Cancel"),
+        facts=[
+            (_("Paid"), money_in(found.total, found.currency)),
+            (_("Too much"), money_in(found.excess, found.currency)),
+        ],
+        is_danger=True,
+    )  # fmt: skip
+    return sheet_answer(
+        request,
+        sheet,
+        form,
+        lambda: excess_return(actor=request.user, payment=found, **form.cleaned_data),
+        said=_("It is given back."),
+    )
+
+
 @require_POST
 @operator_page
 @stepped_up
@@ -181,7 +211,9 @@ def _matching(search: str, state: str, kind: str) -> QuerySet[Payment]:
         named = Q(organization__name__icontains=search) | Q(organization__slug=search.lower())
         theirs = Q(stripe_payment_intent=search) | Q(stripe_checkout_session=search)
         found = found.filter(named | theirs | Q(reference__iexact=search))
-    if state:
+    if state == EXCESS:
+        found = found.filter(excess__gt=0)
+    elif state:
         found = found.filter(state=state)
     return found.filter(kind=kind) if kind else found
 

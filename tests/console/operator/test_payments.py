@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from billing.models import (
     EventState,
@@ -13,10 +14,12 @@ from billing.models import (
     OutboxItem,
     OutboxState,
     Payment,
+    Provider,
     Reconciliation,
     StripeSync,
     WebhookEvent,
 )
+from billing.payments.booking import invoice_settle
 from tests.conftest import Cast
 from tests.console.money_rows import MoneyRows, money_made
 from tests.console.operator.conftest import text_of
@@ -69,6 +72,31 @@ def test_some_of_a_payment_goes_back_with_a_credit_note(operator: Client, rows: 
     assert payment.refunded == 62.5
     assert payment.invoice
     assert payment.invoice.credit_notes.count() == 2
+
+
+def test_what_was_paid_too_much_is_told_and_given_back(operator: Client, rows: MoneyRows) -> None:
+    sheet = f"{URL}{rows.payment.pk}/excess/"
+    typed = {"way": "bank", "reference": "OUT 3"}
+    assert "Nothing of this payment was too much" in text_of(operator.post(sheet, typed))
+    late = rows.late
+    payment = invoice_settle(
+        late, actor=None, amount=late.to_pay + 7, provider=Provider.MANUAL,
+        reference="BG 8", now=timezone.now(),
+    )  # fmt: skip
+    problems = operator.get("/operator/").context["problems"]
+    assert "1 payment was too much." in [problem.what for problem in problems]
+    assert "€7.00 too much" in text_of(operator.get(f"{URL}?state=excess"))
+    page = f"{URL}{payment.pk}/"
+    assert "Give back what was too much" in text_of(operator.get(page))
+    assert operator.post(f"{page}excess/", {"way": "card"}).status_code == 422
+    assert operator.post(f"{page}excess/", {"way": "bank"}).status_code == 422
+
+    assert operator.post(f"{page}excess/", typed).status_code == 302
+
+    shown = text_of(operator.get(page))
+    assert "Paid too much (OUT 3)" in shown
+    assert "Give back what was too much" not in shown
+    assert "No payment is like this." in text_of(operator.get(f"{URL}?state=excess"))
 
 
 def test_who_is_late_is_listed_with_what_comes_next(operator: Client, rows: MoneyRows) -> None:
