@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from billing.budgets import budget_remove
 from billing.models import Budget
+from billing.payments import bodies_empty_of
 from tenants.models import Organization
 from tenants.services import organization_erase
 
@@ -30,7 +31,8 @@ def organizations_erase() -> int:
 
 @transaction.atomic
 def _erase(organization: Organization) -> None:
-    """Its budgets go with its people: they name whom to mail."""
+    """Its budgets go with its people: they name whom to mail. So does what Stripe told of them."""
     for budget in Budget.objects.for_organization(organization):
         budget_remove(actor=None, budget=budget)
+    bodies_empty_of(organization, timezone.now())
     organization_erase(organization=organization)

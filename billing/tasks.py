@@ -185,6 +185,13 @@ def stripe_events_fetch() -> None:
 
 
 @shared_task
+def webhook_bodies_empty() -> None:
+    """Keep no longer what old events said of people."""
+    close_old_connections()
+    payments.bodies_empty(timezone.now())
+
+
+@shared_task
 def stripe_reconcile() -> None:
     """Compare the last days with Stripe's."""
     close_old_connections()

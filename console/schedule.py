@@ -68,6 +68,10 @@ SCHEDULE: Final[Mapping[str, Mapping[str, Any]]] = {
         "task": "billing.tasks.stripe_reconcile_long",
         "schedule": crontab(hour=3, minute=17),
     },
+    "empty old webhooks": {
+        "task": "billing.tasks.webhook_bodies_empty",
+        "schedule": crontab(hour=4, minute=5),
+    },
     "check VAT ids": {"task": "billing.tasks.vat_ids_check", "schedule": 3600.0},
     "close months": {"task": "billing.tasks.months_close", "schedule": crontab(minute="*/10")},
     "verify the books": {

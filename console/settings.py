@@ -289,6 +289,7 @@ STRIPE_PAGES = ["https://checkout.stripe.com", "https://billing.stripe.com"]
 PAYMENT_PAGES = ([STRIPE_API_BASE] if STRIPE_API_BASE else STRIPE_PAGES) if STRIPE_API_KEY else []
 """Where the buttons that pay lead to: their forms may."""
 STRIPE_ACCOUNT = env("STRIPE_ACCOUNT", "")
+WEBHOOK_RETENTION_DAYS = int(env("WEBHOOK_RETENTION_DAYS", "90"))
 
 # The gateway
 METRICS_TOKEN = env("METRICS_TOKEN", "")

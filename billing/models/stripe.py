@@ -107,7 +107,8 @@ class EventState(models.TextChoices):
 class WebhookEvent(models.Model):
     """An event of Stripe, once: by its webhook, or fetched since that did not come.
 
-    It is a hint to look at an object. `note` says why it was refused or ignored.
+    It is a hint to look at an object. `note` says why it was refused or ignored. Of a body that was
+    emptied, at `emptied_at`, only the kind of that object is left.
     """
 
     id = models.CharField(primary_key=True, max_length=100)
@@ -124,10 +125,14 @@ class WebhookEvent(models.Model):
     next_at = models.DateTimeField()
     note = models.CharField(max_length=500, blank=True)
     done_at = models.DateTimeField(null=True)
+    emptied_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering: ClassVar = ["-received_at"]
         indexes: ClassVar = [
+            models.Index(
+                fields=["received_at"], condition=Q(emptied_at=None), name="webhook_event_full"
+            ),
             models.Index(
                 fields=["next_at"], condition=Q(state="received"), name="webhook_event_waiting"
             ),

@@ -6,12 +6,14 @@ inbox, backfill    events from Stripe     looks        what it shows, compared w
 booking            the one way into the books, for what was verified
 manual, refunding  by bank, and back      excess       what was paid too much
 dunning            what is late           reconciling  ours against theirs, each hour
+bodies             of events, emptied when they are old
 """
 
 from __future__ import annotations
 
 from billing.payments.auto import auto_top_up_set, auto_top_ups_step, spent_in_month
 from billing.payments.backfill import events_backfill, events_catch_up
+from billing.payments.bodies import bodies_empty, bodies_empty_of
 from billing.payments.dunning import (
     dunning_look,
     dunning_step,
@@ -42,6 +44,8 @@ __all__ = [
     "WebhookRefusedError",
     "auto_top_up_set",
     "auto_top_ups_step",
+    "bodies_empty",
+    "bodies_empty_of",
     "corrections_push",
     "dunning_look",
     "dunning_step",

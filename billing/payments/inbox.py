@@ -20,6 +20,7 @@ from django.utils import timezone
 from billing import stripe_client
 from billing.ledger import BooksError
 from billing.models import EventState, WebhookEvent, WebhookRefusal
+from billing.payments.bodies import kind_of
 from billing.payments.errors import MismatchError, NotOursError
 from billing.payments.looks import HANDLED, look
 from billing.payments.sync import stripe_answered, stripe_silent
@@ -168,9 +169,8 @@ def _taken(now: datetime) -> WebhookEvent | None:
 
 def _work(event: WebhookEvent, now: datetime) -> bool:
     """Whether Stripe answered."""
-    kind = str(event.body["data"]["object"].get("object") or "")
     try:
-        look(kind, event.object_id, now)
+        look(kind_of(event), event.object_id, now)
     except NotOursError as error:
         _end(event, EventState.IGNORED, str(error), now)
     except (MismatchError, StripeRefusedError) as error:
