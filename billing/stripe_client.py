@@ -234,6 +234,7 @@ _SENDS: Final[Mapping[Op, Callable[[Any], Call]]] = {
     Op.ITEM: lambda api: api.invoice_items.create,
     Op.FINALIZE: lambda api: api.invoices.finalize_invoice,
     Op.VOID: lambda api: api.invoices.void_invoice,
+    Op.WRITE_OFF: lambda api: api.invoices.mark_uncollectible,
     Op.DELETE: lambda api: api.invoices.delete,
     Op.PAY_ELSEWHERE: lambda api: api.invoices.pay,
     Op.CREDIT_NOTE: lambda api: api.credit_notes.create,
@@ -253,5 +254,6 @@ _ENDS: Final[Mapping[Op, tuple[str, frozenset[str]]]] = {
     Op.CANCEL: ("payment_intent", frozenset({"canceled", "succeeded"})),
     Op.FINALIZE: ("invoice", frozenset({"open", "paid", "uncollectible", "void"})),
     Op.VOID: ("invoice", frozenset({"void"})),
+    Op.WRITE_OFF: ("invoice", frozenset({"uncollectible", "paid", "void"})),
     Op.PAY_ELSEWHERE: ("invoice", frozenset({"paid"})),
 }

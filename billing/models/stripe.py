@@ -24,6 +24,7 @@ class Op(models.TextChoices):
     ITEM = "invoiceitem.create", _("Add a line to an invoice")
     FINALIZE = "invoice.finalize", _("Finalise an invoice")
     VOID = "invoice.void", _("Void an invoice")
+    WRITE_OFF = "invoice.mark_uncollectible", _("Write an invoice off")
     DELETE = "invoice.delete", _("Delete the draft of an invoice")
     PAY_ELSEWHERE = "invoice.pay", _("Mark an invoice as paid by bank")
     CREDIT_NOTE = "credit_note.create", _("Issue a credit note")

@@ -47,7 +47,7 @@ KEY_LASTS: Final = timedelta(hours=20)
 FIRST_WAIT_S: Final = 2
 LONGEST_WAIT_S: Final = 600
 _GOALS: Final = frozenset({
-    Op.EXPIRE, Op.CANCEL, Op.VOID, Op.DELETE, Op.PAY_ELSEWHERE,
+    Op.EXPIRE, Op.CANCEL, Op.VOID, Op.WRITE_OFF, Op.DELETE, Op.PAY_ELSEWHERE,
 })  # fmt: skip
 """What these are to bring about may be so already, whoever did it."""
 

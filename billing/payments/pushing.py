@@ -85,10 +85,13 @@ def _pushed(pk: UUID, now: datetime) -> bool:
 
 
 def corrections_push(now: datetime) -> int:
-    """Tell of invoices that were made void, and of what was taken off open ones; how many."""
+    """Tell of invoices that were made void or written off, and of what was taken off open ones.
+
+    Returns how many calls that are.
+    """
     if not stripe_client.is_on():
         return 0
-    return _voids_push(now) + _notes_push(now)
+    return _voids_push(now) + _write_offs_push(now) + _notes_push(now)
 
 
 def _voids_push(now: datetime) -> int:
@@ -104,6 +107,16 @@ def _voids_push(now: datetime) -> int:
             outbox_add(row.organization, op, f"invoice:{row.pk}", {"id": row.stripe_id}, now)
         count += len(rows)
     return count
+
+
+def _write_offs_push(now: datetime) -> int:
+    """Stripe tries no card of theirs any more; a payment that comes all the same counts."""
+    lost = Invoice.objects.filter(state=InvoiceState.UNCOLLECTIBLE).exclude(stripe_id="")
+    rows = list(_untold(lost, Op.WRITE_OFF, "invoice:").select_related("organization"))
+    for row in rows:
+        payload = {"id": row.stripe_id}
+        outbox_add(row.organization, Op.WRITE_OFF, f"invoice:{row.pk}", payload, now)
+    return len(rows)
 
 
 def _notes_push(now: datetime) -> int:

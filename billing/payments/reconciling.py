@@ -38,7 +38,10 @@ SHORT: Final = timedelta(days=3)
 LONG: Final = timedelta(days=35)
 YOUNG: Final = timedelta(hours=2)
 """What is younger may still be on its way."""
-_ENDED: Final = {InvoiceState.PAID: "paid", InvoiceState.VOID: "void"}
+_ENDED: Final = {
+    InvoiceState.PAID: "paid", InvoiceState.VOID: "void",
+    InvoiceState.UNCOLLECTIBLE: "uncollectible",
+}  # fmt: skip
 
 log = structlog.get_logger()
 

@@ -18,11 +18,13 @@ from billing.invoices import (
     invoice_halt,
     invoice_release,
     invoice_void,
+    invoice_write_off,
     periods_close,
 )
 from billing.ledger import BooksError, books_check, invoices_check
 from billing.models import (
     CreditNote,
+    DifferenceKind,
     Dunning,
     DunningStage,
     Invoice,
@@ -54,6 +56,7 @@ from tests.billing.ledger.reading import balances
 from tests.billing.payments.conftest import NOON, Stripe
 from tests.billing.payments.drafts import draft_make
 from tests.billing.payments.test_auto_top_ups import decline, paid_by
+from tests.billing.payments.test_outbox import failing
 from tests.conftest import Cast
 
 
@@ -215,13 +218,13 @@ def test_a_credit_note_that_is_refused_since_it_was_just_paid_is_sent_as_one_of_
         actor=cast.oskar, invoice=invoice, amount=Decimal(2), reason="Slow", now=stripe.now
     )
     corrections_push(stripe.now)
-    send, left = stripe_client.send, [fault]
+    send, faults = stripe_client.send, failing(fault)
 
     def just_paid(op: Op, payload: Mapping[str, Any], key: str) -> Any:
         if stripe.fake.all("invoice")[0]["status"] == "open":
             stripe.fake.pay(invoice.hosted_url)
         else:
-            stripe.fake.faults = lambda request, now: left.pop() if left else None
+            stripe.fake.faults = faults
         return send(op, payload, key)
 
     monkeypatch.setattr(stripe_client, "send", just_paid)
@@ -270,6 +273,50 @@ def test_what_is_void_here_is_void_there(cast: Cast, stripe: Stripe) -> None:
     corrections_push(stripe.now)
     stripe.deliver()
     assert stripe.fake.all("invoice")[0]["status"] == "void"
+
+
+@pytest.mark.parametrize("fault", [None, Fault.ANSWER_LOST, Fault.FAILED_AFTER])
+def test_what_is_written_off_here_is_so_there_and_may_still_be_paid(
+    cast: Cast, stripe: Stripe, fault: Fault | None
+) -> None:
+    invoice = push(stripe, draft_make(cast.acme, "10.00"))
+    invoice_write_off(actor=cast.oskar, invoice=invoice, reason="Bankrupt")
+    assert [corrections_push(stripe.now) for _again in range(2)] == [1, 0]
+    stripe.fake.faults = failing(fault)
+    for _try in range(3):
+        stripe.deliver()
+        stripe.pass_time(minutes=15)
+    assert [one["status"] for one in stripe.fake.all("invoice")] == ["uncollectible"]
+    assert len(stripe.fake.events("invoice.marked_uncollectible")) == 1
+    assert OutboxItem.objects.get(op=Op.WRITE_OFF).state == OutboxState.DONE
+    assert stripe_reconcile(stripe.now) == [], "both say so"
+
+    stripe.fake.pay(invoice.hosted_url)
+    stripe.deliver()
+
+    invoice.refresh_from_db()
+    assert (invoice.state, invoice.to_pay) == (InvoiceState.PAID, Decimal(0))
+    assert "bad_debt" not in balances(None)
+    assert books_check() == invoices_check() == []
+    assert stripe_reconcile(stripe.now) == []
+
+
+def test_what_was_written_off_or_paid_there_before_needs_nobody(cast: Cast, stripe: Stripe) -> None:
+    lost, paid = (push(stripe, draft_make(one, "10.00")) for one in (cast.acme, cast.rival))
+    stripe.fake.client().v1.invoices.mark_uncollectible(lost.stripe_id)
+    (told,) = stripe_reconcile(stripe.now)
+    assert (told.kind, told.theirs) == (DifferenceKind.STALE, "uncollectible")
+    stripe.fake.pay(paid.hosted_url)
+    for invoice in (lost, paid):
+        invoice_write_off(actor=cast.oskar, invoice=invoice, reason="Bankrupt")
+    assert corrections_push(stripe.now) == 2
+    for _twice in range(2):
+        stripe.deliver()
+    states = set(OutboxItem.objects.filter(op=Op.WRITE_OFF).values_list("state", flat=True))
+    assert states == {OutboxState.DONE}
+    assert stripe_reconcile(stripe.now) == []
+    paid.refresh_from_db()
+    assert (paid.state, balances(cast.rival)) == (InvoiceState.PAID, {})
 
 
 def test_a_card_that_fails_makes_it_late_and_is_told(cast: Cast, stripe: Stripe) -> None:
