@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from billing.invoices import creditable
 from billing.models import ExchangeRate, Invoice, Payment
-from billing.payments import Way, ways_of
+from billing.payments import Rest, Way, ways_of
 from billing.payments.manual import LONGEST
 from inference.costs import today
 from inference.models import Backend
@@ -91,6 +91,15 @@ class CreditNoteForm(forms.Form):
     @classmethod
     def of(cls, invoice: Invoice, data: Any = None) -> Self:
         return cls(data, initial={"amount": creditable(invoice)})
+
+
+class UsageCreditForm(CreditNoteForm):
+    """Of an invoice of usage, of which something was paid: that may stay as credit."""
+
+    rest = forms.TypedChoiceField(
+        label=_("What was paid"), coerce=Rest, choices=Rest, initial=Rest.BACK,
+        widget=forms.RadioSelect,
+    )  # fmt: skip
 
 
 class RefundForm(CreditNoteForm):

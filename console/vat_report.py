@@ -64,15 +64,6 @@ _ENTRIES: Final = f"""{_MOVED}
     SELECT 'credit_note', invoice_id, -net, -vat, -vat_sek
     FROM billing_creditnote WHERE issued_at >= %(start)s AND issued_at < %(end)s
     UNION ALL
-    SELECT 'prepaid', invoice_id, total - from_open - due.vat, due.vat,
-        vat_sek * due.vat / NULLIF(note.vat, 0)
-    FROM billing_creditnote note CROSS JOIN LATERAL (
-        SELECT COALESCE(sum(amount), 0) AS vat
-        FROM billing_transfer transfer JOIN ours ON ours.id = transfer.credit_id
-        WHERE source_type = 'credit_note' AND source_id = note.id::text AND code = 'prepaid'
-    ) AS due
-    WHERE state = 'prepaid' AND issued_at >= %(start)s AND issued_at < %(end)s
-    UNION ALL
     SELECT lost.code, invoice.id, lost.net, lost.vat,
         invoice.vat_sek * lost.vat / invoice.vat_amount
     FROM lost JOIN billing_invoice invoice ON invoice.vat_amount > 0
@@ -95,12 +86,11 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7
 
 
 class VatEntry(models.TextChoices):
-    """What adds to a month or takes off it. Credit that a credit note gives is paid for: taxed."""
+    """What adds to a month or takes off it."""
 
     INVOICE = "invoice", gettext_lazy("Invoices")
     VOID = "void", gettext_lazy("Made void")
     CREDIT_NOTE = "credit_note", gettext_lazy("Credit notes")
-    PREPAID = "prepaid", gettext_lazy("Given back as prepaid credit")
     BAD_DEBT = "write_off", gettext_lazy("Written off")
     RECOVERED = "recovered", gettext_lazy("Settled after it was written off")
 

@@ -9,7 +9,7 @@ An invoice with a number never changes: what was wrong is taken back by a credit
 from __future__ import annotations
 
 from billing.invoices.bundles import VERIFIER, usage_bundle, usage_csv
-from billing.invoices.credit_notes import credit_note_issue, credit_note_refunded, creditable
+from billing.invoices.credit_notes import credit_note_issue, credit_note_settled, creditable
 from billing.invoices.documents import credit_note_pdf, invoice_pdf
 from billing.invoices.finalising import (
     SENT,
@@ -33,7 +33,7 @@ __all__ = [
     "VERIFIER",
     "credit_note_issue",
     "credit_note_pdf",
-    "credit_note_refunded",
+    "credit_note_settled",
     "creditable",
     "invoice_close",
     "invoice_draft",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final, Literal
+from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -15,13 +15,12 @@ from django.utils.translation import gettext as _
 
 from billing.invoices.freezing import invoice_lock
 from billing.invoices.series import CREDIT_NOTES, number_next
-from billing.ledger import credit_note_book, credit_note_to_prepaid
+from billing.ledger import credit_note_book
 from billing.models import (
     CreditNote,
     CreditNoteLine,
     CreditNoteState,
     Invoice,
-    InvoiceKind,
     InvoiceLine,
     InvoiceState,
 )
@@ -30,9 +29,6 @@ from tenants.models import User
 
 CENT: Final = Decimal("0.01")
 _ZERO: Final = Decimal(0)
-
-type Rest = Literal["pay back", "prepaid"]
-"""What becomes of what was paid already: it is owed, or it is credit."""
 
 
 @transaction.atomic
@@ -43,12 +39,11 @@ def credit_note_issue(
     reason: str,
     amount: Decimal | None = None,
     lines: Sequence[tuple[InvoiceLine, Decimal]] = (),
-    rest: Rest = "pay back",
     now: datetime | None = None,
 ) -> CreditNote:
     """Take back `amount`, net, or these parts of its lines; without either, all that is left.
 
-    It comes off what is open; of the `rest` see there. Raises ValidationError for a draft, for more
+    It comes off what is open, and the rest is owed. Raises ValidationError for a draft, for more
     than was invoiced, and for credit that was bought and is used already.
     """
     moment = now or timezone.now()
@@ -75,7 +70,11 @@ def credit_note_issue(
         for line, text, part in _parts(lines, reason.strip(), net)
     )
     credit_note_book(note)
-    _settle(note, rest)
+    if note.from_open == note.total:
+        note.state = CreditNoteState.APPLIED
+    else:
+        note.state = CreditNoteState.OWED
+    note.save(update_fields=["state"])
     audit.record(
         actor=actor,
         action="credit_note.issue",
@@ -90,11 +89,10 @@ def credit_note_issue(
 
 
 @transaction.atomic
-def credit_note_refunded(note: CreditNote) -> None:
-    """What was left to pay back was paid back."""
-    CreditNote.objects.filter(pk=note.pk, state=CreditNoteState.OWED).update(
-        state=CreditNoteState.REFUNDED
-    )
+def credit_note_settled(note: CreditNote, state: CreditNoteState) -> None:
+    """What was owed of it was paid back, or is credit."""
+    if CreditNote.objects.filter(pk=note.pk, state=CreditNoteState.OWED).update(state=state):
+        note.state = state
 
 
 def creditable(invoice: Invoice) -> Decimal:
@@ -142,14 +140,3 @@ def _parts(
     if not lines:
         return [(None, reason, net)]
     return [(line, f"{line.model} {line.text}".strip(), part) for line, part in lines]
-
-
-def _settle(note: CreditNote, rest: Rest) -> None:
-    state = CreditNoteState.OWED
-    if note.from_open == note.total:
-        state = CreditNoteState.APPLIED
-    elif rest == "prepaid" and note.invoice.kind == InvoiceKind.USAGE:
-        credit_note_to_prepaid(note)
-        state = CreditNoteState.PREPAID
-    note.state = state
-    note.save(update_fields=["state"])

@@ -18,7 +18,6 @@ from billing.ledger.credit import (
 )
 from billing.ledger.flows import (
     credit_note_book,
-    credit_note_to_prepaid,
     fee_book,
     invoice_book,
     invoice_unbook,
@@ -47,7 +46,6 @@ __all__ = [
     "books_check",
     "books_lock",
     "credit_note_book",
-    "credit_note_to_prepaid",
     "fee_book",
     "invoice_book",
     "invoice_unbook",

@@ -149,24 +149,6 @@ def credit_note_book(note: CreditNote) -> Booked:
 
 
 @transaction.atomic
-def credit_note_to_prepaid(note: CreditNote) -> Booked:
-    """What a credit note left to pay back becomes prepaid credit: it is a payment like another."""
-    left = note.total - note.from_open
-    vat = (note.vat * left / note.total).quantize(_CENT, ROUND_HALF_UP)
-    books_advance([note.organization_id])
-    owed, prepaid = _theirs(note.invoice, AccountKind.OWED, AccountKind.PREPAID)
-    (due,) = _ours(note.invoice.currency, AccountKind.VAT_PAYABLE)
-    booked = journal_write(
-        Source("credit_note", str(note.pk), "prepaid"),
-        [Leg(owed, left)],
-        [Leg(prepaid, left - vat), Leg(due, vat)],
-    )
-    if booked.is_new:
-        books_announce([note.organization_id])
-    return booked
-
-
-@transaction.atomic
 def refund_book(
     *,
     organization: Organization,

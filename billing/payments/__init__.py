@@ -34,12 +34,13 @@ from billing.payments.outbox import outbox_send
 from billing.payments.pushing import corrections_push, invoices_push
 from billing.payments.queue import outbox_add, outbox_retry
 from billing.payments.reconciling import stripe_reconcile
-from billing.payments.refunding import invoice_credit, payment_refund, refund_again
+from billing.payments.refunding import Rest, invoice_credit, payment_refund, refund_again
 from billing.payments.top_ups import payment_action, portal_url, top_up_begin
 
 __all__ = [
     "MismatchError",
     "NotOursError",
+    "Rest",
     "Way",
     "WebhookRefusedError",
     "auto_top_up_set",

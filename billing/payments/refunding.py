@@ -5,21 +5,25 @@ A credit note says why, but of what was paid too much: that was never due.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from billing.invoices import credit_note_issue, credit_note_refunded
+from billing.invoices import credit_note_issue, credit_note_settled
 from billing.ledger import refund_book
 from billing.models import (
     AccountKind,
     CreditNote,
+    CreditNoteState,
     Invoice,
+    InvoiceKind,
     Op,
     Payment,
     PaymentState,
@@ -28,10 +32,18 @@ from billing.models import (
     RefundState,
 )
 from billing.payments.amounts import parted
+from billing.payments.booking import credit_settle
 from billing.payments.queue import outbox_add
 from billing.stripe_client import minor
 from tenants import audit
 from tenants.models import User
+
+
+class Rest(models.TextChoices):
+    """What becomes of what was paid of a credit note."""
+
+    BACK = "back", gettext_lazy("Goes back the way it came")
+    CREDIT = "credit", gettext_lazy("Stays on the balance, as credit")
 
 
 @transaction.atomic
@@ -65,23 +77,34 @@ def payment_refund(
 
 @transaction.atomic
 def invoice_credit(
-    *, actor: User, invoice: Invoice, amount: Decimal, reason: str, now: datetime | None = None
+    *,
+    actor: User,
+    invoice: Invoice,
+    amount: Decimal,
+    reason: str,
+    rest: Rest = Rest.BACK,
+    now: datetime | None = None,
 ) -> CreditNote:
-    """Take back `amount`, net, of an invoice; what of it was paid goes back the way it came.
+    """Take back `amount`, net, of an invoice; what becomes of the `rest` that was paid see there.
 
-    ValidationError for more than is left of it, and for more than any one payment of it brought.
+    ValidationError for more than is left of it, for more than any one payment of it brought where
+    that goes back, and for credit of an invoice of credit.
     """
     now = now or timezone.now()
     locked = Payment.objects.select_for_update(of=("self",)).select_related("organization")
     payments = list(locked.filter(invoice=invoice).order_by("pk"))
     note = credit_note_issue(actor=actor, invoice=invoice, amount=amount, reason=reason, now=now)
-    if owed := note.total - note.from_open:
-        payment = next((one for one in payments if one.refundable >= owed), None)
-        if payment is None:
-            raise ValidationError(
-                _("No payment of it was as much as goes back: credit what each has paid by itself.")
-            )
-        _refund(actor, payment, note, now)
+    if not (owed := note.total - note.from_open):
+        return note
+    if rest == Rest.CREDIT:
+        _to_credit(actor, payments, note, now)
+        return note
+    payment = next((one for one in payments if one.refundable >= owed), None)
+    if payment is None:
+        raise ValidationError(
+            _("No payment of it was as much as goes back: credit what each has paid by itself.")
+        )
+    _refund(actor, payment, note, now)
     return note
 
 
@@ -99,6 +122,23 @@ def refund_again(*, actor: User, refund: Refund, now: datetime | None = None) ->
         raise ValidationError(_("It was paid back, or is under way."))
     payment.refunded -= refund.total
     return _refund(actor, payment, refund.credit_note, now or timezone.now())
+
+
+def _to_credit(actor: User, payments: Iterable[Payment], note: CreditNote, now: datetime) -> None:
+    """What they brought is a payment in advance from now on."""
+    if note.invoice.kind == InvoiceKind.TOP_UP:
+        raise ValidationError(_("This invoice is of credit: what it took goes back as it came."))
+    owed = left = note.total - note.from_open
+    for payment in payments:
+        part = min(payment.refundable, left)
+        payment.refunded, left = payment.refunded + part, left - part
+        payment.save(update_fields=["refunded"])
+        payment_close(payment)
+    credit_settle(
+        note.organization, actor=actor, amount=owed, reference=f"credit_note:{note.number}",
+        now=now, out_of=AccountKind.OWED,
+    )  # fmt: skip
+    credit_note_settled(note, CreditNoteState.PREPAID)
 
 
 def _refund(actor: User, payment: Payment, note: CreditNote, now: datetime) -> Refund:
@@ -150,7 +190,7 @@ def refund_finish(refund: Refund, stripe_id: str) -> None:
         out_of=AccountKind.BANK if by_bank else AccountKind.CLEARING,
     )
     if refund.credit_note:
-        credit_note_refunded(refund.credit_note)
+        credit_note_settled(refund.credit_note, CreditNoteState.REFUNDED)
     payment_close(payment)
 
 

@@ -38,7 +38,6 @@ WORDS: Final[dict[tuple[str, str], str | Promise]] = {
     ("invoice", "rounded up"): _("Rounding of an invoice"),
     ("invoice", "rounded down"): _("Rounding of an invoice"),
     ("credit_note", "issue"): _("Credit note"),
-    ("credit_note", "prepaid"): _("Credit note, given as credit"),
     ("refund", "refund"): _("Refund"),
     ("write_off", "write_off"): _("Invoice written off"),
     ("payment", "recovered"): _("Invoice not written off any more"),

@@ -27,7 +27,9 @@ from billing.models import (
     Rate,
 )
 from billing.payments import (
+    Rest,
     auto_top_up_set,
+    invoice_credit,
     payment_enter,
     payment_refund,
     stripe_reconcile,
@@ -214,10 +216,17 @@ class Company:
         )  # fmt: skip
 
     def credit(self, invoice: str, amount: str, rest: str) -> None:
-        credit_note_issue(
-            actor=self._anna, invoice=Invoice.objects.get(number=invoice), reason="An outage",
-            amount=Decimal(amount), rest="prepaid" if rest == "prepaid" else "pay back",
-        )  # fmt: skip
+        """What was paid of it is owed, or becomes credit."""
+        found = Invoice.objects.get(number=invoice)
+        if rest == "prepaid":
+            invoice_credit(
+                actor=self._anna, invoice=found, amount=Decimal(amount), reason="An outage",
+                rest=Rest.CREDIT,
+            )  # fmt: skip
+        else:
+            credit_note_issue(
+                actor=self._anna, invoice=found, amount=Decimal(amount), reason="An outage"
+            )
 
     def void(self, invoice: str) -> None:
         """Take it back, and invoice the same usage anew."""

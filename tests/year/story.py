@@ -348,7 +348,7 @@ class Story:
             paid = paid.exclude(stripe_payment_intent="", provider="stripe").order_by(
                 "created_at", "pk"
             )
-            top_up = paid.exclude(kind=PaymentKind.INVOICE).last()
+            top_up = paid.exclude(kind=PaymentKind.INVOICE).filter(net__gt=5).last()
             invoiced = paid.filter(kind=PaymentKind.INVOICE, invoice__credited=0).last()
             if top_up and wallet_read([pk])[pk].prepaid > 5 and top_up.refunded == 0:
                 self._stage.do("refund", payment=str(top_up.pk), amount="4.37")

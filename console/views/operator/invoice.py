@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from django import forms
@@ -21,7 +21,7 @@ from console.audit_exports import export_told
 from console.audit_reasons import reason_first
 from console.exports import CSV, text_stream
 from console.http import OperatorRequest
-from console.money_forms import CreditNoteForm, InvoicePaymentForm
+from console.money_forms import CreditNoteForm, InvoicePaymentForm, UsageCreditForm
 from console.organization_forms import ReasonForm
 from console.sheets import Sheet, sent, sheet_answer
 from console.step_up import stepped_up
@@ -150,24 +150,25 @@ def operator_invoice_write_off(request: OperatorRequest, invoice: UUID) -> HttpR
 def operator_credit_note(request: OperatorRequest, invoice: UUID) -> HttpResponse:
     """Take back a part of it, or all that is left."""
     found = _invoice(invoice)
-    form = CreditNoteForm.of(found, sent(request))
+    may_stay = found.paid and found.kind == InvoiceKind.USAGE
+    form = (UsageCreditForm if may_stay else CreditNoteForm).of(found, sent(request))
     sheet = Sheet(
         title=_("Credit note for %(number)s") % {"number": found},
-        sub=_("It has a number of its own, and cannot be taken back. What was paid goes back the "
-              "way it came; what came by bank you transfer yourself."),
+        sub=_("It has a number of its own, and cannot be taken back. What goes back goes the way "
+              "it came; what came by bank you transfer yourself."),
         act=_("Issue credit note"),
         back=_page(found),
         keep=_("Cancel"),
         facts=_facts(found),
     )  # fmt: skip
 
-    def change() -> None:
-        typed: dict[str, Any] = form.cleaned_data
-        invoice_credit(
-            actor=request.user, invoice=found, amount=typed["amount"], reason=typed["reason"]
-        )
-
-    return sheet_answer(request, sheet, form, change, said=_("The credit note is issued."))
+    return sheet_answer(
+        request,
+        sheet,
+        form,
+        lambda: invoice_credit(actor=request.user, invoice=found, **form.cleaned_data),
+        said=_("The credit note is issued."),
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

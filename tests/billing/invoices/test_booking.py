@@ -33,7 +33,7 @@ from billing.ledger import (
     wallet_read,
 )
 from billing.models import AccountKind, Invoice, InvoiceState, Mode, Terms
-from billing.payments import payment_enter
+from billing.payments import Rest, invoice_credit, payment_enter
 from billing.price_books import list_book, tiers_set
 from tests.billing.invoices.conftest import APRIL_1, MAY_1, Use
 from tests.billing.ledger.reading import NOON, balances
@@ -111,7 +111,11 @@ def test_each_act_counts_for_the_next_request(
     second = Invoice.objects.exclude(pk=first.pk).get()
     done(lambda: invoice_write_off(actor=None, invoice=second, reason="Bankrupt"))
     done(lambda: pay(second, "0.50"))
-    done(lambda: credit_note_issue(actor=None, invoice=second, reason="x", rest="prepaid"))
+    done(
+        lambda: invoice_credit(
+            actor=cast.oskar, invoice=second, amount=second.subtotal, reason="x", rest=Rest.CREDIT
+        )
+    )
     assert balances(cast.acme) == {"prepaid": Decimal("0.40")}
     assert balances(None)["vat_payable"] == Decimal("0.10")
     done(lambda: pay(second, "0.40", "in_2"))

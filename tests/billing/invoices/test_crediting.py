@@ -37,12 +37,14 @@ from billing.models import (
     AccountKind,
     CreditNoteState,
     Invoice,
+    InvoiceKind,
     InvoiceLine,
     InvoiceState,
     NumberSeries,
     Payment,
     PaymentKind,
 )
+from billing.payments import Rest, invoice_credit, payment_enter
 from tenants.models import AuditEntry
 from tests.billing.invoices.conftest import APRIL_1, MAY_1, Use
 from tests.billing.ledger.reading import balances, is_balanced, undone
@@ -126,12 +128,28 @@ def test_a_credit_note_comes_off_what_is_open_and_the_rest_is_owed(
     assert AuditEntry.objects.get(action="credit_note.issue").data["invoice"] == invoice.number
 
 
-def test_what_was_paid_can_come_back_as_credit(invoice: Invoice, cast: Cast) -> None:
-    pay(invoice, TOTAL)
-    note = credit_note_issue(actor=cast.oskar, invoice=invoice, reason="Sorry", rest="prepaid")
+def test_what_was_paid_can_stay_as_credit_with_an_invoice_of_its_own(
+    invoice: Invoice, cast: Cast
+) -> None:
+    payment = payment_enter(
+        actor=cast.oskar, organization=cast.acme, amount=TOTAL, reference="B-1", invoice=invoice
+    )
+    note = invoice_credit(
+        actor=cast.oskar, invoice=invoice, amount=invoice.subtotal, reason="Sorry",
+        rest=Rest.CREDIT,
+    )  # fmt: skip
     assert note.state == CreditNoteState.PREPAID
     assert balances(cast.acme) == {"prepaid": Decimal("0.85")}
     assert balances(None)["vat_payable"] == Decimal("0.21")
+    bought = Invoice.objects.get(kind=InvoiceKind.TOP_UP)
+    assert (bought.total, bought.vat_amount) == (TOTAL, Decimal("0.21"))
+    payment.refresh_from_db()
+    assert payment.refundable == 0
+    with pytest.raises(ValidationError, match="is of credit"):
+        invoice_credit(
+            actor=cast.oskar, invoice=bought, amount=CENT, reason="Sorry", rest=Rest.CREDIT
+        )
+    assert books_check() == invoices_check() == []
 
 
 def test_more_than_was_invoiced_is_not_credited(invoice: Invoice, cast: Cast) -> None:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from billing import tasks
 from billing.invoices import invoice_close
+from billing.ledger import wallet_read
 from billing.models import BillingProfile, CreditNoteState, Invoice, InvoiceState, Refund
 from tests.billing import conftest as rated
 from tests.billing.invoices import conftest as months
@@ -85,10 +86,14 @@ def test_a_credit_note_and_a_payment_by_bank_settle_an_invoice(
     march.refresh_from_db()
     assert [march.state, march.to_pay] == [InvoiceState.PAID, 0]
     (note,) = march.credit_notes.all()
-    rest = {"amount": "5", "reason": "Another"}
-    assert operator.post(f"{page}credit-note/", rest).status_code == 302
+    more = {"amount": "5", "reason": "Another"}
+    assert operator.post(f"{page}credit-note/", more).status_code == 422, "say where it goes"
+    assert operator.post(f"{page}credit-note/", more | {"rest": "back"}).status_code == 302
     assert [(one.total, one.state) for one in Refund.objects.all()] == [(Decimal("6.25"), "done")]
     assert march.credit_notes.latest("number").state == CreditNoteState.REFUNDED
+    assert operator.post(f"{page}credit-note/", more | {"rest": "credit"}).status_code == 302
+    assert march.credit_notes.latest("number").state == CreditNoteState.PREPAID
+    assert wallet_read([march.organization_id])[march.organization_id].prepaid == 5
     assert operator.get(f"/operator/credit-notes/{note.pk}.pdf").content.startswith(b"%PDF-")
 
 

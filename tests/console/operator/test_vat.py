@@ -25,7 +25,7 @@ from billing.invoices import (
 )
 from billing.ledger import books_check, invoices_check
 from billing.models import BillingProfile, ExchangeRate, Invoice, Payment, PaymentKind, Provider
-from billing.payments import payment_enter
+from billing.payments import Rest, invoice_credit, payment_enter
 from billing.payments.booking import invoice_settle
 from console.vat_report import VatReport
 from tenants.models import Organization, new_id
@@ -128,7 +128,7 @@ def test_an_invoice_that_is_made_void_later_takes_off_that_month_and_not_its_own
 
 
 def test_a_bad_debt_lowers_vat_when_it_is_written_off_and_raises_it_when_it_is_paid(
-    march: list[Invoice], clock: Traveller
+    cast: Cast, march: list[Invoice], clock: Traveller
 ) -> None:
     april, may, june, july = REPORTED[:4]
     acme = march[0]
@@ -143,8 +143,8 @@ def test_a_bad_debt_lowers_vat_when_it_is_written_off_and_raises_it_when_it_is_p
     pay(acme, acme.total)
     assert reported(june) == {"recovered": (1, net, vat)}
     go_to(clock, july)
-    credit_note_issue(actor=None, invoice=acme, reason="Sorry", rest="prepaid")
-    assert reported(july) == {"credit_note": (1, -net, -vat), "prepaid": (1, net, vat)}
+    invoice_credit(actor=cast.oskar, invoice=acme, amount=net, reason="Sorry", rest=Rest.CREDIT)
+    assert reported(july) == {"credit_note": (1, -net, -vat), "invoice": (1, net, vat)}
 
 
 def test_a_correction_is_in_kronor_where_its_invoice_is(
@@ -224,6 +224,7 @@ def _act(act: str, actor: Any, organization: Organization, share: int) -> None:
             actor=actor, organization=organization, amount=part + 1, reference=new_id().hex
         )
         assert payment.kind == PaymentKind.MANUAL
+    elif act == "credit as prepaid":
+        invoice_credit(actor=actor, invoice=invoice, reason="Sorry", amount=part, rest=Rest.CREDIT)
     else:
-        rest: Any = "prepaid" if act == "credit as prepaid" else "pay back"
-        credit_note_issue(actor=actor, invoice=invoice, reason="Sorry", amount=part, rest=rest)
+        credit_note_issue(actor=actor, invoice=invoice, reason="Sorry", amount=part)
