@@ -42,6 +42,11 @@ class Mail:
     html: str
 
 
+def mails_stay_here() -> bool:
+    """Whether nothing sends them: they lie in a folder, and the mailbox shows them to anyone."""
+    return bool(settings.MAIL_FOLDER)
+
+
 def mail_send(mail: str, /, *, to: Sequence[str], url: str = "", **context: Any) -> None:
     """Send `mails/<mail>.txt` to each address of `to`, once the transaction has committed.
 

@@ -15,6 +15,8 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from console.mails import mails_stay_here
+
 SHOWN: Final = 20
 _PARTED_BY: Final = b"\n" + b"-" * 79 + b"\n"
 
@@ -30,7 +32,7 @@ class Letter(NamedTuple):
 @never_cache
 def mailbox(request: HttpRequest) -> HttpResponse:
     """The newest mails first; 404 where mails are sent."""
-    if not settings.MAIL_FOLDER:
+    if not mails_stay_here():
         raise Http404
     letters = list(islice(letters_in(Path(settings.MAIL_FOLDER)), SHOWN))
     return render(request, "console/account/mailbox.html", {"letters": letters})

@@ -46,6 +46,7 @@ def test_a_person_signs_up_with_the_code_of_a_mail(
 ) -> None:
     asked = client.post("/account/signup/", NEW, follow=True)
     assert "Type the code" in asked.text
+    assert "/mailbox/" not in asked.text
     assert "_auth_user_id" not in client.session
 
     client.post("/account/confirm-email/", {"code": "WRONG1"})
@@ -227,6 +228,8 @@ def test_mails_that_stay_on_this_machine_can_be_read(client: Client, tmp_path: P
 
     with override_settings(MAIL_FOLDER=str(tmp_path)):
         page = client.get("/mailbox/").text
+        asked = client.get("/account/password/reset/done/").text
 
     assert 'href="http://localhost/one"' in page
     assert "a@b.test" in page
+    assert 'href="/mailbox/"' in asked
