@@ -27,15 +27,16 @@ DRIFTS: Final = timedelta(days=35)
 
 class SpoolSeen(msgspec.Struct, frozen=True):
     """What a gateway has on its disk. Of it `waiting` records wait for Valkey, the oldest since
-    `oldest_s`; one that is not open makes its gateway refuse requests.
+    `oldest_s`. While it is `closed_by` its disk, which is slow, full or broken, its gateway refuses
+    requests.
     """
 
     segments: int
     bytes: int
     waiting: int
     oldest_s: float
-    is_open: bool
     at: datetime
+    closed_by: str | None = None
     gateway: str = ""
 
 

@@ -59,12 +59,12 @@ def test_spools_drifts_and_the_last_comparison_are_told(db: None) -> None:
     client().hset(GATEWAYS, mapping={"gw-a": "", "gw-b": ""})
     client().set(
         "spool:gw-b",
-        f'{{"segments":2,"bytes":99,"waiting":1,"oldest_s":0.5,"is_open":true,"at":"{now.isoformat()}"}}',
+        f'{{"segments":2,"bytes":99,"waiting":1,"oldest_s":0.5,"closed_by":"full","at":"{now.isoformat()}"}}',
     )
     client().set(RECONCILED, now.isoformat())
     health = metering_health()
-    assert [(spool.gateway, spool.segments, spool.waiting) for spool in health.spools] == [
-        ("gw-b", 2, 1)
+    assert [(one.gateway, one.segments, one.waiting, one.closed_by) for one in health.spools] == [
+        ("gw-b", 2, 1, "full")
     ]
     assert [drift.at for drift in health.drifts] == [now]
     assert health.reconciled_at == now

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from billing.halts import halted_read, model_release
-from billing.health import MeteringHealth, metering_health
+from billing.health import MeteringHealth, SpoolSeen, metering_health
 from billing.ingest import dead_retry
 from billing.models import ModelHalt
 from billing.price_books import LISTED, buyers_of
@@ -137,12 +137,23 @@ def metering_problems(health: MeteringHealth) -> Iterator[Problem]:
         said = _("Usage waits since %(age)s to be booked.") % {"age": seconds(health.lag_s)}
         yield _problem(said, _("Budgets and pages lag behind: is a worker running?"), "#figures")
     for spool in health.spools:
-        if not spool.is_open:
-            said = _("The spool of gateway %(gateway)s is shut.") % {"gateway": spool.gateway}
-            yield _problem(said, _("Its disk is full or slow: it refuses requests."), "#spools")
+        if spool.closed_by:
+            said = _("Gateway %(gateway)s refuses requests.") % {"gateway": spool.gateway}
+            yield _problem(said, _shut_because(spool), "#spools")
     if health.drifts or (health.books and health.books.differences):
         said = _("Numbers that should be equal are not.")
         yield _problem(said, _("Each is listed."), "#drifts")
+
+
+def _shut_because(spool: SpoolSeen) -> str:
+    """Why it takes nothing new, and what ends that: it opens by itself."""
+    match spool.closed_by:
+        case "full":
+            return _("Less than SPOOL_MIN_FREE_MB are left on the disk of its spool: make room.")
+        case "slow":
+            return _("The disk of its spool takes longer than SPOOL_SLOW_S: see what else uses it.")
+        case _:
+            return _("The disk of its spool answers with errors: its log has them, spool.failed.")
 
 
 def _problem(what: str, means: str, place: str) -> Problem:

@@ -39,13 +39,14 @@ log = structlog.get_logger()
 class SpoolState(msgspec.Struct, frozen=True):
     """What the health page shows of one spool. `segments` are those not known to be booked,
     `waiting` the records not delivered, `oldest_s` the age of the oldest of them, `at` ISO 8601.
+    `closed_by` says why nothing new is begun, null while all is well.
     """
 
     segments: int
     bytes: int
     waiting: int
     oldest_s: float
-    is_open: bool
+    closed_by: Reason | None
     at: datetime
 
 
@@ -215,7 +216,7 @@ class Spool:
             bytes=self._archive.size + self._committer.size,
             waiting=self._shipper.waiting,
             oldest_s=round(self.oldest_s, 1),
-            is_open=self.closed_by is None,
+            closed_by=self.closed_by,
             at=datetime.now(UTC),
         )
 

@@ -18,7 +18,7 @@ LATER = END + timedelta(minutes=5)
 
 def spool(waiting: int = 0, oldest_s: int = 0, minutes: int = 5) -> SpoolSeen:
     at = END + timedelta(minutes=minutes)
-    return SpoolSeen(segments=1, bytes=0, waiting=waiting, oldest_s=oldest_s, is_open=True, at=at)
+    return SpoolSeen(segments=1, bytes=0, waiting=waiting, oldest_s=oldest_s, at=at)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 import redis
 from django.test import Client
@@ -11,6 +12,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from billing import health
+from billing.health import GATEWAYS, SpoolSeen
 from billing.ingest import DEAD_STREAM, ingest
 from billing.leases import leases_write
 from billing.metering import FIELD, UsageRecord, encode, shard_of, stream_of
@@ -60,6 +62,25 @@ def test_credit_that_gateways_set_apart_is_news(operator: Client, cast: Cast) ->
     assert "1 gateway counts without Valkey." in page
     assert "€2.500 000 leased" in page
     assert "SEK 30.000 000 leased" in page
+
+
+@pytest.mark.parametrize(
+    ("reason", "state", "means"),
+    [
+        ("full", "Disk full", "SPOOL_MIN_FREE_MB"), ("slow", "Disk slow", "SPOOL_SLOW_S"),
+        ("broken", "Disk broken", "spool.failed"),
+    ],
+)  # fmt: skip
+def test_why_a_gateway_takes_nothing_new_is_told(
+    operator: Client, reason: str, state: str, means: str
+) -> None:
+    seen = SpoolSeen(2, 99, 1, 0.5, timezone.now(), closed_by=reason)
+    valkey().hset(GATEWAYS, "gw-a", "")
+    valkey().set("spool:gw-a", msgspec.json.encode(seen))
+    page = text_of(operator.get(URL))
+    assert "Gateway gw-a refuses requests." in page
+    assert state in page
+    assert means in page
 
 
 def test_a_halted_model_is_released_once_it_is_priced(operator: Client, model: Model) -> None:

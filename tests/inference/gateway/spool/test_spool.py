@@ -120,7 +120,7 @@ async def test_its_state_is_told(tmp_path: Path, world: World) -> None:
         await until(lambda: world.told)
     state = json.loads(world.told["spool:gw:1"])
     assert state | {"at": ""} == {
-        "segments": 1, "bytes": 0, "waiting": 0, "oldest_s": 0, "is_open": True, "at": "",
+        "segments": 1, "bytes": 0, "waiting": 0, "oldest_s": 0, "closed_by": None, "at": "",
     }  # fmt: skip
 
 
