@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 
 from django.utils.translation import gettext as _
 
-from console.currencies import shown_currency, sign_of
+from billing.written import sign_of
+from console.currencies import shown_currency
 
 type Unit = Literal["count", "money", "ms", "percent"]
 

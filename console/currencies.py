@@ -15,7 +15,6 @@ from billing.models import Terms
 from tenants.models import Organization
 
 DEFAULT: Final = "EUR"
-_SIGNS: Final = {"EUR": "€"}
 _shown: ContextVar[str] = ContextVar("currency", default=DEFAULT)
 
 
@@ -36,11 +35,6 @@ def amounts_in(currency: str) -> Iterator[None]:
 
 def shown_currency() -> str:
     return _shown.get()
-
-
-def sign_of(currency: str) -> str:
-    """What stands before an amount: `€`, or the code and a thin space."""
-    return _SIGNS.get(currency, f"{currency}\u2009")
 
 
 def currency_of(organization: Organization) -> str:

@@ -14,9 +14,9 @@ from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
+from billing.written import THIN, grouped
 from console import markdown, reference
 from console.api.reference import management_markdown
-from console.templatetags.ui import THIN
 from inference.models import Capability, Model, Task
 from tenants.audit import signing
 from tenants.models import Organization
@@ -101,7 +101,7 @@ def settings_values() -> dict[str, str]:
         "max_images_body": _size(settings.GATEWAY_MAX_IMAGES_BODY_BYTES),
         "max_audio_body": _size(settings.GATEWAY_MAX_AUDIO_BODY_BYTES),
         "max_images": str(settings.GATEWAY_MAX_IMAGES),
-        "max_pixels": f"{settings.GATEWAY_MAX_IMAGE_PIXELS:,}".replace(",", THIN),
+        "max_pixels": grouped(settings.GATEWAY_MAX_IMAGE_PIXELS),
         "body_timeout": f"{settings.GATEWAY_BODY_TIMEOUT_S:g}{THIN}s",
         "total_timeout": f"{settings.GATEWAY_TOTAL_TIMEOUT_S / 60:g}{THIN}min",
         "queue_timeout": f"{settings.GATEWAY_QUEUE_TIMEOUT_S:g}{THIN}s",

@@ -24,6 +24,7 @@ from billing.models import (
     InvoiceLine,
     InvoiceState,
 )
+from billing.written import money_written
 from tenants import audit
 from tenants.models import User
 
@@ -115,7 +116,8 @@ def _net(
     net = left if asked is None else asked
     if not (net.is_finite() and 0 < net <= left and net == net.quantize(CENT)):
         raise ValidationError(
-            _("Credit an amount above 0 and of at most %(left)s."), params={"left": f"{left:.2f}"}
+            _("Credit an amount above 0 and of at most %(left)s."),
+            params={"left": money_written(left, invoice.currency)},
         )
     return net
 

@@ -12,14 +12,13 @@ import typst
 from django.conf import settings
 
 from billing.invoices.bundles import usage_bundle
-from billing.invoices.lines import grouped
 from billing.models import CreditNote, Invoice, InvoiceDocument, InvoiceKind, LineKind
+from billing.written import grouped, money_written
 from tenants.models import Organization
 
 _HERE: Final = Path(__file__).parent
 TEMPLATE: Final = _HERE / "invoice.typ"
 FONTS: Final = _HERE / "fonts"
-_SIGNS: Final = {"EUR": "€", "SEK": "SEK\u2009"}
 
 
 def invoice_pdf(invoice: Invoice) -> bytes:
@@ -60,7 +59,7 @@ def _typeset(facts: dict[str, Any]) -> bytes:
 
 def invoice_facts(invoice: Invoice) -> dict[str, Any]:
     """All that stands on the paper, in words."""
-    sign = _SIGNS[invoice.currency]
+    currency = invoice.currency
     bundle = usage_bundle(invoice)
     return {
         **_head(invoice),
@@ -70,11 +69,11 @@ def invoice_facts(invoice: Invoice) -> dict[str, Any]:
         "facts": _facts(invoice),
         "sections": _sections(invoice),
         "sums": [
-            ["Subtotal", money(invoice.subtotal, sign)],
-            [f"VAT {percent(invoice.vat_rate)} %", money(invoice.vat_amount, sign)],
+            ["Subtotal", money_written(invoice.subtotal, currency)],
+            [f"VAT {percent(invoice.vat_rate)} %", money_written(invoice.vat_amount, currency)],
         ],
         "total": ["Total" if invoice.to_pay != invoice.total else "To pay",
-                  money(invoice.total, sign)],
+                  money_written(invoice.total, currency)],
         "notes": [
             note
             for note in (invoice.vat_note, _sek_note(invoice, invoice.vat_sek), _paid_note(invoice))
@@ -89,9 +88,9 @@ def invoice_facts(invoice: Invoice) -> dict[str, Any]:
 
 def credit_note_facts(note: CreditNote) -> dict[str, Any]:
     invoice = note.invoice
-    sign = _SIGNS[invoice.currency]
+    currency = invoice.currency
     rows = [
-        {"text": line.text, "detail": "", "amount": money(-line.amount, sign)}
+        {"text": line.text, "detail": "", "amount": money_written(-line.amount, currency)}
         for line in note.lines.all()
     ]
     return {
@@ -106,10 +105,10 @@ def credit_note_facts(note: CreditNote) -> dict[str, Any]:
         ],
         "sections": [{"title": "", "rows": rows}],
         "sums": [
-            ["Subtotal", money(-note.net, sign)],
-            [f"VAT {percent(invoice.vat_rate)} %", money(-note.vat, sign)],
+            ["Subtotal", money_written(-note.net, currency)],
+            [f"VAT {percent(invoice.vat_rate)} %", money_written(-note.vat, currency)],
         ],
-        "total": ["Credited", money(-note.total, sign)],
+        "total": ["Credited", money_written(-note.total, currency)],
         "notes": [
             text
             for text in (_reason(note), invoice.vat_note, _sek_note(invoice, note.vat_sek))
@@ -118,12 +117,6 @@ def credit_note_facts(note: CreditNote) -> dict[str, Any]:
         "pay": None,
         "proof": None,
     }
-
-
-def money(amount: Decimal, sign: str) -> str:
-    """€1 234.50, with a minus before it where it is below 0."""
-    text = f"{abs(amount):,.2f}".replace(",", "\u2009")
-    return f"{'−' if amount < 0 else ''}{sign}{text}"
 
 
 def percent(rate: Decimal) -> str:
@@ -161,13 +154,13 @@ def _facts(invoice: Invoice) -> list[list[str]]:
 def _sections(invoice: Invoice) -> list[dict[str, Any]]:
     """Lines under their model; late ones under their month; then what is let off and paid."""
     sections = dict[str, dict[str, Any]]()
-    sign = _SIGNS[invoice.currency]
+    currency = invoice.currency
     for line in invoice.lines.order_by("position"):
         title = line.model
         if line.kind == LineKind.LATE and line.month:
             title = f"Late usage from {line.month:%B %Y} · {line.model}"
         section = sections.setdefault(title, {"title": title, "rows": []})
-        section["rows"].append({"text": line.text, "amount": money(line.amount, sign)})
+        section["rows"].append({"text": line.text, "amount": money_written(line.amount, currency)})
     return list(sections.values())
 
 
@@ -181,7 +174,7 @@ def _sek_note(invoice: Invoice, vat: Decimal | None) -> str:
     if vat is None or invoice.sek_rate is None or invoice.sek_rate_day is None:
         return ""
     rate, of = percent(invoice.sek_rate), day(invoice.sek_rate_day)
-    return f"VAT in SEK: {money(vat, '')} at {rate} SEK for €1 of {of}, {invoice.sek_rate_source}."
+    return f"VAT in SEK: {grouped(vat)} at {rate} SEK for €1 of {of}, {invoice.sek_rate_source}."
 
 
 def _paid_note(invoice: Invoice) -> str:

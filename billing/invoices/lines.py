@@ -12,10 +12,10 @@ from uuid import UUID
 from billing.invoices.merkle import Merkle, leaf
 from billing.invoices.requests import COMPONENTS, Request, Tariff
 from billing.models import Component, LineKind
+from billing.written import grouped, money_written, price_written
 
 CENT: Final = Decimal("0.01")
 _ZERO: Final = Decimal(0)
-_SIGNS: Final = {"EUR": "€", "SEK": "SEK "}
 _NAMES: Final = {
     Component.INPUT: "input tokens",
     Component.CACHED_INPUT: "cached input tokens",
@@ -135,18 +135,6 @@ def rounded(exact: Decimal) -> Decimal:
     return exact.quantize(CENT, ROUND_HALF_UP)
 
 
-def grouped(number: int) -> str:
-    """In threes, by thin spaces."""
-    return f"{number:,}".replace(",", "\u2009")
-
-
-def price_written(price: Decimal, scale: int, currency: str) -> str:
-    """As long as it is, with at least two decimals: €0.15 / 1 M."""
-    text = f"{price:.6f}".rstrip("0")
-    whole, _point, decimals = text.partition(".")
-    return f"{_SIGNS[currency]}{whole}.{decimals:0<2} / {_UNITS[scale]}"
-
-
 def _of_group(group: Group, month: date, currency: str) -> list[Line]:
     tariff, root = group.tariff, group.tree.root
     found = list[Line]()
@@ -155,8 +143,8 @@ def _of_group(group: Group, month: date, currency: str) -> list[Line]:
     ):
         if units and price:
             exact = Decimal(picos).scaleb(-12)
-            text = f"{grouped(units)} {_NAMES[component]} × "
-            text += price_written(price.price, price.unit_scale, currency)
+            per = f"{price_written(price.price, currency)} / {_UNITS[price.unit_scale]}"
+            text = f"{grouped(units)} {_NAMES[component]} × {per}"
             found.append(Line(
                 LineKind.LATE if group.late else LineKind.USAGE, exact, rounded(exact), text,
                 group.late or month, tariff.model, component.value, units, price.price,
@@ -172,7 +160,7 @@ def _let_off(discounts: Iterable[Discount], most: Decimal, currency: str) -> lis
         exact = max(one.exact, -left)
         left += exact
         if exact:
-            above = f"{_SIGNS[currency]}{one.from_amount:,.2f}".replace(",", "\u2009")
+            above = money_written(one.from_amount, currency)
             text = f"Volume discount: {one.percent.normalize():f} % of what is above {above}"
             lines.append(Line(LineKind.DISCOUNT, exact, rounded(exact), text))
     return lines

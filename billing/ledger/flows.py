@@ -25,6 +25,7 @@ from billing.models import (
     InvoiceState,
     LineKind,
 )
+from billing.written import money_written
 from tenants.models import Organization
 
 CREDITED: Final = "credited"
@@ -270,8 +271,8 @@ def _require(purse: AccountKey, amount: Decimal) -> None:
     kept = Balance.objects.get(account=account)
     if kept.credits_posted - kept.debits_posted - kept.debits_pending < amount:
         raise ValidationError(
-            _("There are not %(amount)s left to give back: some of it is used already."),
-            params={"amount": f"{amount:.2f} {purse.currency}"},
+            _("There is less than %(amount)s left to give back: some of it is used already."),
+            params={"amount": money_written(amount, purse.currency)},
         )
 
 

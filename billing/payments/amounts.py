@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from billing.models import BillingProfile, Payment, PaymentKind
 from billing.plans import currency_of
 from billing.profiles import vat_amount, vat_decide
+from billing.written import money_written
 from tenants.models import Organization
 
 CENT: Final = Decimal("0.01")
@@ -26,8 +27,11 @@ def amount_check(organization: Organization, amount: Decimal) -> None:
     least, most = LEAST[currency], MOST[currency]
     if not (amount.is_finite() and least <= amount <= most):
         raise ValidationError(
-            _("Enter an amount from %(least)s to %(most)s %(currency)s."),
-            params={"least": least, "most": f"{most:,}", "currency": currency},
+            _("Enter an amount from %(least)s to %(most)s."),
+            params={
+                "least": money_written(least, currency, 0),
+                "most": money_written(most, currency, 0),
+            },
         )
     if amount != amount.quantize(CENT):
         raise ValidationError(_("Enter at most two decimals."))

@@ -17,6 +17,7 @@ from billing.payments.amounts import CENT
 from billing.payments.booking import credit_settle, invoice_settle
 from billing.payments.queue import outbox_add
 from billing.plans import currency_of
+from billing.written import money_written
 from tenants.models import Organization, User
 
 LONGEST: Final = 90
@@ -86,8 +87,8 @@ def _paid(
     invoice = mine.get(pk=invoice.pk)
     if amount > invoice.to_pay:
         raise ValidationError(
-            {"amount": _("Of this invoice only %(open)s %(currency)s are open.")
-             % {"open": invoice.to_pay, "currency": invoice.currency}}
+            {"amount": _("Of this invoice only %(open)s is open: enter at most that.")
+             % {"open": money_written(invoice.to_pay, invoice.currency)}}
         )  # fmt: skip
     payment = invoice_settle(
         invoice, actor=actor, amount=amount, provider=Provider.MANUAL,

@@ -35,6 +35,7 @@ from billing.payments.amounts import parted
 from billing.payments.booking import credit_settle
 from billing.payments.queue import outbox_add
 from billing.stripe_client import minor
+from billing.written import money_written
 from tenants import audit
 from tenants.models import User
 
@@ -70,7 +71,7 @@ def payment_refund(
     if note.total > payment.refundable:
         raise ValidationError(
             _("Of this payment at most %(left)s can be paid back."),
-            params={"left": f"{payment.refundable} {payment.currency}"},
+            params={"left": money_written(payment.refundable, payment.currency)},
         )
     return _refund(actor, payment, note, now)
 

@@ -23,14 +23,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
+from billing.written import THIN, sign_of
 from console.access import may_act, may_open
-from console.currencies import shown_currency, sign_of
+from console.currencies import shown_currency
 from console.stopped import why_stopped
 from tenants.models import Organization
 
 register = template.Library()
 
-THIN: Final = "\u2009"
 NONE: Final = "–"
 ICONS: Final = Path(__file__).resolve().parent.parent / "icons"
 SPARK: Final = (96, 28)
@@ -114,7 +114,13 @@ def exact_money(amount: Decimal | None) -> str:
 @register.filter
 def price(amount: Decimal | None) -> str:
     """As long as it is, at least cents: `€0.15`, `€0.055`."""
-    return NONE if amount is None else money(amount, max(2, _places(amount)))
+    return price_in(amount, shown_currency())
+
+
+@register.filter
+def price_in(amount: Decimal | None, currency: str) -> str:
+    """In a currency of its own: `SEK 0.15`."""
+    return NONE if amount is None else _signed(amount, currency, max(2, _places(amount)))
 
 
 @register.filter

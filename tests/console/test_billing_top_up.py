@@ -107,7 +107,7 @@ def test_until_it_is_paid_the_page_waits_and_leads_there(olivia: Client, card: S
     ("amount", "message"),
     [
         ("-5", "greater than or equal to 0.01"),
-        ("1", "Enter an amount from 5 to 10,000 EUR."),
+        ("1", "Enter an amount from €5 to €10 000."),
         ("1.234", "no more than 2 decimal places"),
         ("much", "Enter a number."),
     ],

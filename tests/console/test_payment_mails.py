@@ -48,7 +48,7 @@ def told(kind: NoticeKind, cast: Cast, *, stage: DunningStage | None = None) -> 
 def test_the_people_of_money_are_told_once(cast: Cast) -> None:
     for kind, subject, text in (
         (NoticeKind.PAYMENT_FAILED, "a card payment failed", "Your card has expired."),
-        (NoticeKind.NEEDS_ACTION, "confirm a payment", "125.00 EUR to be confirmed"),
+        (NoticeKind.NEEDS_ACTION, "confirm a payment", "€125.00 to be confirmed"),
         (NoticeKind.AUTO_TOP_UP_OFF, "automatic top-up is off", "three times in a row"),
         (NoticeKind.SETTLED, "paid, thank you", "Nothing is late any more"),
     ):
@@ -60,7 +60,7 @@ def test_the_people_of_money_are_told_once(cast: Cast) -> None:
 
 def test_who_is_late_reads_what_follows(cast: Cast) -> None:
     for stage, subject, text in (
-        (DunningStage.TOLD, "invoice R-2027-0001 is due", "12.50 EUR are open"),
+        (DunningStage.TOLD, "invoice R-2027-0001 is due", "€12.50 is open"),
         (DunningStage.WARNED, "invoice R-2027-0001 is 7 days late", "After 14 days"),
         (DunningStage.RESTRICTED, "restricted until invoice R-2027-0001 is paid", "no API keys"),
         (DunningStage.SUSPENDED, "suspended until invoice R-2027-0001 is paid", "are refused"),

@@ -12,8 +12,9 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
+from billing.written import THIN
 from console.templatetags.charts import round_top
-from console.templatetags.ui import NONE, THIN, number, percent_of
+from console.templatetags.ui import NONE, number, percent_of
 from console.views.operator.figures import HOUR, MINUTE, Range, floor
 from inference.live import (
     BackendLive,

@@ -230,7 +230,7 @@ def test_an_organization_in_kronor_is_invoiced_in_kronor(
     invoice = closed()
     assert (invoice.currency, invoice.subtotal) == ("SEK", Decimal("10.01"))
     assert invoice.lines.get(component="output").text == (
-        "1\u2009000\u2009000 output tokens × SEK 10.00 / 1 M"
+        "1\u2009000\u2009000 output tokens × SEK\u200910.00 / 1 M"
     )
     assert set(Account.objects.values_list("currency", flat=True)) == {"SEK"}
     assert books_check() == invoices_check() == []

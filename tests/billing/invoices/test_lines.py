@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
-import pytest
-
-from billing.invoices.lines import Group, Line, Paid, price_written, settled_lines, usage_lines
+from billing.invoices.lines import Group, Line, Paid, settled_lines, usage_lines
 from billing.invoices.requests import Tariff
 from billing.models import LineKind
 from billing.pricing import Prices, UnitPrice
@@ -24,19 +22,6 @@ def tariff(model: str) -> Tariff:
 def group(model: str, late: date | None = None, **units: int) -> Group:
     used = [units.get(name, 0) for name in ("fresh", "cached", "output", "audio")]
     return Group(late, tariff(model), used, [150_000 * one for one in used])
-
-
-@pytest.mark.parametrize(
-    ("price", "scale", "currency", "words"),
-    [
-        ("0.15", 10**6, "EUR", "€0.15 / 1 M"), ("1.000000", 60, "SEK", "SEK 1.00 / minute"),
-        ("0.0061", 60, "EUR", "€0.0061 / minute"), ("12.3", 1, "EUR", "€12.30 / unit"),
-    ],
-)  # fmt: skip
-def test_a_price_has_two_decimals_or_as_many_as_it_needs(
-    price: str, scale: int, currency: str, words: str
-) -> None:
-    assert price_written(Decimal(price), scale, currency) == words
 
 
 def test_lines_are_by_model_and_what_is_late_comes_last_by_its_month() -> None:
