@@ -25,6 +25,7 @@ from console.filters import Filter
 from console.http import OrganizationRequest
 from console.months import month_filter
 from console.reports import money_places
+from console.statement_documents import documents_of
 
 WORDS: Final[dict[tuple[str, str], str | Promise]] = {
     ("batch", "usage"): _("Usage"),
@@ -50,7 +51,16 @@ WORDS: Final[dict[tuple[str, str], str | Promise]] = {
 @member_page
 def statement(request: OrganizationRequest) -> HttpResponse:
     month, found = _asked(request)
-    lines = [(said_of(line), money_places(abs(line.amount)), line) for line in found.lines]
+    documents = documents_of(request.organization, found.lines)
+    lines = [
+        (
+            said_of(one),
+            documents.get((one.source_type, one.source_id)),
+            money_places(abs(one.amount)),
+            one,
+        )
+        for one in found.lines
+    ]
     context = {"statement": found, "lines": lines[::-1], "month": month}
     return render(request, "console/billing/statement.html", context)
 

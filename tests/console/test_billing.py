@@ -163,6 +163,7 @@ def test_what_was_paid_too_much_is_on_the_statement_until_it_goes_back(
     payment_book(organization=cast.acme, invoice=invoice, amount=Decimal(60), source_id="manual:1")
     lines = statement(olivia)
     assert Decimal(lines[-1]["amount_eur"]) == 10, "of 60 the invoice took 50"
+    assert invoice.number in words_of(olivia.get(f"{URL}statement/"))
     refund_book(organization=cast.acme, amount=Decimal(10), source_id="re_1")
     assert "Refund" in words_of(olivia.get(f"{URL}statement/"))
     assert Decimal(statement(olivia)[-1]["amount_eur"]) == 0
