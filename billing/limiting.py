@@ -212,7 +212,13 @@ def terms_set(
         organization=organization
     )
     if plan and plan.book and plan.book.currency != terms.currency:
-        raise ValidationError({"plan": _("This plan is sold in another currency.")})
+        raise ValidationError(
+            {
+                "plan": _(
+                    "This plan is sold in another currency: choose one in that of the organization."
+                )
+            }
+        )
     if terms.plan != plan:
         terms.plan_since = timezone.now()
     terms.plan, terms.mode, terms.credit_limit = plan, mode, credit_limit

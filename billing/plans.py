@@ -62,7 +62,7 @@ def plan_refusal(organization: Organization, plan: Plan) -> str:
     if not plan.self_service or plan.mode == Mode.POSTPAID:
         return _("Ask us for this plan: it is paid afterwards, or agreed on.")
     if plan.book and plan.book.currency != terms.currency:
-        return _("This plan is sold in another currency.")
+        return _("This plan is sold in another currency: choose one in that of the organization.")
     wallet = wallet_read([organization.pk])[organization.pk]
     if wallet.unbilled + wallet.receivable >= LEAST_CHARGE[terms.currency]:
         return _("Usage waits to be paid. Pay it first, then change to a plan paid in advance.")
@@ -145,10 +145,18 @@ def _terms(organization: Organization) -> Terms:
 
 def _put_on(terms: Terms, plan: Plan, credit_limit: Decimal | None = None) -> None:
     if plan.book and plan.book.currency != terms.currency:
-        raise ValidationError({"plan": _("This plan is sold in another currency.")})
+        raise ValidationError(
+            {
+                "plan": _(
+                    "This plan is sold in another currency: choose one in that of the organization."
+                )
+            }
+        )
     if plan.mode == Mode.PREPAID:
         if credit_limit is not None:
-            raise ValidationError({"credit_limit": _("Prepaid has no credit limit.")})
+            raise ValidationError(
+                {"credit_limit": _("Prepaid has no credit limit: leave it empty.")}
+            )
     elif credit_limit is None and plan.credit_limit is not None:
         if plan.currency != terms.currency:
             words = {"currency": terms.currency}
@@ -157,7 +165,7 @@ def _put_on(terms: Terms, plan: Plan, credit_limit: Decimal | None = None) -> No
             )
         credit_limit = plan.credit_limit
     if credit_limit is not None and credit_limit < 0:
-        raise ValidationError({"credit_limit": _("Not below zero.")})
+        raise ValidationError({"credit_limit": _("Enter 0 or more.")})
     terms.plan, terms.mode, terms.credit_limit = plan, plan.mode, credit_limit
     terms.plan_since = timezone.now()
     terms.save()
@@ -175,9 +183,17 @@ def terms_set_book(
     books_lock([organization.pk])
     terms = _terms(organization)
     if book and book.currency != terms.currency:
-        raise ValidationError({"book": _("This book is in another currency.")})
+        raise ValidationError(
+            {"book": _("This book is in another currency: choose one in that of the organization.")}
+        )
     if book and book.organization_id not in {None, organization.pk}:
-        raise ValidationError({"book": _("This book is of another organization.")})
+        raise ValidationError(
+            {
+                "book": _(
+                    "This book is of another organization: choose one of its own, or a shared one."
+                )
+            }
+        )
     terms.book = book
     terms.save()
     audit.record(

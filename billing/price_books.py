@@ -256,10 +256,10 @@ def tiers_set(
     """These discounts, each from an amount on and in percent, in place of those of the book."""
     tiers = list(tiers)
     if not all(amount.is_finite() for tier in tiers for amount in tier):
-        raise ValidationError(_("A discount is a number, from a number on."))
+        raise ValidationError(_("Write two numbers: the amount from which on, and the percent."))
     rows = [VolumeTier(book=book, from_amount=start, percent=off) for start, off in sorted(tiers)]
     if len({row.from_amount for row in rows}) < len(rows):
-        raise ValidationError(_("Two discounts begin at the same amount."))
+        raise ValidationError(_("Two discounts begin at the same amount: leave one of them out."))
     for row in rows:
         try:
             row.full_clean()
@@ -315,7 +315,7 @@ def rate_propose(
 
 def _price_check(price: Decimal) -> None:
     if not (price.is_finite() and 0 <= price < MOST and price == round(price, 6)):
-        raise ValidationError({"price": _("Not below zero, and with six decimals at most.")})
+        raise ValidationError({"price": _("Enter 0 or more, with six decimals at most.")})
 
 
 @transaction.atomic
@@ -348,7 +348,9 @@ def _proposal(rate: Rate) -> Rate:
 
 def _span(start: datetime, end: datetime | None) -> DateTimeTZRange:
     if end and end <= start:
-        raise ValidationError({"valid_until": _("It would be over before it begins.")})
+        raise ValidationError(
+            {"valid_until": _("It would be over before it begins: choose a later end.")}
+        )
     return DateTimeTZRange(start, end)
 
 
@@ -379,9 +381,17 @@ def _beside(rate: Rate) -> list[Rate]:
     start, end = rate.valid.lower, rate.valid.upper
     later = same.filter(valid__startswith__gte=start)
     if later.exists() if end is None else later.filter(valid__startswith__lt=end).exists():
-        raise ValidationError(_("A rate that starts at or after this time exists already."))
+        raise ValidationError(
+            _("A rate that starts at or after this time exists already: choose a later time.")
+        )
     if end and rate.book.parent_id is None and not later.filter(valid__startswith=end).exists():
-        raise ValidationError({"valid_until": _("The list would have no price after that.")})
+        raise ValidationError(
+            {
+                "valid_until": _(
+                    "The list would have no price after that: set the one that follows first."
+                )
+            }
+        )
     if is_too_late:
         raise ValidationError(_("What was used keeps its price: choose a time that is to come."))
     return list(same.filter(valid__contains=start))

@@ -87,7 +87,7 @@ def vat_evidence_set(
 ) -> BillingProfile:
     """Keep what was answered about the VAT id: by whom, and the number of the consultation."""
     if not profile.vat_id:
-        raise ValidationError(_("There is no VAT id to check."))
+        raise ValidationError(_("There is no VAT id to check: enter it first."))
     profile.vat_checked_at = checked_at
     profile.vat_evidence = {
         "vat_id": profile.vat_id, "is_valid": is_valid, "source": source,

@@ -106,12 +106,12 @@ class OwnDaysForm(forms.Form):
         if first and last:
             self._check(first, last)
         elif (first or last) and not self.errors:
-            self.add_error("to" if first else "from", _("A range needs both days."))
+            self.add_error("to" if first else "from", _("Choose both days of the range."))
         return self.cleaned_data
 
     def _check(self, first: date, last: date) -> None:
         if first > last:
-            self.add_error("to", _("The range ends before it begins."))
+            self.add_error("to", _("The range ends before it begins: choose a later end."))
         elif Days(first, last).count > MAX_DAYS:
             self.add_error("from", _("A range is at most %(days)s days.") % {"days": MAX_DAYS})
 

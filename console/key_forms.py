@@ -173,7 +173,9 @@ class KeyForm(EndForm, ScopeForm):
         super().clean()
         account, project = self.service_account, self.cleaned_data.get("project")
         if account and project and account.project_id != project.pk:
-            self.add_error("owner", _("This service account belongs to another project."))
+            self.add_error(
+                "owner", _("This service account belongs to another project: choose one of this.")
+            )
         return self.cleaned_data
 
     @property

@@ -194,5 +194,5 @@ class NewPlanForm(PlanForm):
         if slug == "add":
             raise ValidationError(_("Choose another name: this one is an address of the console."))
         if Plan.objects.filter(slug=slug).exists():
-            raise ValidationError(_("A plan with this short name exists already."))
+            raise ValidationError(_("A plan with this short name exists already: choose another."))
         return slug

@@ -146,7 +146,7 @@ class ModelForm(FactsForm):
     def clean_public_id(self) -> str:
         public_id: str = self.cleaned_data["public_id"]
         if Model.objects.filter(public_id=public_id).exists():
-            raise ValidationError(_("A model with this id exists already."))
+            raise ValidationError(_("A model with this id exists already: choose another."))
         return public_id
 
     @override

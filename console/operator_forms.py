@@ -69,7 +69,7 @@ class BackendForm(forms.Form):
         if name == "add":
             raise ValidationError(_("Choose another name: this one is an address of the console."))
         if Backend.objects.filter(name=name).exists():
-            raise ValidationError(_("A backend with this name exists already."))
+            raise ValidationError(_("A backend with this name exists already: choose another."))
         return name
 
     def clean_base_url(self) -> str:
@@ -152,13 +152,17 @@ class OrganizationForm(forms.Form):
     def clean_slug(self) -> str:
         slug: str = self.cleaned_data["slug"].lower()
         if slug in RESERVED or Organization.objects.filter(slug=slug).exists():
-            raise ValidationError(_("An organization with this short name exists already."))
+            raise ValidationError(
+                _("An organization with this short name exists already: choose another.")
+            )
         return slug
 
     def clean_owner_email(self) -> str:
         email: str = self.cleaned_data["owner_email"]
         if User.objects.filter(email__iexact=email, is_staff=True).exists():
-            raise ValidationError(_("This is an operator, and operators own no organization."))
+            raise ValidationError(
+                _("This is an operator, and operators own no organization: name somebody else.")
+            )
         return email
 
 
@@ -180,7 +184,7 @@ class RegionForm(forms.Form):
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"].lower()
         if Region.objects.filter(code=code).exists():
-            raise ValidationError(_("A region with this code exists already."))
+            raise ValidationError(_("A region with this code exists already: choose another."))
         return code
 
     def clean_country(self) -> str:
@@ -197,7 +201,9 @@ class OfOneForm(forms.Form):
         slug: str = self.cleaned_data["organization"].strip().lower()
         found = Organization.objects.filter(slug=slug).first()
         if slug and found is None:
-            raise ValidationError(_("No organization has this short name."))
+            raise ValidationError(
+                _("No organization has this short name: it stands in the address of its pages.")
+            )
         return found
 
     @property

@@ -50,14 +50,16 @@ class BookForm(forms.Form):
     def clean_slug(self) -> str:
         slug: str = self.cleaned_data["slug"].lower()
         if slug in RESERVED or PriceBook.objects.filter(slug=slug).exists():
-            raise ValidationError(_("A book with this short name exists already."))
+            raise ValidationError(_("A book with this short name exists already: choose another."))
         return slug
 
     def clean_organization(self) -> Organization | None:
         slug: str = self.cleaned_data["organization"].strip().lower()
         found = Organization.objects.filter(slug=slug).first()
         if slug and found is None:
-            raise ValidationError(_("No organization has this short name."))
+            raise ValidationError(
+                _("No organization has this short name: it stands in the address of its pages.")
+            )
         return found
 
 

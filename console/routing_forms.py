@@ -122,7 +122,9 @@ class TryForm(forms.Form):
         slug: str = self.cleaned_data["organization"]
         found = Organization.objects.filter(slug=slug).first()
         if slug and not found:
-            raise ValidationError(_("There is no organization with this short name."))
+            raise ValidationError(
+                _("No organization has this short name: it stands in the address of its pages.")
+            )
         return found
 
     def clean_headers(self) -> Headers:

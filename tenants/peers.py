@@ -71,7 +71,7 @@ def networks_read(texts: Iterable[str]) -> tuple[Network, ...]:
     """Networks in CIDR or single addresses. Raises ValidationError, which says what is wrong."""
     networks = {_network_read(text) for text in texts}
     if len(networks) > MOST_NETWORKS:
-        raise ValidationError(_("At most %(most)s networks.") % {"most": MOST_NETWORKS})
+        raise ValidationError(_("Enter at most %(most)s networks.") % {"most": MOST_NETWORKS})
     return tuple(sorted(networks, key=lambda one: (one.version, one)))
 
 

@@ -105,7 +105,9 @@ def month_close(
     books_lock([organization.pk])
     months = months_open(organization, now)
     if month not in months:
-        raise ValidationError({"month": _("Nothing of this month is left to invoice.")})
+        raise ValidationError(
+            {"month": _("Nothing of this month is left to invoice: there is nothing to do.")}
+        )
     for one in months[: months.index(month) + 1]:
         invoice = _begin(organization.pk, one, actor, reason=reason)
         invoice_shut(invoice)

@@ -144,7 +144,9 @@ def _enter(entry: Entry) -> Entered:
     """Write it, unless it was written before."""
     if found := Transfer.objects.filter(pk=entry.id).first():
         if found.amount != entry.amount:
-            raise ValidationError(_("This reference was entered already, with another amount."))
+            raise ValidationError(
+                _("This reference was entered already, with another amount: look at it first.")
+            )
         return Entered(found, is_new=False)
     transfers_write([entry])
     return Entered(Transfer.objects.get(pk=entry.id), is_new=True)

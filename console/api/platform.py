@@ -142,7 +142,7 @@ def _slug_free(slug: str) -> str:
 def _owner_email(typed: str) -> str:
     email = email_clean(typed)
     if User.objects.filter(email__iexact=email, is_staff=True).exists():
-        said = "This is an operator, and operators own no organization."
+        said = "This is an operator, and operators own no organization: name somebody else."
         raise InvalidRequest(said, param="owner_email")
     return email
 

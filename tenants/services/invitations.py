@@ -150,16 +150,20 @@ def _open(invitation: Invitation) -> Invitation:
     mine = Invitation.objects.for_organization(organization).open()
     if now := mine.filter(pk=invitation.pk).first():
         return now
-    raise ValidationError(_("This invitation was accepted or revoked meanwhile."))
+    raise ValidationError(
+        _("This invitation was accepted or revoked meanwhile: look at the list again.")
+    )
 
 
 def _invitable_check(organization: Organization, email: str) -> None:
     if not organization.is_active:
         raise ValidationError(_("An organization that is not active invites nobody."))
     if Membership.objects.for_organization(organization).filter(user__email__iexact=email).exists():
-        raise ValidationError(_("This person is a member already."))
+        raise ValidationError(_("This person is a member already: change their role instead."))
     if User.objects.filter(email__iexact=email, is_staff=True).exists():
-        raise ValidationError(_("This is an operator, and operators belong to no organization."))
+        raise ValidationError(
+            _("This is an operator, and operators belong to no organization: use another address.")
+        )
     open_ones = Invitation.objects.for_organization(organization).open()
     if open_ones.filter(email__iexact=email).exists():
         raise ValidationError(_("This person is invited already. Send the invitation again."))

@@ -112,11 +112,17 @@ def expiry_facts(expires_at: datetime | None) -> dict[str, Any]:
 
 def _owners_check(project: Project, service_account: ServiceAccount | None) -> None:
     if not project.is_active:
-        raise ValidationError(_("This project is archived: its keys do not work."))
+        raise ValidationError(
+            _("This project is archived, so its keys do not work: restore it first.")
+        )
     if service_account and service_account.project_id != project.pk:
-        raise ValidationError(_("This service account belongs to another project."))
+        raise ValidationError(
+            _("This service account belongs to another project: choose one of this.")
+        )
     if service_account and not service_account.is_active:
-        raise ValidationError(_("This service account is archived: its keys do not work."))
+        raise ValidationError(
+            _("This service account is archived, so its keys do not work: choose another.")
+        )
 
 
 @transaction.atomic

@@ -52,7 +52,9 @@ def organization_apply(*, actor: User, name: str, slug: str) -> Organization:
         raise ValidationError(_("Operators own no organization."))
     User.objects.select_for_update().get(pk=actor.pk)
     if Organization.objects.for_user(actor).filter(state=OrganizationState.WAITING).exists():
-        raise ValidationError(_("One of your organizations waits for approval already."))
+        raise ValidationError(
+            _("One of your organizations waits for approval already: make the next after that.")
+        )
     organization = organization_create(actor=actor, name=name, slug=slug)
     if PlatformPolicy.read().approves_organizations:
         organization.state = OrganizationState.WAITING

@@ -97,7 +97,9 @@ def owners_check(actor: User | None, organization: Organization, *roles: str) ->
     if Role.OWNER in roles and actor and not actor.is_staff:
         mine = Membership.objects.for_organization(organization).owners()
         if not mine.filter(user=actor).exists():
-            raise ValidationError(_("Only an owner can make an owner, or change one."))
+            raise ValidationError(
+                _("Only an owner can make an owner, or change one: ask one of them.")
+            )
 
 
 def _locked(membership: Membership) -> Membership:

@@ -45,7 +45,9 @@ def ownership_accept(*, actor: User, organization: Organization) -> Membership:
     if offer.is_expired():
         raise ValidationError(_("The offer has expired. Ask for another one."))
     if giver.role != Role.OWNER:
-        raise ValidationError(_("Whoever made the offer is no owner any more."))
+        raise ValidationError(
+            _("Whoever made the offer is no owner any more: ask an owner for another.")
+        )
     giver.role, taker.role = Role.ADMIN, Role.OWNER
     Membership.objects.bulk_update([giver, taker], ["role"])
     _told(actor, "ownership.accept", offer)

@@ -65,7 +65,9 @@ def service_account_create(*, actor: User | None, project: Project, name: str) -
         raise ValidationError(_("The project is archived. Restore it first."))
     named = ServiceAccount.objects.for_organization(project.organization).filter(project=project)
     if named.filter(name__iexact=name).exists():
-        raise ValidationError({"name": _("The project has a service account of this name.")})
+        raise ValidationError(
+            {"name": _("The project has a service account of this name: choose another.")}
+        )
     made = ServiceAccount.objects.create(
         organization=project.organization, project=project, name=name, created_by=actor
     )

@@ -91,7 +91,7 @@ def sso_domain_add(*, actor: User, organization: Organization, name: str) -> Sso
     """A mail domain to be proven. ValidationError says what is wrong with it."""
     name, organization = domain_clean(name), organization_lock(organization)
     if SsoDomain.objects.for_organization(organization).filter(name=name).exists():
-        raise ValidationError(_("It is in the list already."))
+        raise ValidationError(_("It is in the list already: verify it there."))
     token = secrets.token_urlsafe(24)
     domain = SsoDomain.objects.create(organization=organization, name=name, token=token)
     _recorded_domain(actor, "sso.add_domain", domain)
@@ -122,7 +122,9 @@ def sso_domain_verify(
         with transaction.atomic():
             domain.save(update_fields=["verified_at"])
     except IntegrityError as error:
-        raise ValidationError(_("Another organization has verified this domain.")) from error
+        raise ValidationError(
+            _("Another organization has verified this domain: ask us, if it is yours.")
+        ) from error
     _recorded_domain(actor, "sso.verify_domain", domain)
     return domain
 

@@ -72,7 +72,7 @@ def test_the_filters_offer_only_who_and_what_is_there(owner: Client, cast: Cast)
 
 def test_a_range_that_is_none_is_refused_in_words(owner: Client) -> None:
     page = owner.get(URL, {"from": "2026-02-01", "to": "2026-01-01"}).text
-    assert "The range ends before it begins." in page
+    assert "The range ends before it begins: choose a later end." in page
     today = timezone.now().date()
     days = {"from": str(today - timedelta(days=9)), "to": str(today - timedelta(days=8))}
     assert told(owner.get(URL, days)) == []

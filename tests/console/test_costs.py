@@ -144,7 +144,7 @@ def test_amounts_are_in_the_currency_of_the_organization(olivia: Client, cast: C
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("from=2026-02-01&to=2026-01-01", "The range ends before it begins."),
+        ("from=2026-02-01&to=2026-01-01", "The range ends before it begins: choose a later end."),
         ("span=year", "Select a valid choice."),
         ("group=colour", "Select a valid choice."),
     ],

@@ -195,8 +195,8 @@ def test_the_range_in_the_address_says_how_far_back(
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("from=2026-02-01&to=2026-01-01", "The range ends before it begins."),
-        ("from=2026-02-01", "A range needs both days."),
+        ("from=2026-02-01&to=2026-01-01", "The range ends before it begins: choose a later end."),
+        ("from=2026-02-01", "Choose both days of the range."),
         ("range=forever", "Select a valid choice."),
         (f"q={'x' * 129}", "at most 128 characters"),
     ],

@@ -125,10 +125,10 @@ def test_a_spreadsheet_runs_nothing_of_the_export(olivia: Client, cast: Cast) ->
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("from=2026-02-01&to=2026-01-01", "The range ends before it begins."),
+        ("from=2026-02-01&to=2026-01-01", "The range ends before it begins: choose a later end."),
         ("from=2020-01-01&to=2026-01-01", "A range is at most 366 days."),
-        ("from=2026-01-01", "A range needs both days."),
-        ("to=2026-01-01", "A range needs both days."),
+        ("from=2026-01-01", "Choose both days of the range."),
+        ("to=2026-01-01", "Choose both days of the range."),
         ("from=soon&to=2026-01-01", "Enter a valid date."),
         ("days=31", "Select a valid choice."),
         ("group=colour", "Select a valid choice."),

@@ -98,7 +98,7 @@ def test_transfers_go_on_after_the_last_and_are_found_by_what_they_are_of(
     clearing = Account.objects.get(kind=AccountKind.CLEARING)
     assert found(f"account={clearing.pk}") == ["top_up"]
     assert operator.get(f"{URL}transfers/?account=x").status_code == 404
-    assert "No organization has this short name." in text_of(
+    assert "No organization has this short name: it stands in the address of its pages." in text_of(
         operator.get(f"{URL}transfers/?organization=nobody")
     )
 

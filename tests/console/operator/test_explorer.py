@@ -87,7 +87,10 @@ def test_usage_is_narrowed_to_an_organization_and_a_model(operator: Client, cast
         ("rows=day&columns=hour", "Choose two that differ"),
         ("rows=hour&columns=model&days=30", "at most 7 days"),
         ("rows=colour", "Select a valid choice"),
-        ("organization=nobody", "No organization has this short name."),
+        (
+            "organization=nobody",
+            "No organization has this short name: it stands in the address of its pages.",
+        ),
     ],
 )
 def test_a_bad_question_is_answered_with_what_is_wrong(

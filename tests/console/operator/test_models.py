@@ -161,7 +161,9 @@ def test_a_rate_before_a_scheduled_one_is_refused_in_words(operator: Client, mod
     response = operator.post(RATES, {"component": "input", "price": "2", "valid_from": ""})
     assert response.status_code == 422
     assert response.context["form"].errors == {
-        "valid_from": ["A rate that starts at or after this time exists already."]
+        "valid_from": [
+            "A rate that starts at or after this time exists already: choose a later time."
+        ]
     }
 
 

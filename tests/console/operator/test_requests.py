@@ -64,7 +64,10 @@ def test_an_organization_that_does_not_exist_is_refused(operator: Client) -> Non
     response = operator.get(URL, {"organization": "nobody"})
 
     assert response.status_code == 422
-    assert "No organization has this short name." in response.text
+    assert (
+        "No organization has this short name: it stands in the address of its pages."
+        in response.text
+    )
 
 
 def test_an_id_opens_the_request_of_any_organization(

@@ -120,7 +120,11 @@ def test_the_form_keeps_what_was_typed_and_starts_with_the_organization_asked_fo
         ("text", '{"model": "none", "prompt": "x"}', "It would get 404 model_not_found"),
         ("text", '{"model": "acme/tiny", "prompt": "x"}', "model_not_supported"),
         ("text", "x" * 1_000_001, "at most 1000000 characters"),
-        ("organization", "nobody", "There is no organization with this short name."),
+        (
+            "organization",
+            "nobody",
+            "No organization has this short name: it stands in the address of its pages.",
+        ),
         ("headers", "just words", "Write each header on a line of its own"),
         ("path", "assistants", "Select a valid choice."),
     ],
