@@ -117,7 +117,7 @@ def test_new_terms_reach_the_counters_at_once(
 @pytest.mark.parametrize(
     ("mode", "credit_limit", "why"),
     [
-        (Mode.POSTPAID, -1, "Enter 0 or more"),
+        (Mode.POSTPAID, -1, "Not below zero"),
         (Mode.PREPAID, 5, "Prepaid has no credit limit"),
         (Mode.PREPAID, 0, "Prepaid has no credit limit"),
     ],

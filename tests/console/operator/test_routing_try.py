@@ -379,7 +379,7 @@ def test_the_page_asks_as_much_for_many_backends_as_for_few(
 ) -> None:
     for number in range(12):
         beside(backend.region, f"gpu-{number}", model)
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(15):
         post(operator, organization="acme")
 
 
