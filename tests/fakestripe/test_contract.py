@@ -291,6 +291,18 @@ def test_an_invoice_is_paid_by_card_or_elsewhere(api: Api) -> None:
     assert [one.status for one in whole.payments.data] == ["paid"]
 
 
+def test_an_invoice_that_is_uncollectible_can_still_be_paid(api: Api) -> None:
+    customer = api.customer()
+    draft, paid = (api.invoice(customer.id, 1000) for _ in range(2))
+    card = {"payment_method": api.card(customer.id)}
+    for one in (draft, paid):
+        api.v1.invoices.finalize_invoice(one.id)
+    api.v1.invoices.pay(paid.id, card)
+    assert refused(lambda: api.v1.invoices.mark_uncollectible(paid.id)).http_status == 400
+    assert api.v1.invoices.mark_uncollectible(draft.id).status == "uncollectible"
+    assert api.v1.invoices.pay(draft.id, card).status == "paid"
+
+
 def test_tax_is_on_top_of_an_invoice(api: Api) -> None:
     rate = api.v1.tax_rates.create(
         {"display_name": "VAT", "percentage": "25", "inclusive": False, "country": "SE"}
@@ -326,6 +338,9 @@ def test_a_credit_note_of_a_paid_invoice_says_how_it_is_paid_back(api: Api) -> N
     assert (made.type, len(made.refunds)) == ("post_payment", 1)
     again = {"invoice": draft.id, "amount": 601, "out_of_band_amount": 601}
     assert refused(lambda: api.v1.credit_notes.create(again)).http_status == 400
+    line = {"type": "custom_line_item", "quantity": 1, "unit_amount": 600, "description": "Slow"}
+    elsewhere = {"invoice": draft.id, "lines": [line], "out_of_band_amount": 600}
+    assert api.v1.credit_notes.create(elsewhere).out_of_band_amount == 600
 
 
 # Expansion
