@@ -128,14 +128,16 @@ def _checkout_again(payment: Payment, return_url: str, now: datetime) -> None:
 def _with_checkout(payment: Payment, now: datetime) -> Payment:
     """A worker may be at the same calls just now: what it does is waited for."""
     ends = monotonic() + PATIENCE_S
+    calls = OutboxItem.objects.for_organization(payment.organization)
     while True:
         with everything("what waits besides, and what follows from it, is the platform's"):
             outbox_send(now, payment.organization)
+        # Asked before the payment is read: what ends in between is seen in the next round.
+        is_sending = calls.filter(state=OutboxState.SENDING).exists()
         payment.refresh_from_db()
         if payment.paid_at or payment.checkout_url:
             return payment
-        sent = OutboxItem.objects.for_organization(payment.organization)
-        if monotonic() > ends or not sent.filter(state=OutboxState.SENDING).exists():
+        if monotonic() > ends or not is_sending:
             raise ValidationError(payment.failure or _silence())
         sleep(PAUSE_S)
 
