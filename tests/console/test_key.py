@@ -88,7 +88,7 @@ def test_a_key_can_end_after_a_day_or_never(olivia: Client, cast: Cast) -> None:
         ("::/0", "::/0 is every address"),
         ("::ffff:10.0.0.1", "is IPv4 within IPv6"),
         ("10.0.0.1-10.0.0.9", "is no network"),
-        (" ".join(f"10.0.0.{n}" for n in range(101)), "At most 100 networks."),
+        (" ".join(f"10.0.0.{n}" for n in range(101)), "Enter at most 100 networks."),
     ],
 )
 def test_nonsense_for_a_network_is_refused_with_the_reason(

@@ -87,7 +87,7 @@ def test_what_is_in_use_shows(olivia: Client, plan: Plan, cast: Cast) -> None:
     page = text_of(olivia.get(URL, headers={"HX-Request": "true"}))
     assert "<html" not in page
     row = page[page.index("Concurrent requests") :]
-    assert '<td class="n">1</td> <td class="n pe-3">20</td>' in row
+    assert '<td class="n">1</td> <td class="n">20</td>' in row
 
 
 def test_an_own_limit_shows_its_reason_and_end(olivia: Client, plan: Plan, cast: Cast) -> None:
@@ -108,7 +108,7 @@ def test_without_the_counters_the_use_is_not_known(
     monkeypatch.setattr(limit_rows, "limits_state", away)
     page = text_of(olivia.get(URL))
     assert "The counters do not answer. The limits hold." in page
-    assert '<td class="n">–</td> <td class="n pe-3">300</td>' in page
+    assert '<td class="n">–</td> <td class="n">300</td>' in page
 
 
 def test_an_owner_limits_a_project_and_takes_it_back(

@@ -41,7 +41,7 @@ class PlanRow:
 def operator_plans(request: OperatorRequest) -> HttpResponse:
     """From small to large."""
     found = Plan.objects.select_related("book").annotate(used_by=Count("terms"))
-    context = {"rows": [PlanRow(plan) for plan in found]}
+    context = {"rows": [PlanRow(plan) for plan in found.order_by("rank", "name")]}
     return render(request, "console/operator/plans.html", context)
 
 

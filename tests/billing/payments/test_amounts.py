@@ -28,7 +28,7 @@ def test_an_amount_is_within_what_its_currency_allows(
     for amount in (Decimal(least), Decimal(least) + cent, Decimal(most)):
         amount_check(cast.acme, amount)
     for amount in (Decimal(least) - cent, Decimal(most) + cent):
-        with pytest.raises(ValidationError, match=f"from {least} to .* {currency}"):
+        with pytest.raises(ValidationError, match=f"from .*{least} to "):
             amount_check(cast.acme, amount)
     with pytest.raises(ValidationError, match="two decimals"):
         amount_check(cast.acme, Decimal(least) + cent / 10)
