@@ -52,35 +52,32 @@ class InvoiceSums(NamedTuple):
 
 
 @transaction.atomic
-def invoice_book(invoice: Invoice) -> Booked:
+def invoice_book(invoice: Invoice) -> None:
     """What is unbilled becomes receivable, with VAT. Raises BooksError when it is not that much."""
     books_advance([invoice.organization_id])
-    booked = _journals(invoice, _invoice_journals(invoice))
+    _journals_write(invoice, _invoice_journals(invoice))
     books_announce([invoice.organization_id])
-    return booked
 
 
 @transaction.atomic
-def invoice_unbook(invoice: Invoice) -> Booked:
+def invoice_unbook(invoice: Invoice) -> None:
     """Take a booked invoice back to where its usage was unbilled."""
     books_advance([invoice.organization_id])
     journals = [
         (f"void {code}", credited, debited)
         for code, debited, credited in _invoice_journals(invoice)
     ]
-    booked = _journals(invoice, journals)
+    _journals_write(invoice, journals)
     books_announce([invoice.organization_id])
-    return booked
 
 
 @transaction.atomic
-def write_off_book(invoice: Invoice) -> Booked:
+def write_off_book(invoice: Invoice) -> None:
     """What is open of it is lost: a bad debt, of which no VAT is due."""
     books_advance([invoice.organization_id])
     lost, (receivable,) = _lost(invoice, invoice.to_pay), _theirs(invoice, AccountKind.RECEIVABLE)
-    booked = journal_write(_written_off(invoice), lost, [Leg(receivable, invoice.to_pay)])
+    journal_write(_written_off(invoice), lost, [Leg(receivable, invoice.to_pay)])
     books_announce([invoice.organization_id])
-    return booked
 
 
 @transaction.atomic
@@ -159,7 +156,7 @@ def refund_book(
 ) -> Booked:
     """Money went back to a customer: what credit notes and payments of too much left to pay back.
 
-    Raises ValidationError when there is less than that.
+    What may be spent stays as it is. Raises ValidationError when there is less than that.
     """
     _check(amount)
     currency = books_advance([organization.pk])[organization.pk].currency
@@ -169,9 +166,7 @@ def refund_book(
     if is_booked(source):
         return Booked(0, is_new=False)
     _require(owed, amount)
-    booked = journal_write(source, [Leg(owed, amount)], [Leg(went, amount)])
-    books_announce([organization.pk])
-    return booked
+    return journal_write(source, [Leg(owed, amount)], [Leg(went, amount)])
 
 
 @transaction.atomic
@@ -258,12 +253,9 @@ def _vat_of(invoice: Invoice, part: Decimal) -> Decimal:
     return (invoice.vat_amount * part / invoice.total).quantize(_CENT, ROUND_HALF_UP)
 
 
-def _journals(invoice: Invoice, journals: Iterable[Journal]) -> Booked:
-    booked = [
+def _journals_write(invoice: Invoice, journals: Iterable[Journal]) -> None:
+    for code, debited, credited in journals:
         journal_write(Source("invoice", str(invoice.pk), code), debited, credited)
-        for code, debited, credited in journals
-    ]
-    return Booked(sum(one.transfers for one in booked), any(one.is_new for one in booked))
 
 
 def _require(purse: AccountKey, amount: Decimal) -> None:

@@ -80,6 +80,7 @@ def test_an_invoice_is_paid_when_nothing_is_open_and_once_for_each_payment(
     assert (invoice.paid, invoice.state) == (Decimal("0.06"), InvoiceState.FINALISED)
     pay(invoice, Decimal(2), "in_2")
     assert (invoice.paid, invoice.state) == (TOTAL, InvoiceState.PAID)
+    assert invoice.paid_at
     assert balances(cast.acme) == {"owed": Decimal(1)}
     assert invoices_check() == []
 

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import date
 from threading import Barrier, BrokenBarrierError, Event
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -97,9 +96,9 @@ def test_two_that_make_an_invoice_final_give_it_one_number(
     assert draft.state == InvoiceState.DRAFT
     meet = meeting(surely=not is_locked)
 
-    def meet_and_book(invoice: Invoice) -> Any:
+    def meet_and_book(invoice: Invoice) -> None:
         meet()
-        return invoice_book(invoice)
+        invoice_book(invoice)
 
     monkeypatch.setattr(finalising, "invoice_book", meet_and_book)
     if not is_locked:

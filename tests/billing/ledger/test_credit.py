@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -13,6 +15,7 @@ from billing.ledger import (
     Source,
     Wallet,
     books_check,
+    credit,
     pending_make,
     prepaid_top_up,
     promo_expire,
@@ -108,6 +111,42 @@ def test_what_is_left_when_it_expires_is_ours_again(cast: Cast) -> None:
     assert balances(cast.acme) == {"promo": Decimal(2)}
     assert balances(None)["breakage"] == 4
     assert books_check() == []
+
+
+def test_a_lot_that_expires_while_others_are_locked_waits_for_the_next_look(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for organization, until in ((cast.acme, LATER), (cast.rival, LATER + timedelta(days=9))):
+        promo_grant(
+            actor=None, organization=organization, amount=Decimal(5), expires_at=until, reason=""
+        )
+    over = LATER + timedelta(hours=1)
+
+    def lock(owners: Collection[UUID]) -> None:
+        assert owners == {cast.acme.pk}
+        cast.rival.accounts.update(expires_at=LATER)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(credit, "books_advance", lock)
+        assert promo_expire(over) == 1
+    assert balances(cast.rival) == {"promo": 5}, "its books were not locked"
+    assert promo_expire(over) == 1
+
+
+def test_credit_that_has_expired_is_gone_for_the_next_request(
+    cast: Cast, django_capture_on_commit_callbacks: Any
+) -> None:
+    Terms.objects.create(organization=cast.acme, mode=Mode.PREPAID)
+    begun = datetime.now(UTC)
+    with django_capture_on_commit_callbacks(execute=True):
+        promo_grant(
+            actor=None, organization=cast.acme, amount=Decimal(5),
+            expires_at=begun + timedelta(days=1), reason="",
+        )  # fmt: skip
+    assert scopes_state(cast.acme.pk)["w"].balance == 5_000_000_000
+    with django_capture_on_commit_callbacks(execute=True):
+        assert promo_expire(begun + timedelta(days=2)) == 1
+    assert scopes_state(cast.acme.pk)["w"].balance == 0
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from billing.ledger import (
     pending_void,
     pendings_expire,
     prepaid_top_up,
+    promo_grant,
     wallet_read,
 )
 from billing.models import AccountKind, Transfer
@@ -82,6 +83,24 @@ def test_what_is_not_there_cannot_be_set_apart(paid: Cast) -> None:
     with pytest.raises(BooksError, match="less than"):
         set_apart(paid, "6.01", 2)
     assert left(paid) == 6
+
+
+def test_a_lot_of_promotional_credit_is_set_apart_to_its_end_and_no_further(cast: Cast) -> None:
+    promo_grant(
+        actor=None, organization=cast.acme, amount=Decimal(3), expires_at=None, reason="Hi",
+        reference="lot",
+    )  # fmt: skip
+    lot = AccountKey(cast.acme.pk, AccountKind.PROMO, "lot")
+    with pytest.raises(BooksError, match="less than"):
+        pending_make(
+            source=Source("lease", "1", "lease"), debit=lot, credit=TO, amount=Decimal("3.01"),
+            timeout_at=NOON,
+        )  # fmt: skip
+    pending_make(
+        source=Source("lease", "2", "lease"), debit=lot, credit=TO, amount=Decimal(3),
+        timeout_at=NOON,
+    )  # fmt: skip
+    assert wallet_read([cast.acme.pk])[cast.acme.pk].promo == 0
 
 
 def test_more_than_was_set_apart_cannot_move(paid: Cast) -> None:
