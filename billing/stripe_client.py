@@ -249,6 +249,8 @@ _FINDS: Final[Mapping[Op, tuple[str, tuple[str, ...]]]] = {
     Op.CREDIT_NOTE: ("credit_note", ("invoice",)),
     Op.REFUND: ("refund", ("payment_intent",)),
 }
+MADE: Final = frozenset(_FINDS)
+"""These make an object, which is found again by the `outbox_id` in its metadata."""
 _ENDS: Final[Mapping[Op, tuple[str, frozenset[str]]]] = {
     Op.EXPIRE: ("checkout.session", frozenset({"expired", "complete"})),
     Op.CANCEL: ("payment_intent", frozenset({"canceled", "succeeded"})),

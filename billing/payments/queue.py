@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from billing.models import UNFINISHED, Op, OutboxItem, OutboxState, StripeCustomer
-from billing.stripe_client import StripeRefusedError
+from billing.stripe_client import MADE, StripeRefusedError
 from tenants import audit
 from tenants.models import Organization, User
 
@@ -19,10 +19,6 @@ REF: Final = "ref:"
 CUSTOMER: Final = "ref:customer"
 """Stands for the id of the organization's customer, which may not be there yet."""
 
-_MADE: Final = frozenset({
-    Op.CUSTOMER, Op.CHECKOUT, Op.CHARGE, Op.INVOICE, Op.ITEM, Op.CREDIT_NOTE, Op.REFUND,
-})  # fmt: skip
-"""These make an object, which is found again by its metadata."""
 _ONCE: Final = frozenset({Op.CHARGE, Op.REFUND})
 """What is begun anew where these were refused is a call of its own: both could move money."""
 REFUSED: Final = frozenset({OutboxState.FAILED, OutboxState.DEAD})
@@ -98,7 +94,7 @@ def resolved(item: OutboxItem) -> dict[str, Any]:
     StripeRefusedError when what it refers to was never made.
     """
     payload: dict[str, Any] = _filled(item.payload, item)
-    if item.op in _MADE:
+    if item.op in MADE:
         payload["metadata"] = {**payload.get("metadata", {}), "outbox_id": str(item.pk)}
     return payload
 

@@ -42,6 +42,7 @@ def test_vat_is_rounded_half_up() -> None:
 
 def test_what_was_paid_is_parted_half_up() -> None:
     assert parted(Decimal("0.09"), Decimal(20)) == (Decimal("0.08"), Decimal("0.01"))
+    assert parted(Decimal("0.03"), Decimal(20)) == (Decimal("0.03"), Decimal(0))
     assert parted(Decimal(125), Decimal(25)) == (Decimal(100), Decimal(25))
 
 

@@ -149,6 +149,7 @@ def test_what_the_bank_wants_confirmed_a_person_pays_at_a_checkout(
     assert step(cast, stripe).state == AutoTopUpState.NEEDS_ACTION
     assert told(NoticeKind.NEEDS_ACTION) == 1
     (payment,) = automatic()
+    assert payment.failure, "its page says why"
     payment = payment_action(actor=cast.olivia, payment=payment, now=stripe.now)
     stripe.fake.pay(payment.checkout_url)
     row = step(cast, stripe)

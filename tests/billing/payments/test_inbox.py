@@ -128,6 +128,18 @@ def test_one_of_another_world_is_refused(stripe: Stripe, paid: Payment) -> None:
         assert is_refused(reason)
 
 
+def test_refusals_are_counted_by_day_with_the_last_of_each(stripe: Stripe) -> None:
+    begun = stripe.now
+    for hours in (0, 1, 24):
+        stripe.now = begun + timedelta(hours=hours)
+        with pytest.raises(WebhookRefusedError):
+            webhook_take(b"{}", "", stripe.now)
+    rows = WebhookRefusal.objects.order_by("day").values_list("day", "count", "last_at")
+    assert list(rows) == [
+        (begun.date(), 2, begun + timedelta(hours=1)), (stripe.now.date(), 1, stripe.now),
+    ]  # fmt: skip
+
+
 def test_one_that_comes_again_credits_nothing(cast: Cast, stripe: Stripe, paid: Payment) -> None:
     for _time in range(3):
         event = work(take(event_of(stripe), stripe), stripe)

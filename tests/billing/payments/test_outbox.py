@@ -124,9 +124,15 @@ def test_what_was_refused_is_renewed_as_it_is_to_be_now(cast: Cast, stripe: Stri
     first = send(renew(return_url="x"), stripe)
     assert first.state == OutboxState.FAILED
     again = send(renew(name="Acme"), stripe)
-    assert (again.pk, again.state) == (first.pk, OutboxState.DONE)
+    assert (again.pk, again.state, again.error) == (first.pk, OutboxState.DONE, "")
     assert [one["name"] for one in stripe.fake.all("customer")] == ["Acme"]
     assert renew(name="Another").payload == {"name": "Acme"}, "what was sent stays as it was"
+
+
+def test_calls_are_made_in_the_order_in_which_they_were_added(cast: Cast, stripe: Stripe) -> None:
+    at = [outbox_add(cast.acme, Op.CUSTOMER, f"x:{one}", {}, stripe.now).created_at
+          for one in range(3)]  # fmt: skip
+    assert at == sorted(set(at)), "at one moment of the clock each is later than the last"
 
 
 def test_what_refers_to_what_was_never_made_is_refused(cast: Cast, stripe: Stripe) -> None:
