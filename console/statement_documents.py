@@ -68,8 +68,8 @@ def _refunds(organization: Organization, ids: set[str]) -> Iterator[tuple[Source
     if ids:
         found = Refund.objects.for_organization(organization).select_related("credit_note")
         for one in found.filter(pk__in=_uuids(ids)):
-            note = one.credit_note
-            yield ("refund", str(one.pk)), Document(note.number, note.invoice_id)
+            if note := one.credit_note:
+                yield ("refund", str(one.pk)), Document(note.number, note.invoice_id)
 
 
 def _uuids(ids: set[str]) -> list[UUID]:
