@@ -15,9 +15,11 @@ from pytest_django import DjangoAssertNumQueries
 
 from billing.budgets import budget_set
 from billing.invoices import invoice_finalise
-from billing.ledger import payment_book, prepaid_top_up, promo_grant, refund_book, usage_post
+from billing.ledger import prepaid_top_up, promo_grant, usage_post
 from billing.limiting import terms_set
-from billing.models import Component, Dunning, Mode
+from billing.models import Component, Dunning, Mode, Provider
+from billing.payments import Way, excess_return
+from billing.payments.booking import invoice_settle
 from tests.billing.payments.drafts import draft_make
 from tests.conftest import Cast
 from tests.console.usage_rows import used
@@ -160,11 +162,14 @@ def test_what_was_paid_too_much_is_on_the_statement_until_it_goes_back(
 ) -> None:
     invoice = draft_make(cast.acme, "40")
     invoice_finalise(actor=None, invoice=invoice)
-    payment_book(organization=cast.acme, invoice=invoice, amount=Decimal(60), source_id="manual:1")
+    payment = invoice_settle(
+        invoice, actor=None, amount=Decimal(60), provider=Provider.MANUAL, reference="BG 1",
+        now=timezone.now(),
+    )  # fmt: skip
     lines = statement(olivia)
     assert Decimal(lines[-1]["amount_eur"]) == 10, "of 60 the invoice took 50"
     assert invoice.number in words_of(olivia.get(f"{URL}statement/"))
-    refund_book(organization=cast.acme, amount=Decimal(10), source_id="re_1")
+    excess_return(actor=cast.oskar, payment=payment, way=Way.BANK, reference="BG 2")
     assert "Refund" in words_of(olivia.get(f"{URL}statement/"))
     assert Decimal(statement(olivia)[-1]["amount_eur"]) == 0
 
