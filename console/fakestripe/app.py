@@ -58,6 +58,8 @@ class App:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = await _request(scope, receive)
+        if request is None:
+            return
         try:
             response = self._response(request)
         except ConnectionLost:
@@ -102,14 +104,16 @@ class App:
             return 0
 
 
-async def _request(scope: Scope, receive: Receive) -> Request:
-    body = b""
-    while True:
+async def _request(scope: Scope, receive: Receive) -> Request | None:
+    """None of half a request: whoever was killed while sending it asked nothing."""
+    body, has_more = b"", True
+    while has_more:
         message = await receive()
         body += message.get("body", b"")
-        if not message.get("more_body"):
-            break
+        has_more = message.get("more_body", False)
     headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
+    if len(body) < int(headers.get("content-length", 0)):
+        return None
     query = scope["query_string"].decode()
     return Request(scope["method"], scope["path"], query, body.decode(), headers)
 

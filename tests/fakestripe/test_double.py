@@ -307,6 +307,35 @@ async def test_it_is_an_app_like_any_other(fake: FakeStripe) -> None:
     assert json.loads(sent[1]["body"])["name"] == "Acme"
 
 
+async def test_half_a_request_is_none(fake: FakeStripe) -> None:
+    """Whoever sends it is killed; its key is as new when somebody else goes on."""
+    app, sent = App(fake), list[Any]()
+    headers = [
+        (b"authorization", b"Bearer sk_test_fake"),
+        (b"content-length", b"9"),
+        (b"idempotency-key", b"once"),
+    ]
+    scope = {"type": "http", "method": "POST", "path": "/v1/customers", "query_string": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def ask(*messages: dict[str, Any]) -> None:
+        left = iter(messages)
+
+        async def receive() -> dict[str, Any]:
+            return next(left)
+
+        await asyncio.wait_for(app(scope | {"headers": headers}, receive, send), 5)
+
+    half = {"type": "http.request", "body": b"name=A", "more_body": True}
+    await ask(half, {"type": "http.disconnect"})
+    assert sent == []
+    await ask(half, {"type": "http.request", "body": b"cme"})
+    assert json.loads(sent[1]["body"])["name"] == "Acme"
+    assert len(fake.all("customer")) == 1
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     body=st.lists(
