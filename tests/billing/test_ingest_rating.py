@@ -72,6 +72,15 @@ def test_an_amount_is_the_one_of_the_price_list_to_the_digit(
     assert rated.amount_nano - 1 < expected * 10**9 <= rated.amount_nano
 
 
+@pytest.mark.parametrize(
+    "counts", [(-1, 1, 0, 0), (0, -1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1)], ids=str
+)
+def test_less_than_nothing_is_not_rated(counts: tuple[int, int, int, int]) -> None:
+    tariffs = Tariffs(rates_of({component: [Decimal(1)] * 2 for component in Component}))
+    with pytest.raises(ValueError, match="impossible counts"):
+        rate(record(NOON, *counts), tariffs)
+
+
 @given(first=st.tuples(COUNTS, COUNTS, COUNTS), second=st.tuples(COUNTS, COUNTS, COUNTS))
 def test_parts_of_a_request_cost_what_the_whole_costs(
     first: tuple[int, int, int], second: tuple[int, int, int]
