@@ -26,8 +26,9 @@ def start(port: int) -> AbstractContextManager[Vllm]:
 def test_vllm_servers_come_and_go_and_no_client_gets_an_error(engines: Fleet) -> None:
     engines.stop()
     body = chat("Hi", max_tokens=TOKENS)
-    with trio_running(start, fleet.CHAT, **TIMEOUTS) as trio, trio.storm(body, 3) as storm:
-        trio.drain(storm)
-        trio.kill()
-        trio.stall(storm)
-    check(storm, 1)
+    with trio_running(start, fleet.CHAT, **TIMEOUTS) as trio:
+        with trio.storm(body, 3) as storm:
+            trio.drain(storm)
+            trio.kill()
+            trio.stall(storm)
+        check(storm, 1)

@@ -23,8 +23,9 @@ def start(port: int) -> AbstractContextManager[FakeVllm]:
 @pytest.mark.django_db(transaction=True)
 def test_backends_come_and_go_and_no_client_gets_an_error() -> None:
     body = chat("Hi !delay 15", max_tokens=TOKENS)
-    with trio_running(start, "tiny-llama", **TIMEOUTS) as trio, trio.storm(body, 16) as storm:
-        trio.drain(storm)
-        trio.kill()
-        trio.stall(storm)
-    check(storm, TOKENS)
+    with trio_running(start, "tiny-llama", **TIMEOUTS) as trio:
+        with trio.storm(body, 16) as storm:
+            trio.drain(storm)
+            trio.kill()
+            trio.stall(storm)
+        check(storm, TOKENS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -133,14 +132,20 @@ def gets_nothing(engine: Engine, storm: Storm) -> bool:
     return engine.answered() == answered
 
 
+def backends_seen() -> dict[str, str]:
+    """Where each request ended that gateways have told of so far, by its id."""
+    return {str(record.request_id): record.backend for record in records()}
+
+
 def check(storm: Storm, tokens: int) -> None:
     """No client got an error in place of a first byte, and only the sick broke off later."""
     slowest = max(answer.first_s for answer in storm.answers)
     print(f"\n{len(storm.answers)} answers: {dict(storm.endings)}; slowest start {slowest:.2f} s")  # noqa: T201
     assert storm.refused == []
-    backends = {str(record.request_id): record.backend for record in records()}
-    broken = Counter(backends[a.request_id] for a in storm.answers if a.ended == "broken off")
-    assert set(broken) <= {"killed", "stalled"}
+    broken = {answer.request_id for answer in storm.answers if answer.ended == "broken off"}
+    wait_until(lambda: broken <= backends_seen().keys())
+    seen = backends_seen()
+    assert {seen[request_id] for request_id in broken} <= {"killed", "stalled"}
     for answer in storm.answers:
         if answer.ended == "whole" and answer.streamed:
             assert answer.text.count('"choices":[{') >= tokens
