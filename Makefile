@@ -20,13 +20,13 @@ DEPLOY_ENV := CONSOLE_URL=https://console.example.com SMTP_HOST=smtp.example.com
 # What uv says, without a line for each package.
 BIG := sed -u '/^ [+~-] /d; s/^ *Down/  Down/'
 
-# Where processes are killed nothing else may run: how soon they are back is looked at.
+# Where processes are killed no other test may run: how soon they are back is looked at.
 UNIT := --ignore tests/e2e --ignore tests/story --ignore tests/engines --ignore tests/kills
 ENGINES := $(if $(filter vllm,$(ENGINE)),engines)
 CHROMIUM := $(wildcard /usr/bin/chromium)
 
-.PHONY: up down clean demo-data test lint unit e2e fmt bench bench-affinity bench-revocations ingest-bench \
-	audit-bench bench-pages soak simulate simulate-stripe simulate-year demo-month kill-tests kill-closes \
+.PHONY: up down clean demo-data test lint unit kills suite e2e fmt bench bench-affinity bench-revocations \
+	ingest-bench audit-bench bench-pages soak simulate simulate-stripe simulate-year demo-month kill-tests kill-closes \
 	mutation chromium engines test-engines storm engines-lock
 
 up: $(VENV)/.up .run/env $(ENGINES) ## run the whole platform until Ctrl-C; ENGINE=vllm on real vLLM
@@ -41,7 +41,9 @@ clean: down ## forget its data
 demo-data: $(VENV)/.up .run/env ## 500 organizations and 90 days of requests into it; EVENTS=200000
 	$(PY) manage.py demo_data $(if $(EVENTS),--events $(EVENTS)) $(if $(FORCE),--force)
 
-test: lint unit e2e test-engines ## everything that .ci/run checks
+test: $(VENV)/.dev ## everything that .ci/run checks
+	@$(MAKE) --no-print-directory --output-sync=target -j 2 lint kills
+	@$(MAKE) --no-print-directory suite e2e test-engines
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check
@@ -52,8 +54,12 @@ lint: $(VENV)/.dev
 	$(CHECK_ENV) $(PY) -m console.embedded $(PY) -W error manage.py makemigrations --check --dry-run
 	$(CHECK_ENV) $(DEPLOY_ENV) $(PY) manage.py check --deploy --fail-level WARNING
 
-unit: $(VENV)/.dev
+unit: kills suite
+
+kills: $(VENV)/.dev
 	$(PY) -m tests.again tests/kills
+
+suite: $(VENV)/.dev
 	$(PY) -m tests.again -n 3 --dist worksteal $(UNIT)
 
 e2e: $(VENV)/.dev chromium
