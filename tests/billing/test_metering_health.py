@@ -29,8 +29,8 @@ def test_all_is_well_where_nothing_waits(db: None) -> None:
 
 
 def test_what_waits_is_counted_over_all_streams_from_the_oldest(record: UsageRecord) -> None:
-    put(record, record)
     client().xadd("usage:{3}", {"r": b""}, id=f"{int(timezone.now().timestamp() * 1000) - 5000}-0")
+    put(record, record)
     health = metering_health()
     assert health.waiting == 3
     assert 5 <= health.lag_s < 60
