@@ -21,7 +21,6 @@ from billing.models import (
 from billing.payments import (
     Way,
     excess_return,
-    payment_enter,
     payment_refund,
     refund_again,
     stripe_reconcile,
@@ -30,22 +29,14 @@ from billing.payments import (
 from tenants.models import AuditEntry
 from tests.billing.ledger.reading import balances
 from tests.billing.payments.conftest import NOON, Stripe
-from tests.billing.payments.drafts import draft_make
-from tests.billing.payments.test_pushing import push
+from tests.billing.payments.test_pushing import pay_twice
 from tests.conftest import Cast
 
 
 @pytest.fixture
 def twice(cast: Cast, stripe: Stripe) -> Payment:
     """12.50 by card, after the bank had brought as much."""
-    invoice = push(stripe, draft_make(cast.acme, "10.00"))
-    payment_enter(
-        actor=cast.oskar, organization=cast.acme, amount=Decimal("12.50"), reference="B-1",
-        invoice=invoice, now=stripe.now,
-    )  # fmt: skip
-    stripe.fake.pay(invoice.hosted_url)
-    for _twice in range(2):
-        stripe.deliver()
+    pay_twice(cast, stripe)
     payment = Payment.objects.get(provider=Provider.STRIPE)
     assert (payment.excess, payment.refundable) == (Decimal("12.50"), Decimal(0))
     assert balances(cast.acme) == {"owed": Decimal("12.50")}

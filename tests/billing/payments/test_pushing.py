@@ -430,8 +430,8 @@ def test_one_that_was_halted_meanwhile_is_final_only_once_it_is_released(
     assert [one["status"] for one in stripe.fake.all("invoice")] == ["open"]
 
 
-def test_what_is_paid_by_bank_and_by_card_is_owed_back(cast: Cast, stripe: Stripe) -> None:
-    """The bank's payment is entered, and the customer pays at Stripe before it hears of that."""
+def pay_twice(cast: Cast, stripe: Stripe) -> None:
+    """12.50 by bank is entered, and the customer pays at Stripe before it hears of that."""
     invoice = push(stripe, draft_make(cast.acme, "10.00"))
     payment_enter(
         actor=cast.oskar, organization=cast.acme, amount=Decimal("12.50"), reference="B-1",
@@ -440,6 +440,10 @@ def test_what_is_paid_by_bank_and_by_card_is_owed_back(cast: Cast, stripe: Strip
     stripe.fake.pay(invoice.hosted_url)
     for _twice in range(2):
         stripe.deliver()
+
+
+def test_what_is_paid_by_bank_and_by_card_is_owed_back(cast: Cast, stripe: Stripe) -> None:
+    pay_twice(cast, stripe)
     assert OutboxItem.objects.get(op=Op.PAY_ELSEWHERE).state == OutboxState.DONE
     assert balances(cast.acme) == {"owed": Decimal("12.50")}
     assert (balances(None)["bank"], balances(None)["clearing"]) == (
